@@ -1,0 +1,173 @@
+import { createHash } from 'node:crypto'
+import type { Path } from './errors.ts'
+
+/** What JSON can carry. */
+export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json }
+
+/** An object that JSON can carry. */
+export type JsonObject = { readonly [key: string]: Json }
+
+/** Deeper values are refused: parsers and serializers of other programs give up at about this depth. */
+const MAX_DEPTH = 1000
+
+/** What {@link copyJson} refuses, and where. */
+export class NotJson extends Error {
+  readonly what: string
+  readonly path: Path
+  constructor(what: string, path: Path) {
+    super(`${what} at ${formatPath(path)}`)
+    this.what = what
+    this.path = path
+  }
+}
+
+/**
+ * A deeply frozen copy of `value` that JSON gives back as it is: the same strings, whole objects with their keys in
+ * order (`__proto__` is a key like any other), lists without holes. Properties that are `undefined` are dropped and -0
+ * becomes 0, as JSON does.
+ *
+ * @throws {NotJson} at what JSON would drop or change: functions, symbols, bigints, NaN and infinities, `undefined` in
+ * a list, getters, cycles, and objects that are not plain (`Date`, `Map`, instances of classes).
+ */
+export function copyJson(value: unknown): Json {
+  return copy(value, [])
+}
+
+// `ancestors` holds object, key, object, key, …: enough to find cycles and to name the path, with nothing allocated on
+// the way when all is well.
+function copy(value: unknown, ancestors: unknown[]): Json {
+  switch (typeof value) {
+    case 'string':
+    case 'boolean':
+      return value
+    case 'number':
+      if (Number.isFinite(value)) return value === 0 ? 0 : value
+      throw new NotJson(`${value} is not JSON`, pathOf(ancestors))
+    case 'object':
+      if (value === null) return null
+      return Array.isArray(value) ? copyList(value, ancestors) : copyObject(value, ancestors)
+    case 'undefined':
+      throw new NotJson('undefined is not JSON', pathOf(ancestors))
+    default:
+      throw new NotJson(`a ${typeof value} is not JSON`, pathOf(ancestors))
+  }
+}
+
+function copyList(list: readonly unknown[], ancestors: unknown[]): Json {
+  enter(list, ancestors)
+  const result: Json[] = []
+  for (let i = 0; i < list.length; i++) {
+    ancestors.push(list, i)
+    result.push(copy(ownValue(list, i, ancestors), ancestors))
+    ancestors.length -= 2
+  }
+  return Object.freeze(result)
+}
+
+function copyObject(object: object, ancestors: unknown[]): Json {
+  enter(object, ancestors)
+  const prototype: unknown = Object.getPrototypeOf(object)
+  // Object.prototype of another realm (a vm, a test runner) is one without a prototype, too.
+  if (prototype !== null && prototype !== Object.prototype && Object.getPrototypeOf(prototype) !== null) {
+    throw new NotJson(`${describe(object)} is not a plain object`, pathOf(ancestors))
+  }
+  if (Object.getOwnPropertySymbols(object).length > 0) {
+    throw new NotJson('a property named by a symbol is not JSON', pathOf(ancestors))
+  }
+  const result: Record<string, Json> = {}
+  for (const key of Object.keys(object)) {
+    ancestors.push(object, key)
+    const value = ownValue(object, key, ancestors)
+    if (value !== undefined) {
+      const copied = copy(value, ancestors)
+      if (key === '__proto__') {
+        Object.defineProperty(result, key, { value: copied, enumerable: true, configurable: true, writable: true })
+      } else result[key] = copied
+    }
+    ancestors.length -= 2
+  }
+  return Object.freeze(result)
+}
+
+function enter(object: object, ancestors: unknown[]): void {
+  if (ancestors.length > 2 * MAX_DEPTH) throw new NotJson(`nesting deeper than ${MAX_DEPTH}`, pathOf(ancestors))
+  for (let i = 0; i < ancestors.length; i += 2) {
+    if (ancestors[i] === object) throw new NotJson('a cycle is not JSON', pathOf(ancestors))
+  }
+}
+
+function ownValue(object: object, key: PropertyKey, ancestors: unknown[]): unknown {
+  const property = Object.getOwnPropertyDescriptor(object, key)
+  if (property?.get || property?.set) throw new NotJson('a getter is not JSON', pathOf(ancestors))
+  return property?.value
+}
+
+function pathOf(ancestors: readonly unknown[]): Path {
+  return ancestors.filter((_, i) => i % 2 === 1) as (string | number)[]
+}
+
+function describe(object: object): string {
+  const name: unknown = object.constructor?.name
+  return typeof name === 'string' && name !== '' ? `an instance of ${name}` : 'an object with a prototype'
+}
+
+/** `path` as one reads it in code: `[0].content[2].text`; the value itself is `the value`. */
+export function formatPath(path: Path): string {
+  const text = path
+    .map((key) => (typeof key === 'string' && /^[A-Za-z_$][\w$]*$/.test(key) ? `.${key}` : `[${JSON.stringify(key)}]`))
+    .join('')
+  return text === '' ? 'the value' : text.replace(/^\./, '')
+}
+
+/** Whether two values are the same JSON, whatever the order of their keys. */
+export function equalJson(a: Json | undefined, b: Json | undefined): boolean {
+  if (a === b) return true
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false
+  if (isList(a) || isList(b)) {
+    return isList(a) && isList(b) && a.length === b.length && a.every((item, i) => equalJson(item, b[i]))
+  }
+  const keys = Object.keys(a)
+  return (
+    keys.length === Object.keys(b).length && keys.every((key) => Object.hasOwn(b, key) && equalJson(a[key], b[key]))
+  )
+}
+
+/** The SHA-256, as hex, of a value's canonical JSON: keys sorted by code unit, no white space. Equal values, equal hashes. */
+export function hashJson(value: Json): string {
+  return createHash('sha256').update(canonical(value)).digest('hex')
+}
+
+function canonical(value: Json): string {
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value)
+  if (isList(value)) return `[${value.map(canonical).join(',')}]`
+  const members = Object.keys(value)
+    .sort()
+    .map((key) => `${JSON.stringify(key)}:${canonical(value[key]!)}`)
+  return `{${members.join(',')}}`
+}
+
+/**
+ * The size of a value as JSON in UTF-8, in bytes, if it may be over `limit`; otherwise 0. A cheap upper bound comes
+ * first, so that small values are never serialized.
+ */
+export function bytesOver(value: Json, limit: number): number {
+  if (upperBound(value, limit) <= limit) return 0
+  const size = Buffer.byteLength(JSON.stringify(value))
+  return size > limit ? size : 0
+}
+
+// The longest that a code unit becomes is `\u0000`: 6 bytes; the longest number has 24 characters.
+function upperBound(value: Json, limit: number): number {
+  if (typeof value === 'string') return 6 * value.length + 2
+  if (typeof value !== 'object' || value === null) return 24
+  let size = 2
+  for (const key of Object.keys(value)) {
+    size += 6 * key.length + 4 + upperBound((value as JsonObject)[key]!, limit)
+    if (size > limit) return size
+  }
+  return size
+}
+
+function isList(value: Json): value is readonly Json[] {
+  return Array.isArray(value)
+}

@@ -1,0 +1,227 @@
+import { nanoid } from 'nanoid'
+import { z } from 'zod'
+import { turnlogError, type Path } from './errors.ts'
+import { bytesOver, copyJson, formatPath, NotJson, type Json } from './json.ts'
+
+const status = z.enum([
+  'created',
+  'in_progress',
+  'completed',
+  'canceled',
+  'failed',
+  'rejected',
+  'unknown',
+  'queued',
+  'incomplete'
+])
+
+const fault = z.looseObject({ code: z.string(), message: z.string() })
+
+const inEveryPart = {
+  object: z.string().nullish(),
+  index: z.int().nullish(),
+  delta: z.boolean().nullish(),
+  msg_id: z.string().nullish(),
+  sequence_number: z.int().nullish(),
+  status: status.nullish(),
+  error: fault.nullish()
+}
+
+/**
+ * One part of a message's content, told apart by `type`. Every field but `type` is optional and none is filled in;
+ * unknown fields are kept.
+ */
+export const contentPartSchema = z.discriminatedUnion('type', [
+  z.looseObject({ type: z.literal('text'), text: z.string().nullish(), ...inEveryPart }),
+  z.looseObject({ type: z.literal('image'), image_url: z.string().nullish(), ...inEveryPart }),
+  /** Carries tool calls (`call_id`, `name`, `arguments` as a JSON string) and their outputs (`call_id`, `name`, `output`). */
+  z.looseObject({ type: z.literal('data'), data: z.looseObject({}).nullish(), ...inEveryPart }),
+  z.looseObject({ type: z.literal('audio'), data: z.string().nullish(), format: z.string().nullish(), ...inEveryPart }),
+  z.looseObject({ type: z.literal('video'), video_url: z.string().nullish(), ...inEveryPart }),
+  z.looseObject({
+    type: z.literal('file'),
+    file_url: z.string().nullish(),
+    file_id: z.string().nullish(),
+    filename: z.string().nullish(),
+    file_data: z.string().nullish(),
+    ...inEveryPart
+  }),
+  z.looseObject({ type: z.literal('refusal'), refusal: z.string().nullish(), ...inEveryPart })
+])
+
+/** A part of a message's content. */
+export type ContentPart = z.output<typeof contentPartSchema>
+
+/** The types that the seed's service knows; any other string is accepted. */
+export type MessageType =
+  | 'message'
+  | 'function_call'
+  | 'function_call_output'
+  | 'plugin_call'
+  | 'plugin_call_output'
+  | 'component_call'
+  | 'component_call_output'
+  | 'mcp_list_tools'
+  | 'mcp_approval_request'
+  | 'mcp_call'
+  | 'mcp_approval_response'
+  | 'mcp_call_output'
+  | 'reasoning'
+  | 'heartbeat'
+  | 'error'
+  | 'a2ui_response'
+  | 'a2ui_action'
+
+/**
+ * The default message. Every field has a default, so `{}` is one: `id` (`msg_` and a fresh id), `object` (`'message'`),
+ * `type` (`'message'`) and `status` (`'created'`) are filled in, a string as `content` becomes one text part, and the
+ * others stay absent unless given. Unknown fields are kept.
+ */
+export const messageSchema = z.looseObject({
+  id: z.string().default(() => `msg_${nanoid()}`),
+  object: z.string().default('message'),
+  type: (z.string() as z.ZodType<MessageType | (string & {}), MessageType | (string & {})>).default('message'),
+  status: status.default('created'),
+  role: z.enum(['assistant', 'system', 'user', 'tool']).nullish(),
+  content: z.union([z.string().transform((text) => textContent(text)), z.array(contentPartSchema)]).nullish(),
+  code: z.string().nullish(),
+  message: z.string().nullish(),
+  usage: z.looseObject({}).nullish(),
+  metadata: z.looseObject({}).nullish(),
+  sequence_number: z.int().nullish(),
+  error: fault.nullish()
+})
+
+/** A message as it is stored and read. */
+export type Message = z.output<typeof messageSchema>
+
+/** A message as it may be given: everything is optional, and `content` may be a string. */
+export type MessageInput = z.input<typeof messageSchema>
+
+function textContent(text: string): ContentPart[] {
+  return [{ type: 'text', text }]
+}
+
+/**
+ * What is asked of a schema library: `validate`, answering at once. zod, valibot, arktype and others fit.
+ *
+ * @see https://standardschema.dev
+ */
+export interface StandardSchema<Input = unknown, Output = Input> {
+  readonly '~standard': {
+    readonly version: 1
+    readonly vendor: string
+    readonly validate: (value: unknown) => StandardResult<Output> | Promise<StandardResult<Output>>
+    readonly types?: { readonly input: Input; readonly output: Output } | undefined
+  }
+}
+
+type StandardResult<Output> =
+  | { readonly value: Output; readonly issues?: undefined }
+  | { readonly issues: readonly StandardIssue[] }
+
+interface StandardIssue {
+  readonly message: string
+  readonly path?: IssuePath | undefined
+}
+
+type IssuePath = readonly (PropertyKey | { readonly key: PropertyKey })[]
+
+/** What a schema makes of its input: the type of the messages that are read. */
+export type SchemaOutput<S extends StandardSchema> = NonNullable<S['~standard']['types']>['output']
+
+/** What a schema accepts: the type of the messages that are given. */
+export type SchemaInput<S extends StandardSchema> = NonNullable<S['~standard']['types']>['input']
+
+/** How the messages of a session are checked and completed, under the name that is kept with the session. */
+export interface MessageFormat {
+  readonly name: string
+  /** The frozen message to store, from a frozen copy of what the caller gave. `path` is where that was found. */
+  complete(copy: Json, path: Path): Json
+}
+
+/** The format of {@link Message}. */
+export function defaultFormat(newId: () => string): MessageFormat {
+  // The ids come from `newId`, so the schema must not spend one of its own.
+  const judge = messageSchema.extend({ id: z.string().optional() })
+  return {
+    name: 'message',
+    complete(copy, path) {
+      // zod's loose objects lose a key `__proto__`; so zod judges, and what is stored is built from the copy.
+      check(judge, copy, path)
+      const given = copy as MessageInput
+      const message = { id: given.id ?? newId(), object: 'message', type: 'message', status: 'created', ...given }
+      if (typeof message.content === 'string') {
+        message.content = Object.freeze([Object.freeze(textContent(message.content)[0])]) as ContentPart[]
+      }
+      return Object.freeze(message) as Json
+    }
+  }
+}
+
+/** The format of messages that `schema` describes: what it answers is what is stored. */
+export function schemaFormat(schema: StandardSchema, name: string): MessageFormat {
+  return {
+    name,
+    complete(copy, path) {
+      const output = check(schema, copy, path)
+      return output === copy ? copy : plain(output, path)
+    }
+  }
+}
+
+/**
+ * A frozen copy of `value`, found at `path` of a call's arguments.
+ *
+ * @throws `INVALID_MESSAGE` with the path of what JSON cannot carry.
+ */
+export function plain(value: unknown, path: Path): Json {
+  try {
+    return copyJson(value)
+  } catch (error) {
+    if (!(error instanceof NotJson)) throw error
+    throw invalid(error.what, [...path, ...error.path])
+  }
+}
+
+/** @throws `INVALID_MESSAGE` where `message` is larger than `limit` bytes. */
+export function checkSize(message: Json, limit: number, path: Path): void {
+  const size = bytesOver(message, limit)
+  if (size > 0) throw invalid(`${size} bytes of JSON, and ${limit} are allowed`, path, { size, limit })
+}
+
+function check(schema: StandardSchema, copy: Json, path: Path): unknown {
+  const result = schema['~standard'].validate(copy)
+  if (result instanceof Promise) {
+    result.catch(() => undefined)
+    throw new TypeError('The message schema validates asynchronously; turnlog needs one that answers at once')
+  }
+  if (!result.issues) return result.value
+  const issue = deepest(result.issues)
+  throw invalid(issue.message, [...path, ...keysOf(issue.path)])
+}
+
+/** The error `INVALID_MESSAGE`, to throw. */
+export function invalid(reason: string, path: Path, sizes?: { size: number; limit: number }): Error {
+  return turnlogError('INVALID_MESSAGE', `Refused at ${formatPath(path)}: ${reason}`, { path, ...sizes })
+}
+
+// zod reports a union as one issue with a list per branch in `errors`; the branch that got furthest is the one meant.
+function deepest(issues: readonly StandardIssue[], prefix: IssuePath = []): { message: string; path: IssuePath } {
+  const [first] = issues
+  if (!first) return { message: 'the schema refused it without a reason', path: prefix }
+  const here = { message: first.message, path: [...prefix, ...(first.path ?? [])] }
+  const branches = (first as { errors?: unknown }).errors
+  if (!Array.isArray(branches)) return here
+  return (branches as (readonly StandardIssue[])[])
+    .filter((branch) => branch.length > 0)
+    .map((branch) => deepest(branch, here.path))
+    .reduce((best, next) => (next.path.length > best.path.length ? next : best), here)
+}
+
+function keysOf(path: IssuePath): Path {
+  return path.map((segment) => {
+    const key = typeof segment === 'object' ? segment.key : segment
+    return typeof key === 'symbol' ? String(key) : key
+  })
+}

@@ -1,0 +1,213 @@
+import { turnlogError } from '../errors.ts'
+import type { StoredEvent } from '../event.ts'
+import {
+  keyString,
+  type AppendResult,
+  type Commit,
+  type EventStore,
+  type Head,
+  type Page,
+  type ReadRange,
+  type SessionKey,
+  type Summary
+} from '../store.ts'
+
+/** Events of a log that are read at once. */
+const PAGE_SIZE = 1000
+
+/**
+ * A store in the memory of this process. What it has is gone with the object, and stays over `close` and `open`. Several
+ * services may share one.
+ */
+export function memoryStore(): EventStore {
+  const logs = new Map<string, Log>()
+  const logsById = new Map<string, Log>()
+  const users = new Map<string, Set<Log>>()
+  const watchers = new Map<string, Set<() => void>>()
+  let isOpen = false
+
+  function assertOpen(): void {
+    if (isOpen) return
+    throw turnlogError('STORE_UNAVAILABLE', 'The memory store is closed', { outcome: 'not-stored' })
+  }
+
+  function appendOne(commit: Commit): AppendResult {
+    const name = keyString(commit.key)
+    const log = logs.get(name)
+    if (commit.expectedVersion === 0) {
+      if (log) return { status: 'conflict' }
+      const parent = commit.parent && logsById.get(commit.parent.logId)
+      if (commit.parent && !(parent && parent.events.length >= commit.parent.version)) return { status: 'orphaned' }
+      begin(name, commit, parent)
+    } else {
+      if (!log || log.logId !== commit.logId || log.events.length !== commit.expectedVersion)
+        return { status: 'conflict' }
+      for (const event of commit.events) log.events.push(event)
+      log.summary = commit.summary
+    }
+    notify(name)
+    return { status: 'stored' }
+  }
+
+  function begin(name: string, { key, logId, events, summary, parent: origin }: Commit, parent?: Log): void {
+    const log: Log = {
+      logId,
+      events: [...events],
+      summary,
+      parent,
+      base: origin?.version ?? 0,
+      forks: undefined,
+      purged: false
+    }
+    logs.set(name, log)
+    logsById.set(logId, log)
+    const ofUser = users.get(key.userId)
+    if (ofUser) ofUser.add(log)
+    else users.set(key.userId, new Set([log]))
+    if (parent) (parent.forks ??= new Set()).add(log)
+  }
+
+  // A purged log stays, without a name, as long as forks need its beginning.
+  function release(log: Log): void {
+    const needed = Math.max(0, ...Array.from(log.forks ?? [], (fork) => fork.base))
+    if (needed > 0) {
+      log.events = log.events.slice(0, needed)
+      return
+    }
+    logsById.delete(log.logId)
+    log.events = []
+    const { parent } = log
+    parent?.forks?.delete(log)
+    if (parent?.purged) release(parent)
+  }
+
+  function notify(name: string): void {
+    for (const wake of watchers.get(name) ?? []) wake()
+  }
+
+  return {
+    supports: { durable: false, shared: true, push: true },
+
+    async open() {
+      isOpen = true
+    },
+
+    async close() {
+      isOpen = false
+      for (const name of watchers.keys()) notify(name)
+    },
+
+    async health() {
+      return isOpen
+    },
+
+    async head(key): Promise<Head | null> {
+      assertOpen()
+      const log = logs.get(keyString(key))
+      return log ? { logId: log.logId, version: log.events.length, summary: log.summary } : null
+    },
+
+    async append(commits) {
+      assertOpen()
+      return commits.map(appendOne)
+    },
+
+    async *read(logId, { from = 1, to = Infinity, signal }: ReadRange = {}) {
+      for (let next = from; ; next += PAGE_SIZE) {
+        signal?.throwIfAborted()
+        assertOpen()
+        const page = logsById.get(logId)?.events.slice(next - 1, Math.min(next - 1 + PAGE_SIZE, to)) ?? []
+        if (page.length > 0) yield page
+        if (page.length < PAGE_SIZE) return
+      }
+    },
+
+    async list(userId, { limit = Infinity, after }: Page<Pick<Summary, 'updatedAt' | 'sessionId'>> = {}) {
+      assertOpen()
+      const live: Summary[] = []
+      for (const { summary } of users.get(userId) ?? []) {
+        if (!summary.deleted && (!after || newestFirst(after, summary) < 0)) live.push(summary)
+      }
+      return live.sort(newestFirst).slice(0, limit)
+    },
+
+    async listUsers({ limit = Infinity, after }: Page<string> = {}) {
+      assertOpen()
+      const withSessions: string[] = []
+      for (const [userId, ofUser] of users) {
+        if ((after === undefined || userId > after) && hasLive(ofUser)) withSessions.push(userId)
+      }
+      return withSessions.sort().slice(0, limit)
+    },
+
+    async forks(logId) {
+      assertOpen()
+      return Array.from(logsById.get(logId)?.forks ?? [])
+        .filter((fork) => !fork.purged)
+        .map((fork) => fork.summary)
+    },
+
+    async purge(key: SessionKey) {
+      assertOpen()
+      const name = keyString(key)
+      const log = logs.get(name)
+      if (!log) return
+      logs.delete(name)
+      const ofUser = users.get(key.userId)
+      ofUser?.delete(log)
+      if (ofUser?.size === 0) users.delete(key.userId)
+      log.purged = true
+      release(log)
+      notify(name)
+    },
+
+    async *watch(key, signal) {
+      const name = keyString(key)
+      let wake = (): void => undefined
+      const listener = (): void => wake()
+      const ofKey = watchers.get(name) ?? new Set()
+      watchers.set(name, ofKey.add(listener))
+      signal.addEventListener('abort', listener)
+      try {
+        assertOpen()
+        for (let seen: Log | undefined, version = -1; isOpen && !signal.aborted;) {
+          const log = logs.get(name)
+          const now = log?.events.length ?? 0
+          if (log === seen && now === version) await new Promise<void>((resolve) => (wake = resolve))
+          else {
+            seen = log
+            version = now
+            yield version
+          }
+        }
+      } finally {
+        signal.removeEventListener('abort', listener)
+        ofKey.delete(listener)
+        if (ofKey.size === 0) watchers.delete(name)
+      }
+    }
+  }
+}
+
+interface Log {
+  readonly logId: string
+  /** By version: event 1 is at 0. */
+  events: StoredEvent[]
+  summary: Summary
+  readonly parent: Log | undefined
+  /** How many events of the parent it shows. */
+  readonly base: number
+  forks: Set<Log> | undefined
+  purged: boolean
+}
+
+function newestFirst(a: Pick<Summary, 'updatedAt' | 'sessionId'>, b: Pick<Summary, 'updatedAt' | 'sessionId'>): number {
+  if (a.updatedAt !== b.updatedAt) return b.updatedAt - a.updatedAt
+  if (a.sessionId === b.sessionId) return 0
+  return a.sessionId < b.sessionId ? -1 : 1
+}
+
+function hasLive(logs: Iterable<Log>): boolean {
+  for (const { summary } of logs) if (!summary.deleted) return true
+  return false
+}
