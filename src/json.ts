@@ -23,11 +23,12 @@ export class NotJson extends Error {
 
 /**
  * A deeply frozen copy of `value` that JSON gives back as it is: the same strings, whole objects with their keys in
- * order (`__proto__` is a key like any other), lists without holes. Properties that are `undefined` are dropped and -0
- * becomes 0, as JSON does.
+ * order (`__proto__` is a key like any other), lists without holes. As JSON does it, properties that are `undefined` or
+ * not enumerable are dropped, names on a list too, and -0 becomes 0.
  *
- * @throws {NotJson} at what JSON would drop or change: functions, symbols, bigints, NaN and infinities, `undefined` in
- * a list, getters, cycles, and objects that are not plain (`Date`, `Map`, instances of classes).
+ * @throws {NotJson} at what JSON would drop or change: functions, symbols (as keys, too), bigints, NaN and infinities,
+ * `undefined` or a hole in a list, getters, cycles, objects that are not plain (`Date`, `Map`, instances of classes);
+ * and at what is nested more than 1000 deep.
  */
 export function copyJson(value: unknown): Json {
   return copy(value, [])
@@ -147,7 +148,7 @@ function canonical(value: Json): string {
 }
 
 /**
- * The size of a value as JSON in UTF-8, in bytes, if it may be over `limit`; otherwise 0. A cheap upper bound comes
+ * The size of a value as JSON in UTF-8, in bytes, if that is over `limit`; otherwise 0. A cheap upper bound comes
  * first, so that small values are never serialized.
  */
 export function bytesOver(value: Json, limit: number): number {
@@ -156,10 +157,10 @@ export function bytesOver(value: Json, limit: number): number {
   return size > limit ? size : 0
 }
 
-// The longest that a code unit becomes is `\u0000`: 6 bytes; the longest number has 24 characters.
+// The longest that a code unit becomes is `\u0000`: 6 bytes; the longest number, -0.0000012345678901234567, has 25.
 function upperBound(value: Json, limit: number): number {
   if (typeof value === 'string') return 6 * value.length + 2
-  if (typeof value !== 'object' || value === null) return 24
+  if (typeof value !== 'object' || value === null) return 25
   let size = 2
   for (const key of Object.keys(value)) {
     size += 6 * key.length + 4 + upperBound((value as JsonObject)[key]!, limit)
