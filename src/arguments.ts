@@ -1,0 +1,60 @@
+import { inspect } from 'node:util'
+import type { ExpectedVersion } from './errors.ts'
+
+// What callers may give. Each function gives its value back, or throws a TypeError that shows it.
+
+/** An id: 1 to 512 UTF-16 code units with paired surrogates, not blank. */
+export function idOf(name: string, value: unknown): string {
+  if (typeof value !== 'string') throw misuse(name, 'a string', value)
+  if (value.trim() === '') throw misuse(name, 'not blank', value)
+  if (value.length > 512) throw misuse(name, 'at most 512 UTF-16 code units long', value)
+  if (!value.isWellFormed()) throw misuse(name, 'without unpaired surrogates', value)
+  return value
+}
+
+/** A whole number that is at least `least`, or `undefined`. */
+export function wholeNumber(name: string, value: unknown, least: number): number | undefined {
+  if (value === undefined) return undefined
+  if (Number.isSafeInteger(value) && (value as number) >= least) return value as number
+  throw misuse(name, `a whole number from ${least}`, value)
+}
+
+/** A number of ms or things above 0, or `Infinity`. */
+export function positive(name: string, value: unknown): number {
+  if (typeof value === 'number' && value > 0) return value
+  throw misuse(name, 'a positive number', value)
+}
+
+/** A version from 0, a valid date, or `undefined`. */
+export function pointInLog(value: unknown): number | Date | undefined {
+  if (!(value instanceof Date)) return wholeNumber('at', value, 0)
+  if (Number.isNaN(value.getTime())) throw misuse('at', 'a valid date', value)
+  return new Date(value)
+}
+
+/** What a write expects; `'any'` by default. */
+export function expectation(value: unknown): ExpectedVersion {
+  switch (value) {
+    case undefined:
+      return 'any'
+    case 'any':
+    case 'none':
+    case 'exists':
+      return value
+    default:
+      if (Number.isSafeInteger(value) && (value as number) >= 0) return value as number
+      throw misuse('expectedVersion', "a whole number from 0, 'none', 'exists' or 'any'", value)
+  }
+}
+
+/** One of `choices`. */
+export function oneOf<T extends string>(name: string, value: unknown, choices: readonly T[]): T {
+  if (choices.includes(value as T)) return value as T
+  throw misuse(name, choices.map((choice) => `'${choice}'`).join(', '), value)
+}
+
+/** The error for an argument that makes no sense. */
+export function misuse(name: string, what: string, value: unknown): TypeError {
+  const shown = inspect(value, { depth: 0, maxStringLength: 60, breakLength: Infinity })
+  return new TypeError(`${name} must be ${what}; it is ${shown}`)
+}

@@ -1,0 +1,115 @@
+import { turnlogError } from './errors.ts'
+import type { StoredEvent } from './event.ts'
+import type { Json } from './json.ts'
+import { corruptLog, fold, initialState, toSession, type Session, type SessionState } from './session.ts'
+import type { EventStore, Head, SessionKey } from './store.ts'
+
+/**
+ * A log that has been read: the state at each of its versions, so that any of them is at hand without replaying. The
+ * states share what they have in common. Only grows.
+ */
+export class FoldedLog {
+  readonly key: SessionKey
+  /** `null`: there is no log. */
+  readonly logId: string | null
+  /** By version; at 0 the state without a log. */
+  readonly #states: SessionState[]
+  #newest: Session<Json> | undefined
+
+  constructor(key: SessionKey, logId: string | null) {
+    this.key = key
+    this.logId = logId
+    this.#states = [initialState(key)]
+  }
+
+  /** The newest state. */
+  get state(): SessionState {
+    return this.#states[this.#states.length - 1]!
+  }
+
+  get version(): number {
+    return this.#states.length - 1
+  }
+
+  /** Whether the log is as new as `head`, or newer. */
+  reaches(head: Head | null): boolean {
+    return head === null ? this.logId === null : this.logId === head.logId && this.version >= head.version
+  }
+
+  /** Whether `head` is the end of this log as it is here. */
+  endsAt(head: Head | null): boolean {
+    return this.reaches(head) && this.version === (head?.version ?? 0)
+  }
+
+  /** Adds the states after the newest, in order. */
+  add(states: readonly SessionState[]): void {
+    for (const state of states) this.#states.push(state)
+  }
+
+  /** @throws `CORRUPT_LOG`, `UNKNOWN_EVENT` */
+  fold(event: StoredEvent): void {
+    this.#states.push(fold(this.state, event))
+  }
+
+  /**
+   * The state at a version or time, by default the newest; version 0 is before the first event.
+   *
+   * @throws `VERSION_NOT_FOUND` beyond the newest version.
+   */
+  at(when?: number | Date): SessionState {
+    if (when === undefined) return this.state
+    if (typeof when !== 'number') return this.#states[this.#versionAt(when.getTime())]!
+    const state = this.#states[when]
+    if (state) return state
+    const message = `Version ${when} of session ${JSON.stringify(this.key.sessionId)} does not exist; the newest is ${this.version}`
+    throw turnlogError('VERSION_NOT_FOUND', message, { version: when, actual: this.version })
+  }
+
+  /** The snapshot of a state of this log; of the newest it is one and the same object. `null` where there is no session then. */
+  session(state: SessionState, last?: number): Session<Json> | null {
+    if (!state.isLive) return null
+    if (last !== undefined || state !== this.state) return toSession(state, last)
+    if (this.#newest?.version !== state.version) this.#newest = toSession(state)
+    return this.#newest
+  }
+
+  // The version of the last event not later than `time`: times never decrease along a log.
+  #versionAt(time: number): number {
+    let low = 0
+    let high = this.version
+    while (low < high) {
+      const middle = Math.ceil((low + high) / 2)
+      if (this.#states[middle]!.updatedAt <= time) low = middle
+      else high = middle - 1
+    }
+    return low
+  }
+}
+
+/**
+ * The log as it is in the store: `log` itself, grown by what is new, or another where it was purged. `onEvent` is told of
+ * each event that was read.
+ *
+ * @throws what the store throws; `CORRUPT_LOG`, `UNKNOWN_EVENT`
+ */
+export async function catchUp(
+  store: EventStore,
+  log: FoldedLog,
+  onEvent?: (event: StoredEvent) => void
+): Promise<FoldedLog> {
+  for (let seen: Head | null = null; ;) {
+    const head = await store.head(log.key)
+    if (!head) return new FoldedLog(log.key, null)
+    if (head.logId !== log.logId || head.version < log.version) log = new FoldedLog(log.key, head.logId)
+    for await (const page of store.read(head.logId, { from: log.version + 1 })) {
+      for (const event of page) {
+        log.fold(event)
+        onEvent?.(event)
+      }
+    }
+    if (log.version >= head.version) return log
+    // Events are missing: the log was purged meanwhile, and then the head is another; or they are lost.
+    if (seen?.logId === head.logId) throw corruptLog(log.state)
+    seen = head
+  }
+}

@@ -1,0 +1,37 @@
+export { createSessionHistory } from './service.ts'
+export type {
+  Change,
+  InputOf,
+  SessionHistoryOptions,
+  SessionHistoryService,
+  SessionRef,
+  WriteOptions
+} from './service.ts'
+
+export type { Session } from './session.ts'
+
+export { contentPartSchema, messageSchema } from './message.ts'
+export type {
+  ContentPart,
+  Message,
+  MessageInput,
+  MessageType,
+  SchemaInput,
+  SchemaOutput,
+  StandardSchema
+} from './message.ts'
+
+export { fromOpenAIMessage, toOpenAIMessages } from './openai.ts'
+export type { OpenAIMessage } from './openai.ts'
+
+export { eventSchema } from './event.ts'
+export type { Envelope, EventData, EventOf, EventType, ForkOrigin, SessionEvent, StoredEvent } from './event.ts'
+
+export { isTurnlogError, TurnlogError } from './errors.ts'
+export type { ExpectedVersion, Path, TurnlogErrorCode, TurnlogErrorFields, TurnlogErrorOf } from './errors.ts'
+
+export { memoryStore } from './stores/memory.ts'
+export type { AppendResult, Commit, EventStore, Head, Page, ReadRange, SessionKey, Summary } from './store.ts'
+
+export type { Json, JsonObject } from './json.ts'
+export type { Clock } from './registry-actor.ts'

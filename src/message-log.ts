@@ -1,0 +1,122 @@
+const BITS = 5
+const WIDTH = 1 << BITS
+const MASK = WIDTH - 1
+
+/** A node of the tree: `WIDTH` nodes, or at the lowest level `WIDTH` items. */
+type Node = unknown[]
+
+/**
+ * An immutable list whose prefixes and branches share what they have in common: pushing, replacing and taking a prefix
+ * never copy what came before, and old lists stay as they are.
+ *
+ * A persistent vector: full blocks of 32 items in a tree, the last items in a `tail`. The tail is shared by the lists
+ * that grew from one another; each sees only its own length of it.
+ *
+ * @see https://hypirion.com/musings/understanding-persistent-vector-pt-1
+ */
+export class MessageLog<M> {
+  static #empty = new MessageLog<never>(0, BITS, [], [])
+
+  readonly length: number
+  /** Bits of an index above the lowest level: the tree is `shift / BITS` levels high. */
+  readonly #shift: number
+  readonly #root: Node
+  readonly #tail: M[]
+
+  private constructor(length: number, shift: number, root: Node, tail: M[]) {
+    this.length = length
+    this.#shift = shift
+    this.#root = root
+    this.#tail = tail
+  }
+
+  /** The list of no items. */
+  static empty<M>(): MessageLog<M> {
+    return MessageLog.#empty
+  }
+
+  /** The item at `index`, from 0; `undefined` beyond the end. */
+  get(index: number): M | undefined {
+    return index >= 0 && index < this.length ? this.#block(index)[index & MASK] : undefined
+  }
+
+  /** The index of the last item that `matches`; -1 where there is none. Looks from the end. */
+  findLastIndex(matches: (item: M) => boolean): number {
+    for (let start = this.#tailStart(), end = this.length; start >= 0; end = start, start -= WIDTH) {
+      const block = this.#block(start)
+      for (let i = end - 1; i >= start; i--) if (matches(block[i & MASK]!)) return i
+    }
+    return -1
+  }
+
+  /** With `item` at the end. */
+  push(item: M): MessageLog<M> {
+    const inTail = this.length - this.#tailStart()
+    if (inTail < WIDTH && this.length > 0) {
+      // Whoever comes first may go on in the shared tail; a second branch takes a copy.
+      const tail = this.#tail.length === inTail ? this.#tail : this.#tail.slice(0, inTail)
+      tail.push(item)
+      return new MessageLog(this.length + 1, this.#shift, this.#root, tail)
+    }
+    if (this.length === 0) return new MessageLog(1, BITS, [], [item])
+    const full = this.length - WIDTH
+    const isTreeFull = full >>> BITS >= 1 << this.#shift
+    const shift = isTreeFull ? this.#shift + BITS : this.#shift
+    const root = setBlock(isTreeFull ? [this.#root] : this.#root, shift, full, this.#tail)
+    return new MessageLog(this.length + 1, shift, root, [item])
+  }
+
+  /** With `item` in place of what is at `index`, which must be in the list. */
+  replace(index: number, item: M): MessageLog<M> {
+    const tailStart = this.#tailStart()
+    const isInTail = index >= tailStart
+    const block = this.#block(index).slice(0, isInTail ? this.length - tailStart : WIDTH)
+    block[index & MASK] = item
+    if (isInTail) return new MessageLog(this.length, this.#shift, this.#root, block)
+    return new MessageLog(this.length, this.#shift, replaceBlock(this.#root, this.#shift, index, block), this.#tail)
+  }
+
+  /** The first `length` items; all where there are fewer. */
+  take(length: number): MessageLog<M> {
+    if (length >= this.length) return this
+    if (length <= 0) return MessageLog.#empty
+    return new MessageLog(length, this.#shift, this.#root, this.#block(length - 1))
+  }
+
+  /** A new array of the items from `start` on, by default all. */
+  toArray(start = 0): M[] {
+    const blocks: M[][] = []
+    const tailStart = this.#tailStart()
+    for (let i = start & ~MASK; i < tailStart; i += WIDTH) blocks.push(this.#block(i))
+    blocks.push(this.#tail.slice(0, this.length - tailStart))
+    // concat copies whole blocks at once: several times faster than item by item.
+    const items = ([] as M[]).concat(...blocks)
+    return start & MASK ? items.slice(start & MASK) : items
+  }
+
+  #tailStart(): number {
+    return this.length === 0 ? 0 : (this.length - 1) & ~MASK
+  }
+
+  #block(index: number): M[] {
+    if (index >= this.#tailStart()) return this.#tail
+    let node = this.#root
+    for (let level = this.#shift; level > BITS; level -= BITS) node = node[(index >>> level) & MASK] as Node
+    return node[(index >>> BITS) & MASK] as M[]
+  }
+}
+
+// The tree with `block` as its last: what stood to the right, left over from a longer list, is dropped.
+function setBlock(node: Node, level: number, index: number, block: unknown[]): Node {
+  const slot = (index >>> level) & MASK
+  const copy = node.slice(0, slot)
+  copy.push(level === BITS ? block : setBlock((node[slot] ?? []) as Node, level - BITS, index, block))
+  return copy
+}
+
+function replaceBlock(node: Node, level: number, index: number, block: unknown[]): Node {
+  const slot = (index >>> level) & MASK
+  const copy = node.slice()
+  copy[slot] = level === BITS ? block : replaceBlock(node[slot] as Node, level - BITS, index, block)
+  return copy
+}

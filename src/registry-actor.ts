@@ -1,0 +1,153 @@
+import { createActor, fromTransition, type ActorOptions, type ActorRefFrom } from 'xstate'
+import { sessionLogic, type SessionActor, type SessionEnvironment, type SessionRequest } from './session-actor.ts'
+import { keyString, type SessionKey } from './store.ts'
+
+/** Time, as the registry uses it. xstate's `SimulatedClock` is one. */
+export interface Clock {
+  /** Milliseconds since the Unix epoch. */
+  now(): number
+  setTimeout(callback: () => void, ms: number): unknown
+  clearTimeout(timer: unknown): void
+}
+
+/** What the registry is made with. */
+export interface RegistryInput {
+  readonly environment: SessionEnvironment
+  readonly clock: Clock
+  readonly maxActiveSessions: number
+  readonly idleMs: number
+  readonly inspect: ActorOptions<typeof sessionLogic>['inspect']
+}
+
+/** Finds or starts the actor of a session and hands it the request; stops those that are idle or too many. */
+export type RegistryActor = ActorRefFrom<typeof registryLogic>
+
+export const registryLogic = fromTransition(
+  (registry: Registry, event: RegistryEvent, { self }) => registry.receive(event, self),
+  ({ input }: { input: RegistryInput }) => new Registry(input)
+)
+
+type RegistryEvent =
+  | { readonly type: 'request'; readonly key: SessionKey; readonly request: SessionRequest }
+  | { readonly type: 'sweep' }
+  | { readonly type: 'stop' }
+
+/** Node's timers fire at once beyond this. */
+const LONGEST_TIMEOUT_MS = 2 ** 31 - 1
+
+interface Entry {
+  readonly actor: SessionActor
+  /** When it last got a request, in ms of the clock. */
+  usedAt: number
+  /** Got a request since the hand passed it. */
+  isRecent: boolean
+}
+
+class Registry {
+  readonly #sessions = new Map<string, Entry>()
+  // Second chance, the hand of a clock going round: an order by last use would cost a delete and a set of the map on each request,
+  // which is slow on a key that is hot.
+  #next: MapIterator<[string, Entry]> = this.#sessions.entries()
+  #sweepTimer: unknown
+  readonly #input: RegistryInput
+  #self!: { send(event: RegistryEvent): void }
+
+  constructor(input: RegistryInput) {
+    this.#input = input
+  }
+
+  /** What inspectors show of the actor. */
+  toJSON(): object {
+    return { activeSessions: this.#sessions.size }
+  }
+
+  receive(event: RegistryEvent, self: { send(event: RegistryEvent): void }): this {
+    this.#self = self
+    switch (event.type) {
+      case 'request':
+        // Thrown from here, an error of the clock would end the actor and leave the caller waiting.
+        try {
+          this.#hand(event.key, event.request)
+        } catch (error) {
+          event.request.reject(error)
+        }
+        break
+      case 'sweep':
+        this.#sweep()
+        break
+      case 'stop':
+        this.#stop()
+    }
+    return this
+  }
+
+  #hand(key: SessionKey, request: SessionRequest): void {
+    const name = keyString(key)
+    let entry = this.#sessions.get(name)
+    if (!entry) {
+      if (this.#sessions.size >= this.#input.maxActiveSessions) this.#makeRoom()
+      entry = { actor: this.#begin(key), usedAt: 0, isRecent: false }
+      this.#sessions.set(name, entry)
+    } else entry.isRecent = true
+    entry.usedAt = this.#input.clock.now()
+    entry.actor.send(request)
+    this.#sweepTimer ??= this.#sweepAfter(this.#input.idleMs)
+  }
+
+  // Stops sessions that have been idle for so long, and comes back when the next one may be.
+  #sweep(): void {
+    const { clock, idleMs } = this.#input
+    const now = clock.now()
+    let oldest = Infinity
+    for (const [name, { actor, usedAt }] of this.#sessions) {
+      if (now - usedAt >= idleMs && isIdle(actor)) this.#end(name, actor)
+      else oldest = Math.min(oldest, usedAt)
+    }
+    this.#sweepTimer = oldest === Infinity ? undefined : this.#sweepAfter(Math.max(oldest + idleMs - now, idleMs / 10))
+  }
+
+  #stop(): void {
+    this.#input.clock.clearTimeout(this.#sweepTimer)
+    this.#sweepTimer = undefined
+    for (const [name, { actor }] of this.#sessions) this.#end(name, actor)
+  }
+
+  #begin(key: SessionKey): SessionActor {
+    const { environment, inspect } = this.#input
+    // A root of its own: a child of this actor could not be stopped, and spawning costs by the number of children.
+    const options = { input: { key, environment }, id: keyString(key) }
+    return createActor(sessionLogic, inspect ? { ...options, inspect } : options).start()
+  }
+
+  #end(name: string, actor: SessionActor): void {
+    actor.stop()
+    this.#sessions.delete(name)
+  }
+
+  // Gives up after some steps, so that a round in which all are busy or recent is paid for by many calls.
+  #makeRoom(): void {
+    for (let left = 64; left > 0 && this.#sessions.size >= this.#input.maxActiveSessions; left--) {
+      let next = this.#next.next()
+      if (next.done) next = (this.#next = this.#sessions.entries()).next()
+      if (next.done) return
+      const [name, entry] = next.value
+      if (!entry.isRecent && isIdle(entry.actor)) this.#end(name, entry.actor)
+      else entry.isRecent = false
+    }
+  }
+
+  #sweepAfter(ms: number): unknown {
+    if (ms === Infinity) return undefined
+    const timer = this.#input.clock.setTimeout(
+      () => this.#self.send({ type: 'sweep' }),
+      Math.min(ms, LONGEST_TIMEOUT_MS)
+    )
+    // A process is not kept alive by sessions that wait to be stopped.
+    if (typeof timer === 'object' && timer !== null && 'unref' in timer) (timer as NodeJS.Timeout).unref()
+    return timer
+  }
+}
+
+function isIdle(actor: SessionActor): boolean {
+  return actor.getSnapshot().context.isIdle
+}

@@ -1,0 +1,551 @@
+import { expectation, idOf, misuse, pointInLog, wholeNumber } from './arguments.ts'
+import { Engine, type EngineOptions } from './engine.ts'
+import { isTurnlogError, type ExpectedVersion, type Path } from './errors.ts'
+import { upcast, type SessionEvent } from './event.ts'
+import { copyJson, hashJson, type Json, type JsonObject } from './json.ts'
+import {
+  checkSize,
+  defaultFormat,
+  invalid,
+  plain,
+  schemaFormat,
+  type Message,
+  type MessageFormat,
+  type MessageInput,
+  type SchemaInput,
+  type SchemaOutput,
+  type StandardSchema
+} from './message.ts'
+import { checkFormat, sessionNotFound, type Session, type SessionChange } from './session.ts'
+import { storeFailure, type Page, type SessionKey, type Summary } from './store.ts'
+
+/** Options of {@link createSessionHistory}. Copied; later changes have no effect. */
+export interface SessionHistoryOptions extends EngineOptions {
+  /**
+   * The schema of the messages: any Standard Schema that validates synchronously. What it answers is what is stored, and
+   * the types follow it. Sessions are of the format `'custom'` then; {@link SessionHistoryService.withMessage} names formats.
+   * @default messageSchema
+   */
+  readonly message?: StandardSchema
+}
+
+/** Names a session: anything with these two, such as a {@link Session}. */
+export interface SessionRef {
+  readonly userId: string
+  readonly id: string
+}
+
+/** Options of every call that writes to a session. */
+export interface WriteOptions {
+  /**
+   * What the log must be like when the commit is stored; otherwise `VERSION_CONFLICT`, and nothing is stored.
+   * @default 'any'
+   */
+  readonly expectedVersion?: ExpectedVersion
+  /**
+   * Makes a repeated call safe: the same key with the same content gives the session as of the first call and stores
+   * nothing; with other content it is `IDEMPOTENCY_CONFLICT`. Holds until the session is purged. 1 to 512 characters.
+   */
+  readonly idempotencyKey?: string
+  /** Cancels the call as long as the store does not have it: it rejects with the signal's reason, and nothing is stored. */
+  readonly signal?: AbortSignal
+}
+
+/** One change of {@link SessionHistoryService.commit}. */
+export type Change<Input = MessageInput> =
+  | { readonly type: 'append'; readonly messages: readonly Input[] }
+  | { readonly type: 'put'; readonly message: Input }
+  | { readonly type: 'truncate'; readonly length: number }
+  | { readonly type: 'metadata'; readonly set?: object; readonly unset?: readonly string[] }
+
+/** What is accepted where messages of type `M` are stored, if nothing else is said. */
+export type InputOf<M> = [M, Message] extends [Message, M] ? MessageInput : M
+
+/**
+ * The history of many sessions. Every call is a promise; calls of one session take effect in the order in which they
+ * were made, and a call that has resolved is stored. Writes give the session as it is after them.
+ *
+ * Beside the errors named, every call rejects with `STORE_UNAVAILABLE` when the store fails, `CORRUPT_LOG` or
+ * `UNKNOWN_EVENT` when the log cannot be read, `STOPPED` after `stop`, and a `TypeError` for arguments that make no sense.
+ */
+export interface SessionHistoryService<M = Message, Input = InputOf<M>> extends AsyncDisposable {
+  /** Opens the store. Nothing happens where the service is started. */
+  start(): Promise<void>
+  /** Refuses new calls with `STOPPED`, finishes those that were accepted, and closes the store. */
+  stop(): Promise<void>
+  /** Whether a call made now would find a working store. */
+  health(): Promise<boolean>
+
+  /**
+   * Begins a session, or starts over one that exists: its log goes on, with no messages. `sessionId` is trimmed; blank or
+   * absent gives a fresh one.
+   *
+   * @throws `VERSION_CONFLICT`; with `expectedVersion: 'none'` where there is a session
+   */
+  createSession(
+    userId: string,
+    sessionId?: string,
+    options?: { readonly metadata?: object; readonly expectedVersion?: ExpectedVersion }
+  ): Promise<Session<M>>
+
+  /**
+   * The session as it is, or as it was `at` a version or time; `null` where there was none. `last` leaves all but so many of
+   * the newest messages out. Where there is none and `at` is not given, the option `missing.get` says what then.
+   *
+   * @throws `VERSION_NOT_FOUND` where `at` is a version that the log does not have yet; `FORMAT_MISMATCH`; `SESSION_NOT_FOUND`
+   */
+  getSession(
+    userId: string,
+    sessionId: string,
+    options?: { readonly at?: number | Date; readonly last?: number }
+  ): Promise<Session<M> | null>
+
+  /**
+   * The sessions of a user, newest activity first, without messages. A page at a time with `limit`, and `after` as the
+   * last session of the page before; all by default.
+   */
+  listSessions(
+    userId: string,
+    options?: { readonly limit?: number; readonly after?: Pick<Session, 'id' | 'updatedAt'> }
+  ): Promise<Session<M>[]>
+
+  /** The users who have sessions, in an order of the store's own; `after` is the last of the page before. */
+  listUsers(options?: { readonly limit?: number; readonly after?: string }): Promise<string[]>
+
+  /**
+   * Appends a message, or a list of them as one commit. Where there is no session the option `missing.append` says what
+   * then; `null` is one way. If `session.messages` is an array that can be changed, it is extended, too, once all is stored.
+   *
+   * @throws `INVALID_MESSAGE`, `VERSION_CONFLICT`, `IDEMPOTENCY_CONFLICT`, `FORMAT_MISMATCH`, `SESSION_NOT_FOUND`
+   */
+  appendMessage(
+    session: SessionRef,
+    message: Input | readonly Input[],
+    options?: WriteOptions
+  ): Promise<Session<M> | null>
+
+  /**
+   * Appends a message, or replaces the last one of the same `id`, whole. Nothing happens where it is equal.
+   *
+   * @throws as `appendMessage`; `INVALID_MESSAGE` also where the message has no `id`
+   */
+  putMessage(session: SessionRef, message: Input, options?: WriteOptions): Promise<Session<M> | null>
+
+  /**
+   * Sets keys of the metadata to any JSON, each whole, and removes those in `unset`.
+   *
+   * @throws as `appendMessage`
+   */
+  updateMetadata(
+    session: SessionRef,
+    changes: { readonly set?: object; readonly unset?: readonly string[] },
+    options?: WriteOptions
+  ): Promise<Session<M> | null>
+
+  /**
+   * Several changes, all or none, each upon the one before.
+   *
+   * @throws as `appendMessage`
+   */
+  commit(session: SessionRef, changes: readonly Change<Input>[], options?: WriteOptions): Promise<Session<M> | null>
+
+  /** The events of a session's log, also of a deleted one; both ends are inclusive. None where there is no log. */
+  readEvents(
+    userId: string,
+    sessionId: string,
+    options?: { readonly from?: number; readonly to?: number; readonly signal?: AbortSignal }
+  ): AsyncIterable<SessionEvent<M>>
+
+  /** Hides a session; its log stays. Nothing happens where there is none. */
+  deleteSession(userId: string, sessionId: string): Promise<void>
+
+  /** Deletes the sessions of a user, one commit each, and tells how many it deleted. */
+  deleteUserSessions(userId: string): Promise<number>
+
+  /** Erases a session's log for good. Nothing happens where there is none. */
+  purgeSession(userId: string, sessionId: string): Promise<void>
+
+  /**
+   * The same sessions and the same store, with messages of another type. Sessions that are made through it are of that
+   * `format`, and it refuses others with `FORMAT_MISMATCH`.
+   */
+  withMessage<S extends StandardSchema>(
+    schema: S,
+    options: { readonly format: string }
+  ): SessionHistoryService<SchemaOutput<S>, SchemaInput<S>>
+}
+
+/**
+ * A started service; with no options it keeps everything in memory.
+ *
+ * @throws `NOT_A_STORE`, `STORE_UNAVAILABLE`
+ * @example
+ * const history = await createSessionHistory()
+ * const session = await history.createSession('ada')
+ * await history.appendMessage(session, { role: 'user', content: 'Hello' })
+ */
+export async function createSessionHistory<S extends StandardSchema>(
+  options: SessionHistoryOptions & { readonly message: S }
+): Promise<SessionHistoryService<SchemaOutput<S>, SchemaInput<S>>>
+export async function createSessionHistory(options?: SessionHistoryOptions): Promise<SessionHistoryService>
+export async function createSessionHistory(options: SessionHistoryOptions = {}): Promise<SessionHistoryService> {
+  const engine = new Engine(options)
+  const format = options.message ? schemaFormat(options.message, 'custom') : defaultFormat(engine.newMessageId)
+  const service = new SessionHistory<Message, MessageInput>(engine, format)
+  await service.start()
+  return service
+}
+
+// Inside, messages are JSON; that those of a session are of type M is what its format says.
+class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
+  readonly #engine: Engine
+  readonly #format: MessageFormat
+
+  constructor(engine: Engine, format: MessageFormat) {
+    this.#engine = engine
+    this.#format = format
+  }
+
+  start(): Promise<void> {
+    return this.#engine.start()
+  }
+
+  stop(): Promise<void> {
+    return this.#engine.stop()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#engine.stop()
+  }
+
+  health(): Promise<boolean> {
+    return this.#engine.health()
+  }
+
+  createSession(
+    userId: string,
+    sessionId?: string | null,
+    { metadata, expectedVersion }: { readonly metadata?: object; readonly expectedVersion?: ExpectedVersion } = {}
+  ): Promise<Session<M>> {
+    return this.#engine.run(async () => {
+      const given = typeof sessionId === 'string' ? sessionId.trim() : (sessionId ?? '')
+      const key = {
+        userId: idOf('userId', userId),
+        sessionId: idOf('sessionId', given === '' ? this.#engine.newSessionId() : given)
+      }
+      const command = {
+        type: 'create' as const,
+        format: this.#format.name,
+        metadata: metadata === undefined ? undefined : record('metadata', metadata),
+        expectedVersion: expectation(expectedVersion)
+      }
+      return this.#typed((await this.#engine.write(key, command)).session!)
+    })
+  }
+
+  getSession(
+    userId: string,
+    sessionId: string,
+    options: { readonly at?: number | Date; readonly last?: number } = {}
+  ): Promise<Session<M> | null> {
+    return this.#engine.run(async () => {
+      const key = keyOf(userId, sessionId)
+      const at = pointInLog(options.at)
+      const last = wholeNumber('last', options.last, 0)
+      const session =
+        (await this.#engine.read(key, at, last)) ?? (at === undefined ? await this.#missing(key, last) : null)
+      return session && this.#typed(session)
+    })
+  }
+
+  listSessions(
+    userId: string,
+    { limit, after }: { readonly limit?: number; readonly after?: Pick<Session, 'id' | 'updatedAt'> } = {}
+  ): Promise<Session<M>[]> {
+    return this.#engine.run(async () => {
+      idOf('userId', userId)
+      const cursor = after && { updatedAt: after.updatedAt, sessionId: idOf('after.id', after.id) }
+      if (cursor) wholeNumber('after.updatedAt', cursor.updatedAt ?? null, 0)
+      const page = pageOf(limit, cursor)
+      const summaries = await this.#engine.ask(() => this.#engine.store.list(userId, page))
+      return summaries.map((summary) => listed<M>(summary))
+    })
+  }
+
+  listUsers({ limit, after }: { readonly limit?: number; readonly after?: string } = {}): Promise<string[]> {
+    return this.#engine.run(async () => {
+      const page = pageOf(limit, after === undefined ? undefined : idOf('after', after))
+      return [...(await this.#engine.ask(() => this.#engine.store.listUsers(page)))]
+    })
+  }
+
+  appendMessage(
+    session: SessionRef,
+    message: Input | readonly Input[],
+    options: WriteOptions = {}
+  ): Promise<Session<M> | null> {
+    return this.#engine.run(async () => {
+      const messages = isList(message) ? message : [message]
+      const append = this.#append(messages, isList(message) ? (i) => [i] : () => [])
+      const updated = await this.#write(session, [append], options)
+      if (updated && messages.length > 0) extend(session, () => updated.messages.slice(-messages.length))
+      return updated
+    })
+  }
+
+  putMessage(session: SessionRef, message: Input, options: WriteOptions = {}): Promise<Session<M> | null> {
+    return this.#engine.run(async () => this.#write(session, [this.#put(message, [])], options))
+  }
+
+  updateMetadata(
+    session: SessionRef,
+    changes: { readonly set?: object; readonly unset?: readonly string[] },
+    options: WriteOptions = {}
+  ): Promise<Session<M> | null> {
+    return this.#engine.run(async () => this.#write(session, [metadataChange(changes, [])], options))
+  }
+
+  commit(
+    session: SessionRef,
+    changes: readonly Change<Input>[],
+    options: WriteOptions = {}
+  ): Promise<Session<M> | null> {
+    return this.#engine.run(async () => {
+      if (!Array.isArray(changes)) throw misuse('changes', 'a list', changes)
+      return this.#write(
+        session,
+        (changes as readonly Change<Input>[]).map((change, i) => this.#change(change, i)),
+        options
+      )
+    })
+  }
+
+  readEvents(
+    userId: string,
+    sessionId: string,
+    { from, to, signal }: { readonly from?: number; readonly to?: number; readonly signal?: AbortSignal } = {}
+  ): AsyncIterable<SessionEvent<M>> {
+    const key = keyOf(userId, sessionId)
+    const range = {
+      from: wholeNumber('from', from, 1) ?? 1,
+      ...(to !== undefined && { to: wholeNumber('to', to, 0)! }),
+      ...(signal && { signal })
+    }
+    return this.#events(key, range)
+  }
+
+  async *#events(
+    key: SessionKey,
+    range: { from: number; to?: number; signal?: AbortSignal }
+  ): AsyncGenerator<SessionEvent<M>> {
+    const { store } = this.#engine
+    range.signal?.throwIfAborted()
+    this.#engine.assertAccepting()
+    const head = await this.#engine.ask(() => store.head(key))
+    if (!head) return
+    checkFormat(head.summary, this.#format.name)
+    try {
+      for await (const page of store.read(head.logId, range)) {
+        for (const stored of page) {
+          this.#engine.assertAccepting()
+          const event = upcast(stored)
+          if (event) yield event as SessionEvent<M>
+        }
+      }
+    } catch (error) {
+      if (range.signal?.aborted) throw range.signal.reason
+      throw storeFailure(error, 'not-stored')
+    }
+  }
+
+  deleteSession(userId: string, sessionId: string): Promise<void> {
+    return this.#engine.run(async () => void (await this.#engine.write(keyOf(userId, sessionId), DELETE)))
+  }
+
+  deleteUserSessions(userId: string): Promise<number> {
+    return this.#engine.run(async () => {
+      idOf('userId', userId)
+      const sessions = await this.#engine.ask(() => this.#engine.store.list(userId))
+      const results = await Promise.all(
+        sessions.map(({ sessionId }) => this.#engine.write({ userId, sessionId }, DELETE))
+      )
+      return results.filter(({ hasStored }) => hasStored).length
+    })
+  }
+
+  purgeSession(userId: string, sessionId: string): Promise<void> {
+    return this.#engine.run(async () => this.#engine.purge(keyOf(userId, sessionId)))
+  }
+
+  withMessage<S extends StandardSchema>(
+    schema: S,
+    { format }: { readonly format: string }
+  ): SessionHistoryService<SchemaOutput<S>, SchemaInput<S>> {
+    return new SessionHistory(this.#engine, schemaFormat(schema, idOf('format', format)))
+  }
+
+  async #missing(key: SessionKey, last: number | undefined): Promise<Session<Json> | null> {
+    switch (this.#engine.missing.get) {
+      case 'null':
+        return null
+      case 'throw':
+        throw sessionNotFound({ userId: key.userId, id: key.sessionId })
+      case 'create':
+        try {
+          const command = {
+            type: 'create',
+            format: this.#format.name,
+            metadata: undefined,
+            expectedVersion: 'none'
+          } as const
+          return (await this.#engine.write(key, command)).session
+        } catch (error) {
+          // Somebody else was first, and may have appended already.
+          if (isTurnlogError(error, 'VERSION_CONFLICT')) return this.#engine.read(key, undefined, last)
+          throw error
+        }
+    }
+  }
+
+  async #write(session: SessionRef, changes: readonly Given[], options: WriteOptions): Promise<Session<M> | null> {
+    if (typeof session !== 'object' || session === null)
+      throw misuse('session', 'an object with userId and id', session)
+    const key = keyOf(session.userId, session.id)
+    const { idempotencyKey, signal } = options
+    const { append } = this.#engine.missing
+    const command = {
+      type: 'commit' as const,
+      changes: changes.map(({ change }) => change),
+      format: this.#format.name,
+      expectedVersion: expectation(options.expectedVersion),
+      idempotency:
+        idempotencyKey === undefined
+          ? undefined
+          : { key: idOf('idempotencyKey', idempotencyKey), contentHash: hashJson(changes.map(({ given }) => given)) },
+      ifAbsent: append === 'warn' ? ('nothing' as const) : append
+    }
+    const { session: updated } = await this.#engine.write(key, command, signal)
+    if (updated) return this.#typed(updated)
+    this.#engine.logger.warn(
+      `turnlog: user ${JSON.stringify(key.userId)} has no session ${JSON.stringify(key.sessionId)}; nothing was stored`
+    )
+    return null
+  }
+
+  #change(change: Change<Input>, index: number): Given {
+    switch (change?.type) {
+      case 'append':
+        if (!Array.isArray(change.messages)) throw misuse(`changes[${index}].messages`, 'a list', change.messages)
+        return this.#append(change.messages, (i) => [index, 'messages', i])
+      case 'put':
+        return this.#put(change.message, [index, 'message'])
+      case 'truncate': {
+        const length = wholeNumber(`changes[${index}].length`, change.length ?? null, 0)!
+        return { change: { type: 'truncate', length }, given: { type: 'truncate', length } }
+      }
+      case 'metadata':
+        return metadataChange(change, [index])
+      default:
+        throw misuse(
+          `changes[${index}].type`,
+          "'append', 'put', 'truncate' or 'metadata'",
+          (change as Change | undefined)?.type
+        )
+    }
+  }
+
+  #append(messages: readonly Input[], pathOf: (index: number) => Path): Given {
+    const copies = messages.map((message, i) => plain(message, pathOf(i)))
+    const complete = copies.map((copy, i) => this.#complete(copy, pathOf(i)))
+    return { change: { type: 'append', messages: complete }, given: { type: 'append', messages: copies } }
+  }
+
+  #put(message: Input, path: Path): Given {
+    const copy = plain(message, path)
+    const given = copy as { readonly id?: unknown } | null
+    if (typeof given !== 'object' || typeof given?.id !== 'string')
+      throw invalid('putMessage needs an id, a string', [...path, 'id'])
+    return { change: { type: 'put', message: this.#complete(copy, path) }, given: { type: 'put', message: copy } }
+  }
+
+  #complete(copy: Json, path: Path): Json {
+    checkSize(copy, this.#engine.maxMessageBytes, path)
+    return this.#format.complete(copy, path)
+  }
+
+  #typed(session: Session<Json>): Session<M> {
+    checkFormat(session, this.#format.name)
+    return session as Session<unknown> as Session<M>
+  }
+}
+
+/** A change as it is stored, and the canonical form of what the caller gave for it. */
+interface Given {
+  readonly change: SessionChange
+  readonly given: Json
+}
+
+const DELETE = { type: 'delete', reason: undefined } as const
+
+const NO_MESSAGES: readonly never[] = Object.freeze([])
+
+function keyOf(userId: string, sessionId: string): SessionKey {
+  return { userId: idOf('userId', userId), sessionId: idOf('sessionId', sessionId) }
+}
+
+function pageOf<After>(limit: number | undefined, after: After | undefined): Page<After> {
+  wholeNumber('limit', limit, 1)
+  return { ...(limit !== undefined && { limit }), ...(after !== undefined && { after }) }
+}
+
+function listed<M>({
+  userId,
+  sessionId: id,
+  version,
+  createdAt,
+  updatedAt,
+  metadata,
+  format,
+  forkedFrom
+}: Summary): Session<M> {
+  return Object.freeze({
+    userId,
+    id,
+    version,
+    createdAt,
+    updatedAt,
+    messages: NO_MESSAGES,
+    // A store that reads it from disk gives fresh, unfrozen data.
+    metadata: Object.isFrozen(metadata) ? metadata : (copyJson(metadata) as JsonObject),
+    format,
+    ...(forkedFrom && { forkedFrom })
+  })
+}
+
+function metadataChange(
+  { set = {}, unset = [] }: { readonly set?: object; readonly unset?: readonly string[] },
+  path: Path
+): Given {
+  const values = record('set', set, path)
+  if (!Array.isArray(unset) || !unset.every((key) => typeof key === 'string'))
+    throw misuse('unset', 'a list of strings', unset)
+  const both = unset.find((key) => Object.hasOwn(values, key))
+  if (both !== undefined) throw misuse('unset', 'without the keys of set', both)
+  const change = { type: 'metadata', set: values, unset: Object.freeze([...unset]) } as const
+  return { change, given: change }
+}
+
+function record(name: string, value: unknown, path: Path = []): JsonObject {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw misuse(name, 'an object', value)
+  return plain(value, [...path, name]) as JsonObject
+}
+
+// As the seed does; but never a snapshot, whose messages would be made just to find that they are frozen.
+function extend(session: SessionRef, appended: () => readonly unknown[]): void {
+  const messages: unknown = Object.getOwnPropertyDescriptor(session, 'messages')?.value
+  if (Array.isArray(messages) && !Object.isFrozen(messages)) messages.push(...appended())
+}
+
+function isList<T>(value: T | readonly T[]): value is readonly T[] {
+  return Array.isArray(value)
+}

@@ -1,0 +1,448 @@
+import { fromTransition, type ActorRefFrom } from 'xstate'
+import { isTurnlogError } from './errors.ts'
+import { schemaVersionOf, type Fact, type SessionEvent, type StoredEvent } from './event.ts'
+import { catchUp, FoldedLog } from './folded-log.ts'
+import type { Json } from './json.ts'
+import { decide, evolve, toSummary, type Command, type Session, type SessionState } from './session.ts'
+import { storeFailure, type AppendResult, type Commit, type EventStore, type Head, type SessionKey } from './store.ts'
+
+/** What a session actor needs of the world. */
+export interface SessionEnvironment {
+  readonly store: EventStore
+  readonly now: () => number
+  readonly newEventId: () => string
+}
+
+/** A command; answered with the session after it (`null` where there is none), and whether it has stored something. */
+export interface WriteRequest {
+  readonly type: 'write'
+  readonly resolve: (session: Session<Json> | null, hasStored: boolean) => void
+  readonly reject: (reason: unknown) => void
+  readonly command: Command
+  readonly signal: AbortSignal | undefined
+  /** The store has it, or has had it: it can no longer be cancelled. */
+  isSent: boolean
+  /** How often the store has answered with a conflict. */
+  conflicts: number
+}
+
+/** A question for the session at a version or time, by default now; answered without waiting for writes. */
+export interface ReadRequest extends Reply<Session<Json> | null> {
+  readonly type: 'read'
+  readonly at: number | Date | undefined
+  readonly last: number | undefined
+}
+
+/** Erases the log, once the writes that came before are stored. */
+export interface PurgeRequest extends Reply<void> {
+  readonly type: 'purge'
+}
+
+/** What may be asked of a session actor. */
+export type SessionRequest = WriteRequest | ReadRequest | PurgeRequest
+
+interface Reply<T> {
+  readonly resolve: (value: T) => void
+  readonly reject: (reason: unknown) => void
+}
+
+/** The actor of one session: the only writer of its log in this process. Never ends by itself. */
+export type SessionActor = ActorRefFrom<typeof sessionLogic>
+
+export const sessionLogic = fromTransition(
+  (session: SessionMailbox, event: SessionRequest | StoreAnswer, { self }) => session.receive(event, self),
+  ({ input }: { input: { key: SessionKey; environment: SessionEnvironment } }) =>
+    new SessionMailbox(input.key, input.environment)
+)
+
+type AnswerTarget = { send(answer: StoreAnswer): void }
+
+type StoreAnswer =
+  | { readonly type: 'loaded'; readonly log: FoldedLog; readonly commitIds: ReadonlySet<string> }
+  | { readonly type: 'head'; readonly check: Check; readonly head: Head | null }
+  | { readonly type: 'head-failed'; readonly check: Check; readonly error: unknown }
+  | { readonly type: 'stored'; readonly results: readonly AppendResult[] }
+  | { readonly type: 'verified'; readonly head: Head | null }
+  | { readonly type: 'purged' }
+  | { readonly type: 'failed'; readonly during: 'load' | 'store' | 'verify' | 'purge'; readonly error: unknown }
+
+/** Reads for which the store has been asked how new the log is, and what it said, once it has. */
+interface Check {
+  readonly readers: readonly ReadRequest[]
+  head?: Head | null
+}
+
+/** What a request has come to: a commit to store and the states after its events, or an answer that stores nothing. */
+type Decided = { readonly request: WriteRequest } & (
+  | { readonly commit: Commit; readonly states: readonly SessionState[] }
+  | { readonly answer: number | null }
+  | { readonly error: unknown }
+)
+
+/** After so many conflicts, each of which somebody else has won, a write gives up. */
+const MAX_CONFLICTS = 100
+
+/**
+ * What a session actor knows and does. Writes are decided in order of arrival; all that arrived while a batch was with the
+ * store is the next batch. The state moves only after the store has said yes.
+ */
+class SessionMailbox {
+  /**
+   * - `unloaded`: nothing is known of the log.
+   * - `loading`: what is new in the log is being read.
+   * - `ready`: the log is known, and nothing is under way.
+   * - `storing`: a batch is with the store.
+   * - `purging`: the log is being erased.
+   */
+  status: 'unloaded' | 'loading' | 'ready' | 'storing' | 'purging' = 'unloaded'
+  #log: FoldedLog
+  /** What waits, in order of arrival. */
+  #queue: (WriteRequest | PurgeRequest)[] = []
+  /** What is with the store; after an unknown outcome, until the log has been read again, what may be in it. */
+  #batch: readonly Decided[] = []
+  #doubt: unknown
+  /** Reads that came since the store was last asked how new its log is. */
+  #readers: ReadRequest[] = []
+  #check: Check | undefined
+  readonly #environment: SessionEnvironment
+  /** Where the store's answers go: xstate tells with each event. */
+  #self!: AnswerTarget
+
+  constructor(key: SessionKey, environment: SessionEnvironment) {
+    this.#log = new FoldedLog(key, null)
+    this.#environment = environment
+  }
+
+  /** Whether it may be stopped without anybody noticing. */
+  get isIdle(): boolean {
+    const isResting = this.status === 'ready' || this.status === 'unloaded'
+    return isResting && this.#queue.length === 0 && this.#readers.length === 0 && !this.#check
+  }
+
+  /** What inspectors show of the actor. */
+  toJSON(): object {
+    return { status: this.status, ...this.#log.key, version: this.#log.version, waiting: this.#queue.length }
+  }
+
+  receive(event: SessionRequest | StoreAnswer, self: AnswerTarget): this {
+    this.#self = self
+    switch (event.type) {
+      case 'write':
+      case 'purge':
+        this.#queue.push(event)
+        break
+      case 'read':
+        this.#readers.push(event)
+        break
+      case 'loaded':
+        this.#loaded(event.log, event.commitIds)
+        break
+      case 'head':
+        event.check.head = event.head
+        break
+      case 'head-failed':
+        for (const { reject } of event.check.readers) reject(storeFailure(event.error, 'not-stored'))
+        if (event.check === this.#check) this.#check = undefined
+        break
+      case 'stored':
+        this.#stored(event.results)
+        break
+      case 'verified':
+        this.#verified(event.head)
+        break
+      case 'purged':
+        this.#purged()
+        break
+      case 'failed':
+        this.#failed(event.during, event.error)
+    }
+    this.#proceed()
+    return this
+  }
+
+  // Starts what can be started.
+  #proceed(): void {
+    // What waits may be settled on the spot; then the next is begun.
+    while (this.status === 'ready' && this.#queue.length > 0)
+      this.#queue[0]!.type === 'purge' ? this.#purge() : this.#store()
+    if (this.status === 'unloaded') {
+      if (this.#queue[0]?.type === 'purge') this.#purge()
+      else if (this.#queue.length > 0 || this.#readers.length > 0) {
+        // Loading asks how new the log is: that serves those who wait to read, too.
+        this.#check ??= { readers: this.#readers.splice(0), head: null }
+        this.#load()
+      }
+    }
+    this.#serveReaders()
+  }
+
+  #serveReaders(): void {
+    if (this.status !== 'ready' && this.status !== 'storing') return
+    if (this.#check?.head !== undefined) {
+      if (this.#log.reaches(this.#check.head)) {
+        this.#answer(this.#check.readers)
+        this.#check = undefined
+        // What is with the store may be what is missing here; then its answer settles it.
+      } else if (this.status === 'ready') return this.#load()
+    }
+    if (this.#check || this.#readers.length === 0) return
+    const readers = this.#readers.splice(0)
+    const { store } = this.#environment
+    if (!store.supports.shared) return this.#answer(readers)
+    const check: Check = (this.#check = { readers })
+    this.#ask(
+      () => store.head(this.#log.key),
+      (head) => ({ type: 'head', check, head }),
+      (error) => ({ type: 'head-failed', check, error })
+    )
+  }
+
+  #answer(readers: readonly ReadRequest[]): void {
+    for (const { at, last, resolve, reject } of readers) {
+      try {
+        resolve(this.#log.session(this.#log.at(at), last))
+      } catch (error) {
+        reject(error)
+      }
+    }
+  }
+
+  #load(): void {
+    this.status = 'loading'
+    const commitIds = new Set<string>()
+    const note = this.#doubt ? ({ commitId }: StoredEvent): unknown => commitIds.add(commitId) : undefined
+    this.#ask(
+      () => catchUp(this.#environment.store, this.#log, note),
+      (log) => ({ type: 'loaded', log, commitIds }),
+      (error) => ({ type: 'failed', during: 'load', error })
+    )
+  }
+
+  #loaded(log: FoldedLog, commitIds: ReadonlySet<string>): void {
+    this.status = 'ready'
+    this.#log = log
+    if (this.#check?.head !== undefined) {
+      this.#answer(this.#check.readers)
+      this.#check = undefined
+    }
+    if (this.#doubt) this.#resolveDoubt((commit) => commitIds.has(commit.events[0]!.commitId))
+  }
+
+  // Decides all that waits, each upon the state that those before it lead to, and hands the commits to the store.
+  #store(): void {
+    const purge = this.#queue.findIndex(({ type }) => type === 'purge')
+    const requests = this.#queue.splice(0, purge < 0 ? this.#queue.length : purge) as WriteRequest[]
+    const batch: Decided[] = []
+    const commits: Commit[] = []
+    let { state, logId } = this.#log
+    for (const request of requests) {
+      const decided = this.#decide(request, state, logId)
+      batch.push(decided)
+      if (!('commit' in decided)) continue
+      request.isSent = true
+      commits.push(decided.commit)
+      logId = decided.commit.logId
+      state = decided.states.at(-1)!
+    }
+    const { store } = this.#environment
+    if (commits.length === 0 && !store.supports.shared) return this.#settle(batch)
+    this.status = 'storing'
+    this.#batch = batch
+    if (commits.length > 0) {
+      this.#ask(
+        () => store.append(commits),
+        (results) => ({ type: 'stored', results }),
+        (error) => ({ type: 'failed', during: 'store', error })
+      )
+    } else {
+      // What was decided is true only if nobody else has written since.
+      this.#ask(
+        () => store.head(this.#log.key),
+        (head) => ({ type: 'verified', head }),
+        (error) => ({ type: 'failed', during: 'verify', error })
+      )
+    }
+  }
+
+  #decide(request: WriteRequest, state: SessionState, logId: string | null): Decided {
+    const { command, signal } = request
+    try {
+      signal?.throwIfAborted()
+      const decision = decide(state, command)
+      if ('answer' in decision) return { request, answer: decision.answer }
+      const events = this.#stamp(decision.facts, state, command)
+      const states: SessionState[] = []
+      for (const event of events) states.push((state = evolve(state, event)))
+      const expectedVersion = events[0]!.version - 1
+      const commit = {
+        key: this.#log.key,
+        logId: logId ?? events[0]!.id,
+        expectedVersion,
+        events: events as Commit['events'],
+        summary: toSummary(state)
+      }
+      return { request, commit, states }
+    } catch (error) {
+      return { request, error }
+    }
+  }
+
+  #stamp(facts: readonly Fact<Json>[], state: SessionState, command: Command): SessionEvent<Json>[] {
+    const { now, newEventId } = this.#environment
+    const idempotency = command.type === 'commit' ? command.idempotency : undefined
+    const at = Math.max(Math.floor(now()), state.updatedAt)
+    let commitId: string | undefined
+    return facts.map(({ type, data }, i) => {
+      const id = newEventId()
+      return Object.freeze({
+        id,
+        userId: state.userId,
+        sessionId: state.id,
+        version: state.version + 1 + i,
+        type,
+        at,
+        data: Object.freeze(data),
+        schemaVersion: schemaVersionOf(type),
+        commitId: (commitId ??= id),
+        ...(idempotency && { idempotencyKey: idempotency.key }),
+        ...(idempotency && i === facts.length - 1 && { contentHash: idempotency.contentHash })
+      }) as SessionEvent<Json>
+    })
+  }
+
+  #stored(results: readonly AppendResult[]): void {
+    const batch = this.#batch
+    const commits = batch.filter((decided) => 'commit' in decided).length
+    if (results.length !== commits) {
+      return this.#failed('store', new Error(`The store gave ${results.length} results for ${commits} commits`))
+    }
+    this.status = 'ready'
+    this.#batch = []
+    // What stores nothing is true if the commit before or after it was stored.
+    let settled = 0
+    let answered = 0
+    for (const [place, decided] of batch.entries()) {
+      if (!('commit' in decided)) continue
+      const result = results[answered++]!
+      if (result.status !== 'stored') return this.#notStored(result, decided, batch.slice(settled))
+      if (this.#log.logId === null) this.#log = new FoldedLog(this.#log.key, decided.commit.logId)
+      this.#log.add(decided.states)
+      this.#settle(batch.slice(settled, place + 1))
+      settled = place + 1
+    }
+    this.#settle(batch.slice(settled))
+  }
+
+  #notStored(
+    result: Exclude<AppendResult, { status: 'stored' }>,
+    { request }: Decided,
+    unsettled: readonly Decided[]
+  ): void {
+    if (result.status === 'failed' && result.outcome === 'unknown')
+      return this.#failed('store', result.error, unsettled)
+    if (result.status === 'conflict' && ++request.conflicts < MAX_CONFLICTS) {
+      this.#requeue(unsettled)
+      return this.#load()
+    }
+    const cause = result.status === 'failed' ? result.error : new Error(`The commit met "${result.status}"`)
+    request.reject(storeFailure(cause, 'not-stored'))
+    this.#requeue(unsettled.filter((decided) => decided.request !== request))
+  }
+
+  #settle(batch: readonly Decided[]): void {
+    for (const decided of batch) {
+      const { request } = decided
+      if ('error' in decided) request.reject(decided.error)
+      else if ('commit' in decided) request.resolve(this.#log.session(decided.states.at(-1)!), true)
+      else request.resolve(decided.answer === null ? null : this.#log.session(this.#log.at(decided.answer)), false)
+    }
+  }
+
+  // To be decided anew, before all that came later.
+  #requeue(batch: readonly Decided[]): void {
+    for (const { request } of batch) request.isSent = false
+    this.#queue = [...batch.map(({ request }) => request), ...this.#queue]
+  }
+
+  #verified(head: Head | null): void {
+    const batch = this.#batch
+    this.status = 'ready'
+    this.#batch = []
+    if (this.#log.endsAt(head)) return this.#settle(batch)
+    this.#requeue(batch)
+    this.#load()
+  }
+
+  #purge(): void {
+    this.status = 'purging'
+    const { store } = this.#environment
+    this.#ask(
+      () => store.purge(this.#log.key),
+      () => ({ type: 'purged' }),
+      (error) => ({ type: 'failed', during: 'purge', error })
+    )
+  }
+
+  #purged(): void {
+    this.status = 'ready'
+    this.#log = new FoldedLog(this.#log.key, null)
+    ;(this.#queue.shift() as PurgeRequest).resolve()
+  }
+
+  #failed(during: 'load' | 'store' | 'verify' | 'purge', cause: unknown, batch = this.#batch): void {
+    switch (during) {
+      case 'load': {
+        this.status = 'unloaded'
+        if (this.#doubt) this.#resolveDoubt(() => false)
+        const waiting = [...(this.#check?.readers ?? []), ...this.#readers, ...this.#queue]
+        for (const { type, reject } of waiting) if (type !== 'purge') reject(storeFailure(cause, 'not-stored'))
+        this.#check = undefined
+        this.#readers = []
+        this.#queue = this.#queue.filter(({ type }) => type === 'purge')
+        return
+      }
+
+      case 'store': {
+        const doubt = storeFailure(cause, 'unknown')
+        this.#batch = batch
+        this.#doubt = doubt
+        if (!isTurnlogError(doubt, 'STORE_UNAVAILABLE') || doubt.outcome === 'unknown') return this.#load()
+        this.status = 'ready'
+        return this.#resolveDoubt(() => false)
+      }
+
+      case 'verify':
+        this.status = 'ready'
+        this.#batch = []
+        for (const { request } of batch) request.reject(storeFailure(cause, 'not-stored'))
+        return
+
+      case 'purge':
+        this.status = 'unloaded'
+        ;(this.#queue.shift() as PurgeRequest).reject(storeFailure(cause, 'unknown'))
+    }
+  }
+
+  // Answers those whose commits may be stored or not, now that the log tells, or cannot be asked.
+  #resolveDoubt(isStored: (commit: Commit) => boolean): void {
+    const batch = this.#batch
+    const doubt = this.#doubt
+    this.#batch = []
+    this.#doubt = undefined
+    for (const decided of batch) {
+      if (!('commit' in decided)) continue
+      const { request, states } = decided
+      if (isStored(decided.commit)) request.resolve(this.#log.session(this.#log.at(states.at(-1)!.version)), true)
+      else request.reject(doubt)
+    }
+    this.#requeue(batch.filter((decided) => !('commit' in decided)))
+  }
+
+  #ask<A>(ask: () => Promise<A>, answer: (value: A) => StoreAnswer, failure: (error: unknown) => StoreAnswer): void {
+    // An async function, so that a store that throws at once fails like any other.
+    void (async () => ask())().then(
+      (value) => this.#self.send(answer(value)),
+      (error: unknown) => this.#self.send(failure(error))
+    )
+  }
+}
