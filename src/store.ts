@@ -1,4 +1,4 @@
-import { turnlogError } from './errors.ts'
+import { isTurnlogError, turnlogError, type TurnlogError } from './errors.ts'
 import type { ForkOrigin, StoredEvent } from './event.ts'
 import type { JsonObject } from './json.ts'
 
@@ -34,13 +34,13 @@ export interface Head {
   readonly summary: Summary
 }
 
-/** What one caller's call stores: all of its events or none. */
+/** What one caller's call stores: all of its events or none. Plain data, deeply frozen: a store may keep it as it is. */
 export interface Commit {
   readonly key: SessionKey
   readonly logId: string
   /** The version that the log must have; 0: there must be no log of that key, and this commit begins it. */
   readonly expectedVersion: number
-  /** One or more, with the versions that follow `expectedVersion`; deeply frozen. */
+  /** One or more, with the versions that follow `expectedVersion`. */
   readonly events: readonly StoredEvent[]
   /** The summary after the commit. */
   readonly summary: Summary
@@ -79,8 +79,9 @@ export interface Page<After> {
  * Where logs are kept. A store keeps bytes and order and compares numbers; what goes in has been checked, and is given
  * back equal. It makes no use of the clock and retries nothing.
  *
- * Every call may be made while others are under way. All but `open` reject while the store is closed, with any error;
- * so does a call whose signal is aborted, with the signal's reason.
+ * Every call may be made while others are under way. All but `open`, `close` and `health` reject while the store is
+ * closed, with any error, and then change nothing. What is given out may be frozen; if it is not, changing it changes
+ * nothing in the store.
  *
  * @see `turnlog/testing` for the suite that a store has to pass.
  */
@@ -92,25 +93,31 @@ export interface EventStore {
     readonly shared: boolean
     /** Has `watch`. */
     readonly push: boolean
-    /** The largest commit, in bytes of JSON of its events, where there is a limit. */
+    /** The largest commit that can be stored, where there is a limit: the bytes of `JSON.stringify(events)` in UTF-8. */
     readonly maxCommitBytes?: number
   }
-  /** Makes the store usable, also again after `close`. What was stored before is there if the store is durable, or the object the same. */
+  /**
+   * Makes the store usable, also again after `close`; of an open store, changes nothing. What was stored before is there
+   * if the store is durable, or the object the same.
+   */
   open(): Promise<void>
+  /** Ends what watches; of a closed store, changes nothing. */
   close(): Promise<void>
   /** Whether a call made now would be answered. Does not reject. */
   health(): Promise<boolean>
   /** The end of the log of that key, also of one that ends with `deleted`; `null` where there is none. */
   head(key: SessionKey): Promise<Head | null>
   /**
-   * Stores commits in the order given and answers each for itself, at its place: one's conflict fails no other, but those
-   * after it in the same log conflict, too. Once answered with `stored`, every read sees it. Rejecting says nothing of
-   * any of them.
+   * Stores commits in the order given and answers each for itself, at its place. One that is not stored fails no other,
+   * except those after it with the same `logId`: they build on it, so they conflict, even where the log happens to be at
+   * the version that they expect. Once answered with `stored`, every read sees it, and none sees a part of it.
+   * Rejecting says nothing of any of them.
    */
   append(commits: readonly Commit[]): Promise<readonly AppendResult[]>
   /**
    * The events of a log in order, in pages of any size that is not 0; none where there is no such log. Of a log that
-   * was purged, those that a fork shares are still there.
+   * was purged, those that a fork shares are still there. Rejects with the signal's reason when it is aborted, before the
+   * first page or between two.
    */
   read(logId: string, range?: ReadRange): AsyncIterable<readonly StoredEvent[]>
   /** The sessions of a user that are not deleted: newest activity first, `updatedAt` descending, then `sessionId` ascending in an order of the store's own. */
@@ -126,7 +133,8 @@ export interface EventStore {
   purge(key: SessionKey): Promise<void>
   /**
    * The version of the session's log each time it has grown or was purged (then 0), as a hint to read: some may be left
-   * out, but never the newest. Begins with the version as it is now. Ends when `signal` is aborted or the store closes.
+   * out, but never the newest. Begins with the version as it is now. Ends, without an error, when `signal` is aborted or
+   * the store closes.
    */
   watch?(key: SessionKey, signal: AbortSignal): AsyncIterable<number>
 }
@@ -149,4 +157,12 @@ export function assertStore(value: unknown): asserts value is EventStore {
       missing
     })
   }
+}
+
+/** What a caller gets when the store failed with `cause`: an error of ours as it is, any other as `STORE_UNAVAILABLE`. */
+export function storeFailure(cause: unknown, outcome: 'not-stored' | 'unknown'): TurnlogError {
+  if (isTurnlogError(cause)) return cause
+  const what = outcome === 'unknown' ? 'whether the call was stored is not known' : 'nothing of the call was stored'
+  const message = `The store failed (${cause instanceof Error ? cause.message : String(cause)}); ${what}`
+  return turnlogError('STORE_UNAVAILABLE', message, { outcome }, { cause })
 }

@@ -24,10 +24,11 @@ export function memoryStore(): EventStore {
   const logsById = new Map<string, Log>()
   const users = new Map<string, Set<Log>>()
   const watchers = new Map<string, Set<() => void>>()
-  let isOpen = false
+  // One object for the time from `open` to `close`, so that what began in one such time ends with it.
+  let opening: object | undefined
 
   function assertOpen(): void {
-    if (isOpen) return
+    if (opening) return
     throw turnlogError('STORE_UNAVAILABLE', 'The memory store is closed', { outcome: 'not-stored' })
   }
 
@@ -69,7 +70,8 @@ export function memoryStore(): EventStore {
 
   // A purged log stays, without a name, as long as forks need its beginning.
   function release(log: Log): void {
-    const needed = Math.max(0, ...Array.from(log.forks ?? [], (fork) => fork.base))
+    let needed = 0
+    for (const fork of log.forks ?? []) needed = Math.max(needed, fork.base)
     if (needed > 0) {
       log.events = log.events.slice(0, needed)
       return
@@ -89,16 +91,16 @@ export function memoryStore(): EventStore {
     supports: { durable: false, shared: true, push: true },
 
     async open() {
-      isOpen = true
+      opening ??= {}
     },
 
     async close() {
-      isOpen = false
+      opening = undefined
       for (const name of watchers.keys()) notify(name)
     },
 
     async health() {
-      return isOpen
+      return opening !== undefined
     },
 
     async head(key): Promise<Head | null> {
@@ -109,7 +111,12 @@ export function memoryStore(): EventStore {
 
     async append(commits) {
       assertOpen()
-      return commits.map(appendOne)
+      const broken = new Set<string>()
+      return commits.map((commit): AppendResult => {
+        const result = broken.has(commit.logId) ? ({ status: 'conflict' } as const) : appendOne(commit)
+        if (result.status !== 'stored') broken.add(commit.logId)
+        return result
+      })
     },
 
     async *read(logId, { from = 1, to = Infinity, signal }: ReadRange = {}) {
@@ -163,6 +170,7 @@ export function memoryStore(): EventStore {
 
     async *watch(key, signal) {
       const name = keyString(key)
+      const begunIn = opening
       let wake = (): void => undefined
       const listener = (): void => wake()
       const ofKey = watchers.get(name) ?? new Set()
@@ -170,7 +178,7 @@ export function memoryStore(): EventStore {
       signal.addEventListener('abort', listener)
       try {
         assertOpen()
-        for (let seen: Log | undefined, version = -1; isOpen && !signal.aborted;) {
+        for (let seen: Log | undefined, version = -1; opening === begunIn && !signal.aborted;) {
           const log = logs.get(name)
           const now = log?.events.length ?? 0
           if (log === seen && now === version) await new Promise<void>((resolve) => (wake = resolve))
