@@ -1,3 +1,6 @@
+// A reader of the types may have no lib that knows `AsyncDisposable`.
+/// <reference lib="esnext.disposable" preserve="true" />
+
 import { expectation, idOf, misuse, pointInLog, wholeNumber } from './arguments.ts'
 import { Engine, type EngineOptions } from './engine.ts'
 import { isTurnlogError, type ExpectedVersion, type Path } from './errors.ts'
