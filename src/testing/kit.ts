@@ -80,7 +80,7 @@ export async function readAll(store: EventStore, logId: string, range?: ReadRang
 export function watch(
   store: EventStore,
   key: SessionKey,
-  signal = new AbortController().signal
+  signal: AbortSignal = new AbortController().signal
 ): AsyncIterator<number> {
   const hints = store.watch?.(key, signal)
   assert(hints, 'the store has no watch')
