@@ -5,7 +5,7 @@ import { turnlogError } from './errors.ts'
 import type { Json } from './json.ts'
 import { registryLogic, type Clock, type RegistryActor } from './registry-actor.ts'
 import type { Command, Session } from './session.ts'
-import type { SessionRequest } from './session-actor.ts'
+import type { Reply, SessionRequest, Written } from './session-actor.ts'
 import { assertStore, storeFailure, type EventStore, type SessionKey } from './store.ts'
 import { memoryStore } from './stores/memory.ts'
 
@@ -120,7 +120,7 @@ export class Engine {
   start(): Promise<void> {
     return this.#afterTurnover(async () => {
       if (!this.#registry) {
-        await this.ask(() => this.store.open())
+        await storeAnswer(this.store.open())
         this.#registry = this.#newRegistry()
         this.#registry.start()
       }
@@ -137,7 +137,7 @@ export class Engine {
       this.#registry.send({ type: 'stop' })
       this.#registry.stop()
       this.#registry = undefined
-      await this.ask(() => this.store.close())
+      await storeAnswer(this.store.close())
     })
   }
 
@@ -149,71 +149,76 @@ export class Engine {
     }
   }
 
-  /**
-   * A call of the service, which `stop` waits for.
-   *
-   * @throws `STOPPED`
-   */
-  async run<T>(call: () => Promise<T>): Promise<T> {
-    this.assertAccepting()
-    this.#underWay++
-    try {
-      return await call()
-    } finally {
-      if (--this.#underWay === 0) this.#onIdle?.()
-    }
-  }
-
   /** @throws `STOPPED` */
   assertAccepting(): void {
     if (!this.#isAccepting) throw turnlogError('STOPPED', 'The service is stopped', {})
   }
 
-  /** A question to the store that stores nothing. */
-  async ask<A>(question: () => Promise<A>): Promise<A> {
+  /**
+   * A question to the store itself, which stores nothing.
+   *
+   * @throws `STOPPED`, `STORE_UNAVAILABLE`
+   */
+  async ask<A>(question: (store: EventStore) => Promise<A>): Promise<A> {
+    this.#accept()
     try {
-      return await question()
-    } catch (error) {
-      throw storeFailure(error, 'not-stored')
+      return await storeAnswer(question(this.store))
+    } finally {
+      this.#answered()
     }
   }
 
   read(key: SessionKey, at?: number | Date, last?: number): Promise<Session<Json> | null> {
-    return new Promise((resolve, reject) => this.#send(key, { type: 'read', at, last, resolve, reject }))
+    return this.#request(key, undefined, (reply) => ({ type: 'read', at, last, ...reply }))
   }
 
   write(key: SessionKey, command: Command, signal?: AbortSignal): Promise<Written> {
-    return new Promise((resolve, reject) => {
-      signal?.throwIfAborted()
-      const request: SessionRequest = {
-        type: 'write',
-        command,
-        signal,
-        isSent: false,
-        conflicts: 0,
-        resolve: (session, hasStored) => {
-          signal?.removeEventListener('abort', cancel)
-          resolve({ session, hasStored })
-        },
-        reject: (reason) => {
-          signal?.removeEventListener('abort', cancel)
-          reject(reason)
-        }
-      }
-      const cancel = (): void => {
-        if (!request.isSent) request.reject(signal!.reason)
-      }
-      signal?.addEventListener('abort', cancel)
-      this.#send(key, request)
-    })
+    return this.#request(key, signal, (reply) => ({
+      type: 'write',
+      command,
+      signal,
+      isSent: false,
+      conflicts: 0,
+      ...reply
+    }))
   }
 
   purge(key: SessionKey): Promise<void> {
-    return new Promise((resolve, reject) => this.#send(key, { type: 'purge', resolve, reject }))
+    return this.#request(key, undefined, (reply) => ({ type: 'purge', ...reply }))
   }
 
-  #send(key: SessionKey, request: SessionRequest): void {
-    this.#registry!.send({ type: 'request', key, request })
+  #request<T>(key: SessionKey, signal: AbortSignal | undefined, make: (reply: Reply<T>) => SessionRequest): Promise<T> {
+    return new Promise((resolve, reject) => {
+      signal?.throwIfAborted()
+      this.#accept()
+      let isAnswered = false
+      const isFirstAnswer = (): boolean => {
+        if (isAnswered) return false
+        isAnswered = true
+        signal?.removeEventListener('abort', cancel)
+        this.#answered()
+        return true
+      }
+      const request = make({
+        resolve: (value) => void (isFirstAnswer() && resolve(value)),
+        reject: (reason) => void (isFirstAnswer() && reject(reason))
+      })
+      const cancel = (): void => {
+        if (request.type !== 'write' || !request.isSent) request.reject(signal!.reason)
+      }
+      signal?.addEventListener('abort', cancel)
+      this.#registry!.send({ type: 'request', key, request })
+    })
+  }
+
+  // What is accepted is answered, also while stopping.
+  #accept(): void {
+    this.assertAccepting()
+    this.#underWay++
+  }
+
+  #answered(): void {
+    if (--this.#underWay === 0) this.#onIdle?.()
   }
 
   #afterTurnover(work: () => Promise<void>): Promise<void> {
@@ -223,10 +228,12 @@ export class Engine {
   }
 }
 
-/** What a write came to: the session after it, and whether it has stored something. */
-export interface Written {
-  readonly session: Session<Json> | null
-  readonly hasStored: boolean
+async function storeAnswer<A>(answer: Promise<A>): Promise<A> {
+  try {
+    return await answer
+  } catch (error) {
+    throw storeFailure(error, 'not-stored')
+  }
 }
 
 function systemClock(given: Partial<Clock> = {}): Clock {

@@ -22,7 +22,7 @@ export type {
 } from './message.ts'
 
 export { fromOpenAIMessage, toOpenAIMessages } from './openai.ts'
-export type { OpenAIMessage } from './openai.ts'
+export type { OpenAIMessage, OpenAIPart, OpenAIToolCall } from './openai.ts'
 
 export { eventSchema } from './event.ts'
 export type { Envelope, EventData, EventOf, EventType, ForkOrigin, SessionEvent, StoredEvent } from './event.ts'

@@ -142,21 +142,26 @@ export interface MessageFormat {
 
 /** The format of {@link Message}. */
 export function defaultFormat(newId: () => string): MessageFormat {
-  // The ids come from `newId`, so the schema must not spend one of its own.
-  const judge = messageSchema.extend({ id: z.string().optional() })
+  // Defaults and string contents are filled in before: then the schema need not try one form after the other.
+  const judge = messageSchema.extend({ id: z.string(), content: z.array(contentPartSchema).nullish() })
   return {
     name: 'message',
     complete(copy, path) {
-      // zod's loose objects lose a key `__proto__`; so zod judges, and what is stored is built from the copy.
-      check(judge, copy, path)
-      const given = copy as MessageInput
-      const message = { id: given.id ?? newId(), object: 'message', type: 'message', status: 'created', ...given }
-      if (typeof message.content === 'string') {
-        message.content = Object.freeze([Object.freeze(textContent(message.content)[0])]) as ContentPart[]
-      }
-      return Object.freeze(message) as Json
+      // zod only judges: what it gives back has lost keys that are named `__proto__`.
+      const message =
+        typeof copy === 'object' && copy !== null && !Array.isArray(copy) ? filledIn(copy as MessageInput, newId) : copy
+      check(judge, message, path)
+      return Object.freeze(message)
     }
   }
+}
+
+function filledIn(given: MessageInput, newId: () => string): Json {
+  const message = { id: given.id ?? newId(), object: 'message', type: 'message', status: 'created', ...given }
+  if (typeof message.content === 'string') {
+    message.content = Object.freeze(textContent(message.content).map((part) => Object.freeze(part))) as ContentPart[]
+  }
+  return message as Json
 }
 
 /** The format of messages that `schema` describes: what it answers is what is stored. */

@@ -20,6 +20,7 @@ import {
   type StandardSchema
 } from './message.ts'
 import { checkFormat, sessionNotFound, type Session, type SessionChange } from './session.ts'
+import type { Written } from './session-actor.ts'
 import { storeFailure, type Page, type SessionKey, type Summary } from './store.ts'
 
 /** Options of {@link createSessionHistory}. Copied; later changes have no effect. */
@@ -225,102 +226,84 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     return this.#engine.health()
   }
 
-  createSession(
+  async createSession(
     userId: string,
     sessionId?: string | null,
-    { metadata, expectedVersion }: { readonly metadata?: object; readonly expectedVersion?: ExpectedVersion } = {}
+    options: { readonly metadata?: object; readonly expectedVersion?: ExpectedVersion } = {}
   ): Promise<Session<M>> {
-    return this.#engine.run(async () => {
-      const given = typeof sessionId === 'string' ? sessionId.trim() : (sessionId ?? '')
-      const key = {
-        userId: idOf('userId', userId),
-        sessionId: idOf('sessionId', given === '' ? this.#engine.newSessionId() : given)
-      }
-      const command = {
-        type: 'create' as const,
-        format: this.#format.name,
-        metadata: metadata === undefined ? undefined : record('metadata', metadata),
-        expectedVersion: expectation(expectedVersion)
-      }
-      return this.#typed((await this.#engine.write(key, command)).session!)
+    const given = typeof sessionId === 'string' ? sessionId.trim() : (sessionId ?? '')
+    const { metadata } = options
+    const { session } = await this.#engine.write(keyOf(userId, given === '' ? this.#engine.newSessionId() : given), {
+      type: 'create',
+      format: this.#format.name,
+      metadata: metadata === undefined ? undefined : record('metadata', metadata),
+      expectedVersion: expectation(options.expectedVersion)
     })
+    return this.#typed(session!)
   }
 
-  getSession(
+  async getSession(
     userId: string,
     sessionId: string,
     options: { readonly at?: number | Date; readonly last?: number } = {}
   ): Promise<Session<M> | null> {
-    return this.#engine.run(async () => {
-      const key = keyOf(userId, sessionId)
-      const at = pointInLog(options.at)
-      const last = wholeNumber('last', options.last, 0)
-      const session =
-        (await this.#engine.read(key, at, last)) ?? (at === undefined ? await this.#missing(key, last) : null)
-      return session && this.#typed(session)
-    })
+    const key = keyOf(userId, sessionId)
+    const at = pointInLog(options.at)
+    const last = wholeNumber('last', options.last, 0)
+    const session =
+      (await this.#engine.read(key, at, last)) ?? (at === undefined ? await this.#missing(key, last) : null)
+    return session && this.#typed(session)
   }
 
-  listSessions(
+  async listSessions(
     userId: string,
     { limit, after }: { readonly limit?: number; readonly after?: Pick<Session, 'id' | 'updatedAt'> } = {}
   ): Promise<Session<M>[]> {
-    return this.#engine.run(async () => {
-      idOf('userId', userId)
-      const cursor = after && { updatedAt: after.updatedAt, sessionId: idOf('after.id', after.id) }
-      if (cursor) wholeNumber('after.updatedAt', cursor.updatedAt ?? null, 0)
-      const page = pageOf(limit, cursor)
-      const summaries = await this.#engine.ask(() => this.#engine.store.list(userId, page))
-      return summaries.map((summary) => listed<M>(summary))
-    })
+    idOf('userId', userId)
+    const cursor = after && { updatedAt: after.updatedAt, sessionId: idOf('after.id', after.id) }
+    if (cursor) wholeNumber('after.updatedAt', cursor.updatedAt ?? null, 0)
+    const page = pageOf(limit, cursor)
+    const summaries = await this.#engine.ask((store) => store.list(userId, page))
+    return summaries.map((summary) => listed<M>(summary))
   }
 
-  listUsers({ limit, after }: { readonly limit?: number; readonly after?: string } = {}): Promise<string[]> {
-    return this.#engine.run(async () => {
-      const page = pageOf(limit, after === undefined ? undefined : idOf('after', after))
-      return [...(await this.#engine.ask(() => this.#engine.store.listUsers(page)))]
-    })
+  async listUsers({ limit, after }: { readonly limit?: number; readonly after?: string } = {}): Promise<string[]> {
+    const page = pageOf(limit, after === undefined ? undefined : idOf('after', after))
+    return [...(await this.#engine.ask((store) => store.listUsers(page)))]
   }
 
-  appendMessage(
+  async appendMessage(
     session: SessionRef,
     message: Input | readonly Input[],
-    options: WriteOptions = {}
+    options?: WriteOptions
   ): Promise<Session<M> | null> {
-    return this.#engine.run(async () => {
-      const messages = isList(message) ? message : [message]
-      const append = this.#append(messages, isList(message) ? (i) => [i] : () => [])
-      const updated = await this.#write(session, [append], options)
-      if (updated && messages.length > 0) extend(session, () => updated.messages.slice(-messages.length))
-      return updated
-    })
+    const messages = isList(message) ? message : [message]
+    const append = this.#append(messages, isList(message) ? (i) => [i] : () => [])
+    const updated = this.#written(session, await this.#write(session, [append], options))
+    if (updated && messages.length > 0) extend(session, () => updated.messages.slice(-messages.length))
+    return updated
   }
 
-  putMessage(session: SessionRef, message: Input, options: WriteOptions = {}): Promise<Session<M> | null> {
-    return this.#engine.run(async () => this.#write(session, [this.#put(message, [])], options))
+  async putMessage(session: SessionRef, message: Input, options?: WriteOptions): Promise<Session<M> | null> {
+    return this.#written(session, await this.#write(session, [this.#put(message, [])], options))
   }
 
-  updateMetadata(
+  async updateMetadata(
     session: SessionRef,
     changes: { readonly set?: object; readonly unset?: readonly string[] },
-    options: WriteOptions = {}
+    options?: WriteOptions
   ): Promise<Session<M> | null> {
-    return this.#engine.run(async () => this.#write(session, [metadataChange(changes, [])], options))
+    return this.#written(session, await this.#write(session, [metadataChange(changes, [])], options))
   }
 
-  commit(
+  async commit(
     session: SessionRef,
     changes: readonly Change<Input>[],
-    options: WriteOptions = {}
+    options?: WriteOptions
   ): Promise<Session<M> | null> {
-    return this.#engine.run(async () => {
-      if (!Array.isArray(changes)) throw misuse('changes', 'a list', changes)
-      return this.#write(
-        session,
-        (changes as readonly Change<Input>[]).map((change, i) => this.#change(change, i)),
-        options
-      )
-    })
+    if (!Array.isArray(changes)) throw misuse('changes', 'a list', changes)
+    const given = (changes as readonly Change<Input>[]).map((change, i) => this.#change(change, i))
+    return this.#written(session, await this.#write(session, given, options))
   }
 
   readEvents(
@@ -341,43 +324,39 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     key: SessionKey,
     range: { from: number; to?: number; signal?: AbortSignal }
   ): AsyncGenerator<SessionEvent<M>> {
-    const { store } = this.#engine
     range.signal?.throwIfAborted()
-    this.#engine.assertAccepting()
-    const head = await this.#engine.ask(() => store.head(key))
+    const head = await this.#engine.ask((store) => store.head(key))
     if (!head) return
     checkFormat(head.summary, this.#format.name)
     try {
-      for await (const page of store.read(head.logId, range)) {
+      for await (const page of this.#engine.store.read(head.logId, range)) {
         for (const stored of page) {
           this.#engine.assertAccepting()
+          range.signal?.throwIfAborted()
           const event = upcast(stored)
           if (event) yield event as SessionEvent<M>
         }
       }
     } catch (error) {
-      if (range.signal?.aborted) throw range.signal.reason
-      throw storeFailure(error, 'not-stored')
+      throw range.signal?.aborted ? range.signal.reason : storeFailure(error, 'not-stored')
     }
   }
 
-  deleteSession(userId: string, sessionId: string): Promise<void> {
-    return this.#engine.run(async () => void (await this.#engine.write(keyOf(userId, sessionId), DELETE)))
+  async deleteSession(userId: string, sessionId: string): Promise<void> {
+    await this.#engine.write(keyOf(userId, sessionId), DELETE)
   }
 
-  deleteUserSessions(userId: string): Promise<number> {
-    return this.#engine.run(async () => {
-      idOf('userId', userId)
-      const sessions = await this.#engine.ask(() => this.#engine.store.list(userId))
-      const results = await Promise.all(
-        sessions.map(({ sessionId }) => this.#engine.write({ userId, sessionId }, DELETE))
-      )
-      return results.filter(({ hasStored }) => hasStored).length
-    })
+  async deleteUserSessions(userId: string): Promise<number> {
+    idOf('userId', userId)
+    const sessions = await this.#engine.ask((store) => store.list(userId))
+    const results = await Promise.all(
+      sessions.map(({ sessionId }) => this.#engine.write({ userId, sessionId }, DELETE))
+    )
+    return results.filter(({ hasStored }) => hasStored).length
   }
 
-  purgeSession(userId: string, sessionId: string): Promise<void> {
-    return this.#engine.run(async () => this.#engine.purge(keyOf(userId, sessionId)))
+  async purgeSession(userId: string, sessionId: string): Promise<void> {
+    await this.#engine.purge(keyOf(userId, sessionId))
   }
 
   withMessage<S extends StandardSchema>(
@@ -410,28 +389,29 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     }
   }
 
-  async #write(session: SessionRef, changes: readonly Given[], options: WriteOptions): Promise<Session<M> | null> {
+  #write(session: SessionRef, changes: readonly Given[], options: WriteOptions = {}): Promise<Written> {
     if (typeof session !== 'object' || session === null)
       throw misuse('session', 'an object with userId and id', session)
-    const key = keyOf(session.userId, session.id)
-    const { idempotencyKey, signal } = options
+    const { expectedVersion, idempotencyKey, signal } = options
     const { append } = this.#engine.missing
     const command = {
       type: 'commit' as const,
       changes: changes.map(({ change }) => change),
       format: this.#format.name,
-      expectedVersion: expectation(options.expectedVersion),
+      expectedVersion: expectation(expectedVersion),
       idempotency:
         idempotencyKey === undefined
           ? undefined
           : { key: idOf('idempotencyKey', idempotencyKey), contentHash: hashJson(changes.map(({ given }) => given)) },
       ifAbsent: append === 'warn' ? ('nothing' as const) : append
     }
-    const { session: updated } = await this.#engine.write(key, command, signal)
-    if (updated) return this.#typed(updated)
-    this.#engine.logger.warn(
-      `turnlog: user ${JSON.stringify(key.userId)} has no session ${JSON.stringify(key.sessionId)}; nothing was stored`
-    )
+    return this.#engine.write(keyOf(session.userId, session.id), command, signal)
+  }
+
+  #written({ userId, id }: SessionRef, { session }: Written): Session<M> | null {
+    if (session) return this.#typed(session)
+    const name = `user ${JSON.stringify(userId)} has no session ${JSON.stringify(id)}`
+    this.#engine.logger.warn(`turnlog: ${name}; nothing was stored`)
     return null
   }
 

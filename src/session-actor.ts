@@ -13,11 +13,9 @@ export interface SessionEnvironment {
   readonly newEventId: () => string
 }
 
-/** A command; answered with the session after it (`null` where there is none), and whether it has stored something. */
-export interface WriteRequest {
+/** A command. */
+export interface WriteRequest extends Reply<Written> {
   readonly type: 'write'
-  readonly resolve: (session: Session<Json> | null, hasStored: boolean) => void
-  readonly reject: (reason: unknown) => void
   readonly command: Command
   readonly signal: AbortSignal | undefined
   /** The store has it, or has had it: it can no longer be cancelled. */
@@ -41,7 +39,14 @@ export interface PurgeRequest extends Reply<void> {
 /** What may be asked of a session actor. */
 export type SessionRequest = WriteRequest | ReadRequest | PurgeRequest
 
-interface Reply<T> {
+/** What a command came to: the session after it (`null` where there is none), and whether it has stored something. */
+export interface Written {
+  readonly session: Session<Json> | null
+  readonly hasStored: boolean
+}
+
+/** Where an answer goes. Only the first one counts. */
+export interface Reply<T> {
   readonly resolve: (value: T) => void
   readonly reject: (reason: unknown) => void
 }
@@ -231,7 +236,8 @@ class SessionMailbox {
   // Decides all that waits, each upon the state that those before it lead to, and hands the commits to the store.
   #store(): void {
     const purge = this.#queue.findIndex(({ type }) => type === 'purge')
-    const requests = this.#queue.splice(0, purge < 0 ? this.#queue.length : purge) as WriteRequest[]
+    const requests = (purge < 0 ? this.#queue : this.#queue.slice(0, purge)) as readonly WriteRequest[]
+    this.#queue = purge < 0 ? [] : this.#queue.slice(purge)
     const batch: Decided[] = []
     const commits: Commit[] = []
     let { state, logId } = this.#log
@@ -291,22 +297,23 @@ class SessionMailbox {
     const { now, newEventId } = this.#environment
     const idempotency = command.type === 'commit' ? command.idempotency : undefined
     const at = Math.max(Math.floor(now()), state.updatedAt)
+    const { userId, id: sessionId } = state
+    let { version } = state
     let commitId: string | undefined
-    return facts.map(({ type, data }, i) => {
+    return facts.map(({ type, data }) => {
       const id = newEventId()
+      commitId ??= id
+      version++
+      const schemaVersion = schemaVersionOf(type)
+      Object.freeze(data)
+      const event = { id, userId, sessionId, version, type, at, data, schemaVersion, commitId } as SessionEvent<Json>
+      if (!idempotency) return Object.freeze(event)
+      const isLast = version === state.version + facts.length
       return Object.freeze({
-        id,
-        userId: state.userId,
-        sessionId: state.id,
-        version: state.version + 1 + i,
-        type,
-        at,
-        data: Object.freeze(data),
-        schemaVersion: schemaVersionOf(type),
-        commitId: (commitId ??= id),
-        ...(idempotency && { idempotencyKey: idempotency.key }),
-        ...(idempotency && i === facts.length - 1 && { contentHash: idempotency.contentHash })
-      }) as SessionEvent<Json>
+        ...event,
+        idempotencyKey: idempotency.key,
+        ...(isLast && { contentHash: idempotency.contentHash })
+      })
     })
   }
 
@@ -353,9 +360,14 @@ class SessionMailbox {
     for (const decided of batch) {
       const { request } = decided
       if ('error' in decided) request.reject(decided.error)
-      else if ('commit' in decided) request.resolve(this.#log.session(decided.states.at(-1)!), true)
-      else request.resolve(decided.answer === null ? null : this.#log.session(this.#log.at(decided.answer)), false)
+      else if ('commit' in decided)
+        request.resolve({ session: this.#session(decided.states.at(-1)!.version), hasStored: true })
+      else request.resolve({ session: this.#session(decided.answer), hasStored: false })
     }
+  }
+
+  #session(version: number | null): Session<Json> | null {
+    return version === null ? null : this.#log.session(this.#log.at(version))
   }
 
   // To be decided anew, before all that came later.
@@ -432,15 +444,20 @@ class SessionMailbox {
     for (const decided of batch) {
       if (!('commit' in decided)) continue
       const { request, states } = decided
-      if (isStored(decided.commit)) request.resolve(this.#log.session(this.#log.at(states.at(-1)!.version)), true)
+      if (isStored(decided.commit)) request.resolve({ session: this.#session(states.at(-1)!.version), hasStored: true })
       else request.reject(doubt)
     }
     this.#requeue(batch.filter((decided) => !('commit' in decided)))
   }
 
   #ask<A>(ask: () => Promise<A>, answer: (value: A) => StoreAnswer, failure: (error: unknown) => StoreAnswer): void {
-    // An async function, so that a store that throws at once fails like any other.
-    void (async () => ask())().then(
+    let asked: Promise<A>
+    try {
+      asked = Promise.resolve(ask())
+    } catch (error) {
+      asked = Promise.reject(error)
+    }
+    asked.then(
       (value) => this.#self.send(answer(value)),
       (error: unknown) => this.#self.send(failure(error))
     )

@@ -167,22 +167,8 @@ export function fold(state: SessionState, stored: StoredEvent): SessionState {
 /** The snapshot of a state; `last`: only that many of the newest messages. */
 export function toSession(state: SessionState, last = Infinity): Session<Json> {
   const { userId, id, version, createdAt, updatedAt, metadata, format, forkedFrom } = state
-  let messages: readonly Json[] | undefined
-  const session: Session<Json> = {
-    userId,
-    id,
-    version,
-    createdAt,
-    updatedAt,
-    // An own, enumerable getter: unlike one of a class it is taken along by spread, JSON and structuredClone.
-    get messages() {
-      return (messages ??= Object.freeze(state.messages.toArray(Math.max(0, state.messages.length - last))))
-    },
-    metadata,
-    format,
-    ...(forkedFrom && { forkedFrom })
-  }
-  return Object.freeze(session)
+  const known = { userId, id, version, createdAt, updatedAt, metadata, format }
+  return withMessages(forkedFrom ? { ...known, forkedFrom } : known, state.messages, last)
 }
 
 /** What a list shows of a session in this state. */
@@ -365,4 +351,53 @@ function isNext(state: SessionState, { version, at, userId, sessionId, data }: S
 export function corruptLog({ userId, id, version }: SessionState): Error {
   const message = `The log of session ${JSON.stringify(id)} of user ${JSON.stringify(userId)} is damaged at version ${version + 1}`
   return turnlogError('CORRUPT_LOG', message, { userId, sessionId: id, version: version + 1 })
+}
+
+class GivenObject {
+  constructor(object: object) {
+    return object
+  }
+}
+
+/**
+ * Gives an object the property `messages`, made when it is first read. An own, enumerable getter: unlike one of a class it
+ * is taken along by spread, JSON and `structuredClone`. What it reads sits in private fields, and the getter is the same
+ * function for all, as V8 makes objects with getters of their own into slow dictionaries.
+ */
+class LazyMessages extends GivenObject {
+  readonly #log: MessageLog<Json>
+  readonly #last: number
+  #messages: readonly Json[] | undefined
+
+  constructor(object: object, log: MessageLog<Json>, last: number) {
+    super(object)
+    this.#log = log
+    this.#last = last
+  }
+
+  static read(session: LazyMessages): readonly Json[] {
+    const log = session.#log
+    return (session.#messages ??= Object.freeze(log.toArray(Math.max(0, log.length - session.#last))))
+  }
+}
+
+const MESSAGES = {
+  enumerable: true,
+  get(this: LazyMessages) {
+    return LazyMessages.read(this)
+  }
+}
+
+// Node would show [Getter].
+const INSPECT = {
+  value(this: Session<Json>): object {
+    return { ...this }
+  }
+}
+
+function withMessages(known: Omit<Session<Json>, 'messages'>, log: MessageLog<Json>, last: number): Session<Json> {
+  new LazyMessages(known, log, last)
+  Object.defineProperty(known, 'messages', MESSAGES)
+  Object.defineProperty(known, Symbol.for('nodejs.util.inspect.custom'), INSPECT)
+  return Object.freeze(known) as Session<Json>
 }
