@@ -120,7 +120,7 @@ export class Engine {
   start(): Promise<void> {
     return this.#afterTurnover(async () => {
       if (!this.#registry) {
-        await storeAnswer(this.store.open())
+        await storeAnswer(openShared(this.store))
         this.#registry = this.#newRegistry()
         this.#registry.start()
       }
@@ -137,7 +137,7 @@ export class Engine {
       this.#registry.send({ type: 'stop' })
       this.#registry.stop()
       this.#registry = undefined
-      await storeAnswer(this.store.close())
+      await storeAnswer(closeShared(this.store))
     })
   }
 
@@ -226,6 +226,20 @@ export class Engine {
     this.#turnover = done.catch(() => undefined)
     return done
   }
+}
+
+// Several services may be given one store: the first opens it and the last closes it.
+const usesOf = new WeakMap<EventStore, number>()
+
+async function openShared(store: EventStore): Promise<void> {
+  await store.open()
+  usesOf.set(store, (usesOf.get(store) ?? 0) + 1)
+}
+
+async function closeShared(store: EventStore): Promise<void> {
+  const others = (usesOf.get(store) ?? 1) - 1
+  usesOf.set(store, others)
+  if (others === 0) await store.close()
 }
 
 async function storeAnswer<A>(answer: Promise<A>): Promise<A> {

@@ -1,4 +1,5 @@
 import { fromTransition, type ActorRefFrom } from 'xstate'
+import { idOf, misuse } from './arguments.ts'
 import { isTurnlogError } from './errors.ts'
 import { schemaVersionOf, type Fact, type SessionEvent, type StoredEvent } from './event.ts'
 import { catchUp, FoldedLog } from './folded-log.ts'
@@ -297,11 +298,12 @@ class SessionMailbox {
     const { now, newEventId } = this.#environment
     const idempotency = command.type === 'commit' ? command.idempotency : undefined
     const at = Math.max(Math.floor(now()), state.updatedAt)
+    if (!Number.isSafeInteger(at)) throw misuse('clock.now()', 'a number of ms', at)
     const { userId, id: sessionId } = state
     let { version } = state
     let commitId: string | undefined
     return facts.map(({ type, data }) => {
-      const id = newEventId()
+      const id = idOf('ids.event()', newEventId())
       commitId ??= id
       version++
       const schemaVersion = schemaVersionOf(type)
