@@ -132,6 +132,17 @@ class SessionMailbox {
 
   receive(event: SessionRequest | StoreAnswer, self: AnswerTarget): this {
     this.#self = self
+    try {
+      this.#handle(event)
+      this.#proceed()
+    } catch (error) {
+      // A throw from here would end the actor and leave everybody waiting. A store whose answers make no sense can do it.
+      this.#rejectAll(error, 'unknown')
+    }
+    return this
+  }
+
+  #handle(event: SessionRequest | StoreAnswer): void {
     switch (event.type) {
       case 'write':
       case 'purge':
@@ -162,8 +173,6 @@ class SessionMailbox {
       case 'failed':
         this.#failed(event.during, event.error)
     }
-    this.#proceed()
-    return this
   }
 
   // Starts what can be started.
@@ -322,8 +331,8 @@ class SessionMailbox {
   #stored(results: readonly AppendResult[]): void {
     const batch = this.#batch
     const commits = batch.filter((decided) => 'commit' in decided).length
-    if (results.length !== commits) {
-      return this.#failed('store', new Error(`The store gave ${results.length} results for ${commits} commits`))
+    if (!Array.isArray(results) || results.length !== commits || !results.every((result) => result?.status)) {
+      return this.#failed('store', new Error(`The store did not give ${commits} results for ${commits} commits`))
     }
     this.status = 'ready'
     this.#batch = []
@@ -405,16 +414,8 @@ class SessionMailbox {
 
   #failed(during: 'load' | 'store' | 'verify' | 'purge', cause: unknown, batch = this.#batch): void {
     switch (during) {
-      case 'load': {
-        this.status = 'unloaded'
-        if (this.#doubt) this.#resolveDoubt(() => false)
-        const waiting = [...(this.#check?.readers ?? []), ...this.#readers, ...this.#queue]
-        for (const { type, reject } of waiting) if (type !== 'purge') reject(storeFailure(cause, 'not-stored'))
-        this.#check = undefined
-        this.#readers = []
-        this.#queue = this.#queue.filter(({ type }) => type === 'purge')
-        return
-      }
+      case 'load':
+        return this.#rejectAll(cause, 'not-stored')
 
       case 'store': {
         const doubt = storeFailure(cause, 'unknown')
@@ -435,6 +436,20 @@ class SessionMailbox {
         this.status = 'unloaded'
         ;(this.#queue.shift() as PurgeRequest).reject(storeFailure(cause, 'unknown'))
     }
+  }
+
+  // For what was never sent `outcome` holds; the batch, if there is one, may be stored or not.
+  #rejectAll(cause: unknown, outcome: 'not-stored' | 'unknown'): void {
+    this.status = 'unloaded'
+    const doubt = this.#doubt ?? storeFailure(cause, 'unknown')
+    for (const { request } of this.#batch) request.reject(request.isSent ? doubt : storeFailure(cause, outcome))
+    const waiting = [...(this.#check?.readers ?? []), ...this.#readers, ...this.#queue]
+    for (const { reject } of waiting) reject(storeFailure(cause, outcome))
+    this.#batch = []
+    this.#doubt = undefined
+    this.#check = undefined
+    this.#readers = []
+    this.#queue = []
   }
 
   // Answers those whose commits may be stored or not, now that the log tells, or cannot be asked.

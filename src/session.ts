@@ -304,7 +304,7 @@ function metadataChanged(metadata: JsonObject, set: JsonObject, unset: readonly 
   const changes = Object.entries(set).filter(
     ([key, value]) => !Object.hasOwn(metadata, key) || !equalJson(metadata[key], value)
   )
-  const gone = unset.filter((key) => Object.hasOwn(metadata, key))
+  const gone = [...new Set(unset)].filter((key) => Object.hasOwn(metadata, key))
   if (changes.length === 0 && gone.length === 0) return undefined
   return { type: 'metadata-changed', data: { set: Object.freeze(Object.fromEntries(changes)), unset: gone } }
 }

@@ -1,0 +1,123 @@
+import * as fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { MessageLog } from '../src/message-log.ts'
+
+function logOf(length: number): MessageLog<number> {
+  let log = MessageLog.empty<number>()
+  for (let i = 0; i < length; i++) log = log.push(i)
+  return log
+}
+
+const upTo = (length: number): number[] => Array.from({ length }, (_, i) => i)
+
+// Around the ends of blocks (32), of a tree of one level (32 * 32 + 32) and of two.
+const LENGTHS = [0, 1, 31, 32, 33, 63, 64, 65, 1023, 1024, 1055, 1056, 1057, 1089, 32_800, 32_801, 33_900]
+
+describe('a message log', () => {
+  it.each(LENGTHS)('of %i items gives them back in order', (length) => {
+    const log = logOf(length)
+    expect(log.length).toBe(length)
+    expect(log.toArray()).toEqual(upTo(length))
+    expect([log.get(0), log.get(length - 1), log.get(length)]).toEqual([
+      upTo(length)[0],
+      upTo(length)[length - 1],
+      undefined
+    ])
+  })
+
+  it.each(LENGTHS)('of %i items is what its prefix was, and grows in two branches', (length) => {
+    const log = logOf(length)
+    for (const cut of new Set([0, 1, length >> 1, length - 33, length - 1].filter((n) => n >= 0 && n <= length))) {
+      const prefix = log.take(cut)
+      let branch = prefix
+      for (let i = 0; i < 70; i++) branch = branch.push(-i)
+      expect(prefix.toArray()).toEqual(upTo(cut))
+      expect(branch.toArray()).toEqual([...upTo(cut), ...upTo(70).map((i) => -i)])
+    }
+    expect(log.toArray()).toEqual(upTo(length))
+  })
+
+  it.each(LENGTHS.filter((length) => length > 0))('of %i items replaces any of them, and stays as it was', (length) => {
+    const log = logOf(length)
+    for (const index of new Set([0, length >> 1, length - 1])) {
+      const expected = upTo(length)
+      expected[index] = -1
+      expect(log.replace(index, -1).toArray()).toEqual(expected)
+      expect(log.get(index)).toBe(index)
+    }
+  })
+
+  it('gives an array from any place on', () => {
+    const log = logOf(1100)
+    for (const start of [0, 1, 31, 32, 33, 1055, 1056, 1057, 1088, 1099, 1100]) {
+      expect(log.toArray(start)).toEqual(upTo(1100).slice(start))
+    }
+  })
+
+  it('finds the last item that matches', () => {
+    const log = logOf(1100)
+    expect(log.findLastIndex((item) => item % 100 === 7)).toBe(1007)
+    expect(log.findLastIndex((item) => item < 3)).toBe(2)
+    expect(log.findLastIndex((item) => item < 0)).toBe(-1)
+    expect(log.take(500).findLastIndex(() => true)).toBe(499)
+    expect(MessageLog.empty<number>().findLastIndex(() => true)).toBe(-1)
+  })
+
+  it('keeps items that are lists as they are', () => {
+    const log = MessageLog.empty<number[]>().push([1, 2]).push([])
+    expect(log.toArray()).toEqual([[1, 2], []])
+  })
+
+  it('does as arrays do that are copied each time, and no earlier one changes', () => {
+    const step = fc.oneof(
+      {
+        weight: 6,
+        arbitrary: fc.record({ type: fc.constant('push' as const), count: fc.integer({ min: 1, max: 80 }) })
+      },
+      {
+        weight: 2,
+        arbitrary: fc.record({ type: fc.constant('take' as const), share: fc.double({ min: 0, max: 1, noNaN: true }) })
+      },
+      {
+        weight: 2,
+        arbitrary: fc.record({
+          type: fc.constant('replace' as const),
+          share: fc.double({ min: 0, max: 0.999, noNaN: true })
+        })
+      },
+      // Goes on from an earlier one: a second branch.
+      {
+        weight: 2,
+        arbitrary: fc.record({
+          type: fc.constant('back' as const),
+          share: fc.double({ min: 0, max: 0.999, noNaN: true })
+        })
+      }
+    )
+    let next = 0
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+        const seen: [MessageLog<number>, number[]][] = [[MessageLog.empty<number>(), []]]
+        let [log, model] = seen[0]!
+        for (const action of steps) {
+          if (action.type === 'push') {
+            const items = Array.from({ length: action.count }, () => next++)
+            for (const item of items) log = log.push(item)
+            model = [...model, ...items]
+          } else if (action.type === 'take') {
+            const length = Math.round(action.share * model.length)
+            log = log.take(length)
+            model = model.slice(0, length)
+          } else if (action.type === 'replace' && model.length > 0) {
+            const index = Math.floor(action.share * model.length)
+            log = log.replace(index, next)
+            model = model.with(index, next++)
+          } else if (action.type === 'back') [log, model] = seen[Math.floor(action.share * seen.length)]!
+          seen.push([log, model])
+        }
+        for (const [earlier, expected] of seen) expect(earlier.toArray()).toEqual(expected)
+      }),
+      { numRuns: 300 }
+    )
+  })
+})
