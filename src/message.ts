@@ -93,10 +93,10 @@ export const messageSchema = z.looseObject({
 })
 
 /** A message as it is stored and read. */
-export type Message = z.output<typeof messageSchema>
+export interface Message extends z.output<typeof messageSchema> {}
 
 /** A message as it may be given: everything is optional, and `content` may be a string. */
-export type MessageInput = z.input<typeof messageSchema>
+export interface MessageInput extends z.input<typeof messageSchema> {}
 
 function textContent(text: string): ContentPart[] {
   return [{ type: 'text', text }]
