@@ -1,0 +1,74 @@
+import { writeFileSync } from 'node:fs'
+import { cpus } from 'node:os'
+import { parseArgs } from 'node:util'
+import { median } from './rounds.ts'
+import { adk, emmett, memorySession, turnlog } from './subjects.ts'
+import { workloads, type Row } from './workloads.ts'
+
+const { values: args } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    only: { type: 'string', multiple: true, default: [] },
+    json: { type: 'string' },
+    help: { type: 'boolean', short: 'h', default: false }
+  }
+})
+
+const names = workloads.map(({ name }) => name)
+const stranger = args.only.find((name) => !names.includes(name))
+if (args.help || stranger !== undefined) {
+  if (stranger !== undefined) console.error(`There is no ${JSON.stringify(stranger)}\n`)
+  console.log(`npm run bench -- [--quick] [--only NAME]... [--json FILE]
+
+--quick        fewer rounds; under a minute
+--only NAME    one of ${names.join(', ')}; may be repeated
+--json FILE    writes every round's result there, too`)
+  process.exit(stranger === undefined ? 0 : 2)
+}
+
+const machine = `${cpus()[0]?.model ?? 'unknown CPU'}, ${cpus().length} cores, ${process.platform} ${process.arch}`
+const versions = [turnlog, memorySession, emmett, adk].map(({ name, version }) => `${name} ${version}`)
+const about = {
+  date: new Date().toISOString(),
+  command: ['npm run bench', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])].join(' '),
+  machine,
+  node: process.version,
+  packages: versions.join(', ')
+}
+for (const [name, value] of Object.entries(about)) console.log(`${name.padEnd(9)}${value}`)
+console.log(`
+Medians, and least to most, of rounds in which all took turns. What is held against a target is the median of the rounds' ratios.
+`)
+line('measure', 'who', 'median', 'least–most', 'target', 'reached')
+
+const rows: Row[] = []
+for (const { name, run } of workloads) {
+  if (args.only.length > 0 && !args.only.includes(name)) continue
+  if (process.stderr.isTTY) process.stderr.write(`${name} …\r`)
+  const measured = await run({ isQuick: args.quick })
+  for (const row of measured) print(row)
+  rows.push(...measured)
+}
+if (args.json !== undefined) writeFileSync(args.json, `${JSON.stringify({ ...about, rows }, null, 2)}\n`)
+
+const missed = rows.filter(({ isMet }) => !isMet).length
+console.log(`\n${rows.length - missed} met, ${missed} missed`)
+
+function print({ measure, unit, results, target, reached, isMet }: Row): void {
+  console.log('─'.repeat(150))
+  for (const [i, [name, values]] of Object.entries(results).entries()) {
+    const result = `${shown(median(values))} ${unit}`
+    const spread = `${shown(Math.min(...values))}–${shown(Math.max(...values))}`
+    if (i === 0) line(measure, name, result, spread, target, `${isMet ? 'met:' : 'MISSED:'} ${reached}`)
+    else line('', name, result, spread, '', '')
+  }
+}
+
+function line(measure: string, who: string, result: string, spread: string, target: string, reached: string): void {
+  const cells = [measure.padEnd(42), who.padEnd(14), result.padStart(12), spread.padEnd(16), target.padEnd(30), reached]
+  console.log(cells.join('  ').trimEnd())
+}
+
+function shown(value: number): string {
+  return value < 10 ? value.toFixed(2) : value < 100 ? value.toFixed(1) : Math.round(value).toLocaleString('en')
+}

@@ -1,0 +1,39 @@
+/** What one contender does in a round: gives the µs that one operation took. */
+export type Contender = () => Promise<number>
+
+/** The results of a contender, one per round. */
+export type Results<Name extends string = string> = Readonly<Record<Name, readonly number[]>>
+
+/**
+ * Lets the contenders take turns, `count` rounds long, after one round that does not count. Each round begins with another
+ * contender, and each turn with the garbage of the one before collected, so that what drifts, drifts for all.
+ */
+export async function rounds<Name extends string>(
+  count: number,
+  contenders: Readonly<Record<Name, Contender>>
+): Promise<Results<Name>> {
+  const names = Object.keys(contenders) as Name[]
+  const results = Object.fromEntries(names.map((name) => [name, [] as number[]])) as Record<Name, number[]>
+  for (let round = -1; round < count; round++) {
+    for (let turn = 0; turn < names.length; turn++) {
+      const name = names[(round + 1 + turn) % names.length]!
+      globalThis.gc?.()
+      const result = await contenders[name]()
+      if (round >= 0) results[name].push(result)
+    }
+  }
+  return results
+}
+
+/** µs per operation of `work`, which does `count` of them. */
+export async function timed(count: number, work: () => Promise<unknown>): Promise<number> {
+  const start = process.hrtime.bigint()
+  await work()
+  return Number(process.hrtime.bigint() - start) / 1000 / count
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  const middle = sorted.length >> 1
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
+}
