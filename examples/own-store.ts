@@ -1,7 +1,6 @@
 // A store of your own: each call that changes something is written to the end of a file, then done in memory.
 import { appendFileSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createSessionHistory, memoryStore, type Commit, type EventStore, type SessionKey } from 'turnlog'
 
@@ -24,7 +23,7 @@ export function fileStore(path: string): EventStore {
   }
   return {
     ...memory,
-    supports: { durable: true, shared: false, push: true },
+    supports: { ...memory.supports, durable: true, shared: false },
     async open() {
       if (state === 'in doubt') throw new Error(`The store of ${path} is in doubt`)
       await memory.open()
@@ -50,12 +49,11 @@ function load(path: string, memory: EventStore): void {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const path = join(tmpdir(), `turnlog-${process.pid}.jsonl`)
+  const path = `${tmpdir()}/turnlog-${process.pid}.jsonl`
   for (const run of [1, 2, 3]) {
-    const history = await createSessionHistory({ store: fileStore(path) })
-    const trip = await history.getSession('ada', 'trip')
-    if (trip) await history.appendMessage(trip, { role: 'user', content: `run ${run}` })
-    console.log(`run ${run} found ${trip?.messages.length} messages`)
+    const history = await createSessionHistory({ store: fileStore(path), missing: { append: 'create' } })
+    const trip = await history.appendMessage({ userId: 'ada', id: 'trip' }, { role: 'user', content: 'Hello again' })
+    console.log(`After run ${run}: ${trip?.messages.length} messages`)
     await history.stop()
   }
   rmSync(path)
