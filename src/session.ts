@@ -255,29 +255,33 @@ function next(
 // What the changes of a commit come to, one upon the other; what changes nothing comes to no fact.
 function factsOf(changes: readonly SessionChange[], content: Content): ContentFact[] {
   const facts: ContentFact[] = []
-  const add = (fact: ContentFact): void => {
-    facts.push(fact)
-    content = apply(content, fact)
+  let applied = 0
+  // Only where it is looked at: what is pushed here goes into the room of the list that evolve would push into.
+  const current = (): Content => {
+    for (; applied < facts.length; applied++) content = apply(content, facts[applied]!)
+    return content
   }
   for (const change of changes) {
     switch (change.type) {
       case 'append':
-        for (const message of change.messages) add({ type: 'message-appended', data: { message } })
+        for (const message of change.messages) facts.push({ type: 'message-appended', data: { message } })
         break
       case 'put': {
         const { message } = change
-        const index = lastOfSameId(content.messages, message)
-        if (index < 0) add({ type: 'message-appended', data: { message } })
-        else if (!equalJson(content.messages.get(index), message)) add({ type: 'message-replaced', data: { message } })
+        const { messages } = current()
+        const index = lastOfSameId(messages, message)
+        if (index < 0) facts.push({ type: 'message-appended', data: { message } })
+        else if (!equalJson(messages.get(index), message)) facts.push({ type: 'message-replaced', data: { message } })
         break
       }
-      case 'truncate':
-        if (change.length < content.messages.length)
-          add({ type: 'messages-truncated', data: { length: change.length } })
+      case 'truncate': {
+        const { length } = change
+        if (length < current().messages.length) facts.push({ type: 'messages-truncated', data: { length } })
         break
+      }
       case 'metadata': {
-        const fact = metadataChanged(content.metadata, change.set, change.unset)
-        if (fact) add(fact)
+        const fact = metadataChanged(current().metadata, change.set, change.unset)
+        if (fact) facts.push(fact)
       }
     }
   }
