@@ -13,12 +13,24 @@ export interface TurnlogErrorFields {
   INVALID_MESSAGE: { readonly path: Path; readonly size?: number; readonly limit?: number }
   /** There is no such session, and the call or the option `missing` asks for an error. */
   SESSION_NOT_FOUND: { readonly userId: string; readonly sessionId: string }
+  /** A session of that name exists, or has existed and was not purged. */
+  SESSION_EXISTS: { readonly userId: string; readonly sessionId: string }
   /** The log is not at the version that the caller expects. `actual` is the version it is at; 0: no log. */
   VERSION_CONFLICT: { readonly expected: ExpectedVersion; readonly actual: number }
-  /** A version that the log does not have yet. `actual` is its newest version. */
+  /** A version that the log does not have, or at which there was no session. `actual` is its newest version. */
   VERSION_NOT_FOUND: { readonly version: number; readonly actual: number }
   /** The key was used before in this log, with other content. */
   IDEMPOTENCY_CONFLICT: { readonly idempotencyKey: string }
+  /** There is no step to undo. */
+  NOTHING_TO_UNDO: { readonly userId: string; readonly sessionId: string }
+  /** There is no step to redo: nothing was undone, or something was written since. */
+  NOTHING_TO_REDO: { readonly userId: string; readonly sessionId: string }
+  /** Another turn is open: who holds it, and until when if it writes no more (ms since the Unix epoch). */
+  TURN_BUSY: { readonly turnId: string; readonly owner?: string; readonly expiresAt: number }
+  /** Somebody else has written, or holds a turn, since the turn expired or was taken over. */
+  TURN_FENCED: { readonly turnId: string }
+  /** The turn was ended by its holder. */
+  TURN_ENDED: { readonly turnId: string }
   /** The session holds messages of another format. */
   FORMAT_MISMATCH: { readonly expected: string; readonly actual: string }
   /** The store failed; `cause` says how. `not-stored`: nothing of the call is in the log. `unknown`: it may be, or may get there. */

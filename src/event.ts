@@ -13,18 +13,36 @@ export interface ForkOrigin {
 /** What each type of event says. */
 export interface EventData<M = Message> {
   /** A session begins, or starts over: no messages, or those and the metadata of the parent at that version. */
-  'created': { readonly metadata?: JsonObject; readonly format: string; readonly forkedFrom?: ForkOrigin }
-  /** One more message. */
-  'message-appended': { readonly message: M }
+  'created': {
+    readonly metadata?: JsonObject
+    readonly format: string
+    readonly forkedFrom?: ForkOrigin
+    /** With `forkedFrom`: the parent's log, which its name may no longer lead to. */
+    readonly parentLogId?: string
+  }
+  /** One more message; `put` where a reply may go on to grow, by `message-replaced`. */
+  'message-appended': { readonly message: M; readonly put?: true }
   /** The last message of that id has this content. */
   'message-replaced': { readonly message: M }
   /** Only the first `length` messages; metadata as it was. */
   'messages-truncated': { readonly length: number }
   /** Keys of `set` replace those of the metadata, whole; the keys in `unset` are gone. */
   'metadata-changed': { readonly set: JsonObject; readonly unset: readonly string[] }
+  /** Messages and metadata as they were at `toVersion`. */
+  'rewound': { readonly toVersion: number; readonly kind: RewindKind; readonly reason?: string }
+  /** Until the turn ends or expires, only it may write. Again for a turn that is open: it is renewed. */
+  'turn-started': { readonly turnId: string; readonly owner?: string; readonly ttlMs: number }
+  /** `completed` or `aborted` by its holder; `expired` or `taken-over`, as the one who writes next says. */
+  'turn-ended': { readonly turnId: string; readonly outcome: TurnOutcome }
   /** The session is hidden, until it is created again. */
   'deleted': { readonly reason?: string }
 }
+
+/** Why a session went back: what was asked of it. */
+export type RewindKind = 'rewind' | 'undo' | 'redo' | 'abort'
+
+/** How a turn ended. */
+export type TurnOutcome = 'completed' | 'aborted' | 'expired' | 'taken-over'
 
 /** The types of events. */
 export type EventType = keyof EventData
@@ -47,6 +65,8 @@ export interface Envelope {
   readonly idempotencyKey?: string
   /** SHA-256 of the canonical content of the call that gave the key; on the last event of the commit. */
   readonly contentHash?: string
+  /** The turn that the event was written in. */
+  readonly turnId?: string
   /** Readers that do not know the event may pass over it. */
   readonly skippable?: boolean
 }
@@ -68,11 +88,21 @@ const record = z.custom<JsonObject>((value) => typeof value === 'object' && valu
 const message = z.custom<unknown>((value) => value !== undefined)
 
 const dataSchemas = {
-  'created': z.object({ metadata: record.optional(), format: z.string(), forkedFrom: forkOriginSchema.optional() }),
-  'message-appended': z.object({ message }),
+  'created': z.object({ metadata: record.optional(), format: z.string(), forkedFrom: forkOriginSchema.optional(), parentLogId: z.string().optional() }),
+  'message-appended': z.object({ message, put: z.literal(true).optional() }),
   'message-replaced': z.object({ message }),
   'messages-truncated': z.object({ length: z.int().nonnegative() }),
   'metadata-changed': z.object({ set: record, unset: z.array(z.string()) }),
+  'rewound': z.object({
+    toVersion: z.int().positive(),
+    kind: z.enum(['rewind', 'undo', 'redo', 'abort']),
+    reason: z.string().optional()
+  }),
+  'turn-started': z.object({ turnId: z.string().min(1), owner: z.string().optional(), ttlMs: z.int().positive() }),
+  'turn-ended': z.object({
+    turnId: z.string().min(1),
+    outcome: z.enum(['completed', 'aborted', 'expired', 'taken-over'])
+  }),
   'deleted': z.object({ reason: z.string().optional() })
 } satisfies Record<EventType, z.ZodType>
 
@@ -86,6 +116,7 @@ const envelope = {
   commitId: z.string().min(1),
   idempotencyKey: z.string().optional(),
   contentHash: z.string().optional(),
+  turnId: z.string().optional(),
   skippable: z.boolean().optional()
 }
 
@@ -100,6 +131,9 @@ export const eventSchema = z.discriminatedUnion('type', [
   eventOf('message-replaced'),
   eventOf('messages-truncated'),
   eventOf('metadata-changed'),
+  eventOf('rewound'),
+  eventOf('turn-started'),
+  eventOf('turn-ended'),
   eventOf('deleted')
 ])
 
@@ -112,6 +146,9 @@ const UPCASTS = {
   'message-replaced': [],
   'messages-truncated': [],
   'metadata-changed': [],
+  'rewound': [],
+  'turn-started': [],
+  'turn-ended': [],
   'deleted': []
 } satisfies Record<EventType, Upcasts[string]>
 

@@ -1,0 +1,125 @@
+import { turnlogError } from './errors.ts'
+import type { Fact, RewindKind } from './event.ts'
+import { equalJson, type Json, type JsonObject } from './json.ts'
+import { MessageLog } from './message-log.ts'
+
+/** The part of a session that its users change, and that can be set back. */
+export interface Content {
+  readonly messages: MessageLog<Json>
+  readonly metadata: JsonObject
+  readonly format: string
+}
+
+/** One change of a commit. */
+export type SessionChange =
+  | { readonly type: 'append'; readonly messages: readonly Json[] }
+  | { readonly type: 'put'; readonly message: Json }
+  | { readonly type: 'truncate'; readonly length: number }
+  | { readonly type: 'metadata'; readonly set: JsonObject; readonly unset: readonly string[] }
+  | { readonly type: 'rewind'; readonly toVersion: number; readonly kind: RewindKind; readonly reason?: string }
+
+/** The content at an earlier version; `undefined` where there was no session. */
+export type PastContent = (version: number) => Content | undefined
+
+/** A fact about content. */
+export type ContentFact = Extract<
+  Fact<Json>,
+  { type: 'message-appended' | 'message-replaced' | 'messages-truncated' | 'metadata-changed' | 'rewound' }
+>
+
+/** No messages, no metadata. */
+export const NOTHING: Content = Object.freeze({
+  messages: MessageLog.empty<Json>(),
+  metadata: Object.freeze({}),
+  format: ''
+})
+
+/**
+ * What changes come to, each upon the one before; what changes nothing comes to no fact.
+ *
+ * @throws `VERSION_NOT_FOUND` for a rewind to where there was no session
+ */
+export function factsOf(changes: readonly SessionChange[], content: Content, past: PastContent, version: number): ContentFact[] {
+  const facts: ContentFact[] = []
+  let applied = 0
+  // Only where it is looked at: what is pushed here goes into the room of the list that evolve would push into.
+  const current = (): Content => {
+    for (; applied < facts.length; applied++) content = contentAfter(content, facts[applied]!, past)
+    return content
+  }
+  for (const change of changes) {
+    switch (change.type) {
+      case 'append':
+        for (const message of change.messages) facts.push({ type: 'message-appended', data: { message } })
+        break
+      case 'put': {
+        const { message } = change
+        const { messages } = current()
+        const index = lastOfSameId(messages, message)
+        if (index < 0) facts.push({ type: 'message-appended', data: { message, put: true } })
+        else if (!equalJson(messages.get(index), message)) facts.push({ type: 'message-replaced', data: { message } })
+        break
+      }
+      case 'truncate': {
+        const { length } = change
+        if (length < current().messages.length) facts.push({ type: 'messages-truncated', data: { length } })
+        break
+      }
+      case 'metadata': {
+        const fact = metadataChanged(current().metadata, change.set, change.unset)
+        if (fact) facts.push(fact)
+        break
+      }
+      case 'rewind': {
+        const { toVersion, kind, reason } = change
+        const target = past(toVersion)
+        if (!target) throw noSessionThen(toVersion, version)
+        const { messages, metadata } = current()
+        // Undoing and redoing move along the steps even where the content is the same.
+        if (kind === 'rewind' && messages === target.messages && metadata === target.metadata) break
+        facts.push({ type: 'rewound', data: reason === undefined ? { toVersion, kind } : { toVersion, kind, reason } })
+      }
+    }
+  }
+  return facts
+}
+
+/** The content after a fact. */
+export function contentAfter(content: Content, { type, data }: ContentFact, past: PastContent): Content {
+  const { messages, metadata, format } = content
+  switch (type) {
+    case 'message-appended':
+      return { messages: messages.push(data.message), metadata, format }
+    case 'message-replaced':
+      return { messages: messages.replace(lastOfSameId(messages, data.message), data.message), metadata, format }
+    case 'messages-truncated':
+      return { messages: messages.take(data.length), metadata, format }
+    case 'metadata-changed': {
+      const changed: Record<string, Json> = { ...metadata, ...data.set }
+      for (const key of data.unset) delete changed[key]
+      return { messages, metadata: Object.freeze(changed), format }
+    }
+    case 'rewound':
+      return past(data.toVersion) ?? content
+  }
+}
+
+/** The error for a version that a log does not have, or at which there was no session. */
+export function noSessionThen(version: number, actual: number): Error {
+  const what = version > actual ? `does not exist; the newest is ${actual}` : 'is one at which there was no session'
+  return turnlogError('VERSION_NOT_FOUND', `Version ${version} ${what}`, { version, actual })
+}
+
+function metadataChanged(metadata: JsonObject, set: JsonObject, unset: readonly string[]): ContentFact | undefined {
+  const changes = Object.entries(set).filter(
+    ([key, value]) => !Object.hasOwn(metadata, key) || !equalJson(metadata[key], value)
+  )
+  const gone = [...new Set(unset)].filter((key) => Object.hasOwn(metadata, key))
+  if (changes.length === 0 && gone.length === 0) return undefined
+  return { type: 'metadata-changed', data: { set: Object.freeze(Object.fromEntries(changes)), unset: gone } }
+}
+
+function lastOfSameId(messages: MessageLog<Json>, message: Json): number {
+  const { id } = message as JsonObject
+  return messages.findLastIndex((other) => (other as JsonObject)['id'] === id)
+}

@@ -1,0 +1,72 @@
+import { equalJson, type Json } from './json.ts'
+import type { Session } from './session.ts'
+
+/** How two snapshots differ. Plain data; `String(diff)` is a form for people. */
+export interface SessionDiff<M> {
+  /** How many messages they begin with alike. */
+  readonly common: number
+  /** The messages of the first after those. */
+  readonly a: readonly M[]
+  /** The messages of the second after those. */
+  readonly b: readonly M[]
+  /** The keys whose values differ, with the value in each that has one. */
+  readonly metadata: { readonly [key: string]: { readonly a?: Json; readonly b?: Json } }
+}
+
+/**
+ * How two snapshots differ: two versions of a session, or two sessions, with a common ancestor or none. Messages are alike
+ * if they are equal as JSON; where they come from one service, those that were never copied are compared at no cost.
+ *
+ * @example
+ * String(diff(before, after))
+ * // =>
+ * //   2 messages in common
+ * // - assistant: The flight is full.
+ * // + assistant: There is one seat left.
+ */
+export function diff<M>(a: Pick<Session<M>, 'messages' | 'metadata'>, b: Pick<Session<M>, 'messages' | 'metadata'>): SessionDiff<M> {
+  const shorter = Math.min(a.messages.length, b.messages.length)
+  let common = 0
+  while (common < shorter && equalJson(a.messages[common] as Json, b.messages[common] as Json)) common++
+  const keys = new Set([...Object.keys(a.metadata), ...Object.keys(b.metadata)])
+  const differing = [...keys].filter((key) => !equalJson(own(a.metadata, key), own(b.metadata, key)))
+  const result = {
+    common,
+    a: a.messages.slice(common),
+    b: b.messages.slice(common),
+    metadata: Object.fromEntries(differing.map((key) => [key, { ...side('a', a.metadata, key), ...side('b', b.metadata, key) }]))
+  }
+  // Not enumerable: the difference stays plain data.
+  return Object.defineProperty(result, 'toString', { value: () => print(result) })
+}
+
+function own(metadata: Session['metadata'], key: string): Json | undefined {
+  return Object.hasOwn(metadata, key) ? metadata[key] : undefined
+}
+
+function side(name: 'a' | 'b', metadata: Session['metadata'], key: string): object {
+  return Object.hasOwn(metadata, key) ? { [name]: metadata[key] } : {}
+}
+
+function print({ common, a, b, metadata }: SessionDiff<unknown>): string {
+  const values = Object.entries(metadata).flatMap(([key, sides]) => [
+    ...('a' in sides ? [`- ${key}: ${JSON.stringify(sides.a)}`] : []),
+    ...('b' in sides ? [`+ ${key}: ${JSON.stringify(sides.b)}`] : [])
+  ])
+  return [
+    `  ${common} ${common === 1 ? 'message' : 'messages'} in common`,
+    ...a.map((message) => `- ${line(message)}`),
+    ...b.map((message) => `+ ${line(message)}`),
+    ...values
+  ].join('\n')
+}
+
+// What a message says, on one line; of one that has another form than ours, its JSON.
+function line(message: unknown): string {
+  const { role, type, content } = (message ?? {}) as { role?: unknown; type?: unknown; content?: unknown }
+  const parts = Array.isArray(content) ? (content as { text?: unknown; data?: unknown }[]) : []
+  const said = parts.map((part) => (typeof part?.text === 'string' ? part.text : JSON.stringify(part?.data ?? part)))
+  const text = said.length > 0 ? said.join(' ') : JSON.stringify(message)
+  const speaker = typeof role === 'string' ? role : typeof type === 'string' ? type : 'message'
+  return `${speaker}: ${text.replaceAll(/\s+/g, ' ')}`
+}
