@@ -37,9 +37,14 @@ export const NOTHING: Content = Object.freeze({
 /**
  * What changes come to, each upon the one before; what changes nothing comes to no fact.
  *
- * @throws `VERSION_NOT_FOUND` for a rewind to where there was no session
+ * @throws `VERSION_NOT_FOUND` for a rewind to where there was no session, `FORMAT_MISMATCH` to where it had another format
  */
-export function factsOf(changes: readonly SessionChange[], content: Content, past: PastContent, version: number): ContentFact[] {
+export function factsOf(
+  changes: readonly SessionChange[],
+  content: Content,
+  past: PastContent,
+  version: number
+): ContentFact[] {
   const facts: ContentFact[] = []
   let applied = 0
   // Only where it is looked at: what is pushed here goes into the room of the list that evolve would push into.
@@ -74,7 +79,8 @@ export function factsOf(changes: readonly SessionChange[], content: Content, pas
         const { toVersion, kind, reason } = change
         const target = past(toVersion)
         if (!target) throw noSessionThen(toVersion, version)
-        const { messages, metadata } = current()
+        const { messages, metadata, format } = current()
+        checkFormat(target, format)
         // Undoing and redoing move along the steps even where the content is the same.
         if (kind === 'rewind' && messages === target.messages && metadata === target.metadata) break
         facts.push({ type: 'rewound', data: reason === undefined ? { toVersion, kind } : { toVersion, kind, reason } })
@@ -102,6 +108,13 @@ export function contentAfter(content: Content, { type, data }: ContentFact, past
     case 'rewound':
       return past(data.toVersion) ?? content
   }
+}
+
+/** @throws `FORMAT_MISMATCH` where the messages of a session are not of the format `expected`. */
+export function checkFormat({ format: actual }: { readonly format: string }, expected: string): void {
+  if (actual === expected) return
+  const message = `The session holds messages of the format ${JSON.stringify(actual)}, not ${JSON.stringify(expected)}`
+  throw turnlogError('FORMAT_MISMATCH', message, { expected, actual })
 }
 
 /** The error for a version that a log does not have, or at which there was no session. */

@@ -24,7 +24,10 @@ export interface SessionDiff<M> {
  * // - assistant: The flight is full.
  * // + assistant: There is one seat left.
  */
-export function diff<M>(a: Pick<Session<M>, 'messages' | 'metadata'>, b: Pick<Session<M>, 'messages' | 'metadata'>): SessionDiff<M> {
+export function diff<M>(
+  a: Pick<Session<M>, 'messages' | 'metadata'>,
+  b: Pick<Session<M>, 'messages' | 'metadata'>
+): SessionDiff<M> {
   const shorter = Math.min(a.messages.length, b.messages.length)
   let common = 0
   while (common < shorter && equalJson(a.messages[common] as Json, b.messages[common] as Json)) common++
@@ -34,7 +37,9 @@ export function diff<M>(a: Pick<Session<M>, 'messages' | 'metadata'>, b: Pick<Se
     common,
     a: a.messages.slice(common),
     b: b.messages.slice(common),
-    metadata: Object.fromEntries(differing.map((key) => [key, { ...side('a', a.metadata, key), ...side('b', b.metadata, key) }]))
+    metadata: Object.fromEntries(
+      differing.map((key) => [key, { ...side('a', a.metadata, key), ...side('b', b.metadata, key) }])
+    )
   }
   // Not enumerable: the difference stays plain data.
   return Object.defineProperty(result, 'toString', { value: () => print(result) })

@@ -88,7 +88,12 @@ const record = z.custom<JsonObject>((value) => typeof value === 'object' && valu
 const message = z.custom<unknown>((value) => value !== undefined)
 
 const dataSchemas = {
-  'created': z.object({ metadata: record.optional(), format: z.string(), forkedFrom: forkOriginSchema.optional(), parentLogId: z.string().optional() }),
+  'created': z.object({
+    metadata: record.optional(),
+    format: z.string(),
+    forkedFrom: forkOriginSchema.optional(),
+    parentLogId: z.string().optional()
+  }),
   'message-appended': z.object({ message, put: z.literal(true).optional() }),
   'message-replaced': z.object({ message }),
   'messages-truncated': z.object({ length: z.int().nonnegative() }),

@@ -1,9 +1,11 @@
 import { Immer } from 'immer'
 import { turnlogError, type ExpectedVersion } from './errors.ts'
 import { upcast, type Fact, type ForkOrigin, type SessionEvent, type StoredEvent } from './event.ts'
-import { equalJson, type Json, type JsonObject } from './json.ts'
+import { checkFormat, contentAfter, factsOf, NOTHING, type Content, type SessionChange } from './content.ts'
+import type { Json, JsonObject } from './json.ts'
 import type { Message } from './message.ts'
-import { MessageLog } from './message-log.ts'
+import type { MessageLog } from './message-log.ts'
+import { NO_STEPS, stepsAfter, type Steps } from './steps.ts'
 import type { SessionKey, Summary } from './store.ts'
 
 /**
@@ -25,29 +27,35 @@ export interface Session<M = Message> {
   /** Names the type of the messages. */
   readonly format: string
   readonly forkedFrom?: ForkOrigin
+  /** The turn that is open: nobody else may write. */
+  readonly turn?: OpenTurn
 }
 
-/** What is known after a prefix of a log: what {@link evolve} folds events into. Messages are `unknown`: the format checks them. */
-export interface SessionState {
+/** Who may write: the turn that is open. */
+export interface OpenTurn {
+  readonly id: string
+  /** Who holds it, as its holder says. */
+  readonly owner?: string
+  /** Milliseconds since the Unix epoch. */
+  readonly startedAt: number
+  /** When it ends if its holder writes no more; each event of the turn puts it off by `ttlMs`. */
+  readonly expiresAt: number
+}
+
+/** What is known after a prefix of a log: what {@link evolve} folds events into. Messages are JSON: the format checks them. */
+export interface SessionState extends Content {
   readonly userId: string
   readonly id: string
   readonly version: number
   readonly isLive: boolean
   readonly createdAt: number
   readonly updatedAt: number
-  readonly messages: MessageLog<Json>
-  readonly metadata: JsonObject
-  readonly format: string
   readonly forkedFrom: ForkOrigin | undefined
+  /** The turn that is open, and the version at which it began. */
+  readonly turn: (OpenTurn & { readonly ttlMs: number; readonly version: number }) | undefined
+  readonly steps: Steps
   readonly keys: IdempotencyKeys
 }
-
-/** One change of a commit. */
-export type SessionChange =
-  | { readonly type: 'append'; readonly messages: readonly Json[] }
-  | { readonly type: 'put'; readonly message: Json }
-  | { readonly type: 'truncate'; readonly length: number }
-  | { readonly type: 'metadata'; readonly set: JsonObject; readonly unset: readonly string[] }
 
 /** What may be asked of a session. Messages and metadata are frozen copies that have been checked. */
 export type Command =
@@ -59,13 +67,42 @@ export type Command =
     }
   | {
       readonly type: 'commit'
-      readonly changes: readonly SessionChange[]
+      /** `undo` and `redo` go one step back and forth. */
+      readonly changes: readonly SessionChange[] | 'undo' | 'redo'
       readonly format: string
       readonly expectedVersion: ExpectedVersion
       readonly idempotency: { readonly key: string; readonly contentHash: string } | undefined
       readonly ifAbsent: 'nothing' | 'create' | 'throw'
+      /** The turn in which it is written. */
+      readonly turnId: string | undefined
     }
   | { readonly type: 'delete'; readonly reason: string | undefined }
+  | { readonly type: 'fork'; readonly origin: ForkOrigin; readonly parentLogId: string; readonly format: string }
+  | {
+      /** Also to renew the turn, if it is the one that is open. */
+      readonly type: 'start-turn'
+      readonly turnId: string
+      readonly owner: string | undefined
+      readonly ttlMs: number
+      readonly takesOver: boolean
+    }
+  | {
+      readonly type: 'end-turn'
+      readonly turnId: string
+      readonly outcome: 'completed' | 'aborted'
+      readonly setsBack: boolean
+    }
+
+/** What a decision needs to know beside the state. */
+export interface Circumstances {
+  /** Milliseconds since the Unix epoch. */
+  readonly now: number
+  /** The state at a version of the same log, up to that of the state at hand. */
+  readonly past: Past
+}
+
+/** The state at an earlier version of a log. Of a fork, that at 0 has the content that it begins with. */
+export type Past = (version: number) => SessionState
 
 /**
  * What a command comes to: facts to store, one or more; or, where nothing is to be stored, the version that answers it
@@ -73,8 +110,8 @@ export type Command =
  */
 export type Decision = { readonly facts: readonly Fact<Json>[] } | { readonly answer: number | null }
 
-/** A session of which there is no log. */
-export function initialState({ userId, sessionId }: SessionKey): SessionState {
+/** A session of which there is no log; `inherited` is what a fork begins with. */
+export function initialState({ userId, sessionId }: SessionKey, inherited: Content = NOTHING): SessionState {
   return Object.freeze({
     userId,
     id: sessionId,
@@ -82,21 +119,24 @@ export function initialState({ userId, sessionId }: SessionKey): SessionState {
     isLive: false,
     createdAt: 0,
     updatedAt: 0,
-    messages: NOTHING.messages,
-    metadata: NOTHING.metadata,
+    messages: inherited.messages,
+    metadata: inherited.metadata,
     format: '',
     forkedFrom: undefined,
+    turn: undefined,
+    steps: NO_STEPS,
     keys: IdempotencyKeys.none
   })
 }
 
 /**
- * What `command` comes to in `state`. Pure; looks for the idempotency key first, then at `expectedVersion`, then at
- * whether there is a session.
+ * What `command` comes to in `state`. Pure. Of a commit it looks for the idempotency key first, then at `expectedVersion`,
+ * then at whether there is a session, then at who may write.
  *
- * @throws `IDEMPOTENCY_CONFLICT`, `VERSION_CONFLICT`, `SESSION_NOT_FOUND`, `FORMAT_MISMATCH`
+ * @throws `IDEMPOTENCY_CONFLICT`, `VERSION_CONFLICT`, `SESSION_NOT_FOUND`, `SESSION_EXISTS`, `TURN_BUSY`, `TURN_FENCED`,
+ * `FORMAT_MISMATCH`, `VERSION_NOT_FOUND`, `NOTHING_TO_UNDO`, `NOTHING_TO_REDO`
  */
-export function decide(state: SessionState, command: Command): Decision {
+export function decide(state: SessionState, command: Command, { now, past }: Circumstances): Decision {
   switch (command.type) {
     case 'create':
       checkExpectedVersion(state, command.expectedVersion)
@@ -108,46 +148,107 @@ export function decide(state: SessionState, command: Command): Decision {
       return { facts: [{ type: 'deleted', data: reason === undefined ? {} : { reason } }] }
     }
 
-    case 'commit': {
-      const repeated = repeatOf(state, command.idempotency)
-      if (repeated !== undefined) return { answer: repeated }
-      checkExpectedVersion(state, command.expectedVersion)
-      if (state.isLive) {
-        checkFormat(state, command.format)
-        const facts = factsOf(command.changes, state)
-        return facts.length > 0 ? { facts } : { answer: state.version }
-      }
-      if (command.ifAbsent === 'throw') throw sessionNotFound(state)
-      if (command.ifAbsent === 'nothing') return { answer: null }
-      return { facts: [created(command.format, undefined), ...factsOf(command.changes, NOTHING)] }
+    case 'fork': {
+      if (state.version > 0) throw sessionExists(state)
+      const { format, origin: forkedFrom, parentLogId } = command
+      return { facts: [{ type: 'created', data: { format, forkedFrom, parentLogId } }] }
+    }
+
+    case 'commit':
+      return decideCommit(state, command, now, past)
+
+    case 'start-turn': {
+      if (!state.isLive) throw sessionNotFound(state)
+      const { turnId, owner, ttlMs, takesOver } = command
+      const started = { type: 'turn-started', data: { turnId, ttlMs, ...(owner !== undefined && { owner }) } } as const
+      if (state.turn?.id === turnId) return { facts: [started] }
+      return { facts: [...endOfOther(state, now, takesOver), started] }
+    }
+
+    case 'end-turn': {
+      const { turnId, outcome, setsBack } = command
+      checkHolder(state, turnId)
+      const toVersion = state.turn!.version
+      const { messages, metadata } = past(toVersion)
+      const hasChanged = state.messages !== messages || state.metadata !== metadata
+      const ended = { type: 'turn-ended', data: { turnId, outcome } } as const
+      if (!setsBack || !hasChanged) return { facts: [ended] }
+      return { facts: [{ type: 'rewound', data: { toVersion, kind: 'abort' } }, ended] }
     }
   }
 }
 
-/** The state after `event`. Pure; `state` stays as it is. */
-export function evolve(state: SessionState, event: SessionEvent<Json>): SessionState {
+function decideCommit(
+  state: SessionState,
+  command: Extract<Command, { type: 'commit' }>,
+  now: number,
+  past: Past
+): Decision {
+  const repeated = repeatOf(state, command.idempotency)
+  if (repeated !== undefined) return { answer: repeated }
+  checkExpectedVersion(state, command.expectedVersion)
+  const { format, turnId } = command
+  if (turnId !== undefined) checkHolder(state, turnId)
+  const changes = typeof command.changes === 'string' ? [step(state, command.changes)] : command.changes
+  const contentAt = (version: number): Content | undefined => {
+    const then = version > 0 && version <= state.version ? past(version) : undefined
+    return then?.isLive ? then : undefined
+  }
+  if (state.isLive) {
+    checkFormat(state, format)
+    const facts = factsOf(changes, state, contentAt, state.version)
+    if (facts.length === 0) return { answer: state.version }
+    return { facts: turnId === undefined ? [...endOfOther(state, now, false), ...facts] : facts }
+  }
+  if (changes[0]?.type === 'rewind' && state.version > 0) {
+    // Of its own identity: bringing back a session without messages is an effect, too.
+    const nothing = { ...NOTHING, metadata: Object.freeze({}), format }
+    return { facts: factsOf(changes, nothing, contentAt, state.version) }
+  }
+  if (command.ifAbsent === 'throw') throw sessionNotFound(state)
+  if (command.ifAbsent === 'nothing') return { answer: null }
+  return { facts: [created(format, undefined), ...factsOf(changes, { ...NOTHING, format }, contentAt, state.version)] }
+}
+
+/**
+ * The state after `event`. Pure; `state` stays as it is. `past` gives the states of the log up to it.
+ *
+ * @throws `CORRUPT_LOG` where the event goes back to where there was no session
+ */
+export function evolve(state: SessionState, event: SessionEvent<Json>, past: Past): SessionState {
   return next(state, event, (draft) => {
     if (event.idempotencyKey !== undefined && event.contentHash !== undefined) {
       draft.keys = state.keys.with(event.idempotencyKey, event.contentHash, event.version)
     }
+    draft.steps = stepsAfter(state.steps, event, state.isLive, (version) => past(version).steps)
+    draft.turn = turnAfter(state, event)
     switch (event.type) {
-      case 'created':
+      case 'created': {
+        const { format, forkedFrom, metadata } = event.data
+        const begun = forkedFrom ? past(0) : NOTHING
         draft.isLive = true
         draft.createdAt = event.at
-        draft.format = event.data.format
-        draft.messages = NOTHING.messages
-        draft.metadata = event.data.metadata ?? NOTHING.metadata
-        draft.forkedFrom = event.data.forkedFrom
+        draft.format = format
+        draft.messages = begun.messages
+        draft.metadata = metadata ?? begun.metadata
+        draft.forkedFrom = forkedFrom
         break
+      }
       case 'deleted':
         draft.isLive = false
         draft.messages = NOTHING.messages
         draft.metadata = NOTHING.metadata
         break
+      case 'turn-started':
+      case 'turn-ended':
+        break
       default: {
-        const { messages, metadata } = apply(state, event)
+        if (event.type === 'rewound' && !isPast(event.data.toVersion, state, past)) throw corruptLog(state)
+        const { messages, metadata, format } = contentAfter(state, event, past)
+        draft.isLive = true
         draft.messages = messages
         draft.metadata = metadata
+        draft.format = format
       }
     }
   })
@@ -158,17 +259,22 @@ export function evolve(state: SessionState, event: SessionEvent<Json>): SessionS
  *
  * @throws `CORRUPT_LOG`, `UNKNOWN_EVENT`
  */
-export function fold(state: SessionState, stored: StoredEvent): SessionState {
+export function fold(state: SessionState, stored: StoredEvent, past: Past): SessionState {
   if (!isNext(state, stored)) throw corruptLog(state)
   const event = upcast(stored)
-  return event ? evolve(state, event as SessionEvent<Json>) : next(state, stored)
+  return event ? evolve(state, event as SessionEvent<Json>, past) : next(state, stored)
 }
 
 /** The snapshot of a state; `last`: only that many of the newest messages. */
 export function toSession(state: SessionState, last = Infinity): Session<Json> {
-  const { userId, id, version, createdAt, updatedAt, metadata, format, forkedFrom } = state
+  const { userId, id, version, createdAt, updatedAt, metadata, format, forkedFrom, turn } = state
   const known = { userId, id, version, createdAt, updatedAt, metadata, format }
-  return withMessages(forkedFrom ? { ...known, forkedFrom } : known, state.messages, last)
+  if (!forkedFrom && !turn) return withMessages(known, state.messages, last)
+  return withMessages(
+    { ...known, ...(forkedFrom && { forkedFrom }), ...(turn && { turn: openTurn(turn) }) },
+    state.messages,
+    last
+  )
 }
 
 /** What a list shows of a session in this state. */
@@ -182,13 +288,6 @@ export function toSummary(state: SessionState): Summary {
 export function sessionNotFound({ userId, id }: { readonly userId: string; readonly id: string }): Error {
   const message = `User ${JSON.stringify(userId)} has no session ${JSON.stringify(id)}`
   return turnlogError('SESSION_NOT_FOUND', message, { userId, sessionId: id })
-}
-
-/** @throws `FORMAT_MISMATCH` where the messages of a session are not of the format `expected`. */
-export function checkFormat({ format: actual }: { readonly format: string }, expected: string): void {
-  if (actual === expected) return
-  const message = `The session holds messages of the format ${JSON.stringify(actual)}, not ${JSON.stringify(expected)}`
-  throw turnlogError('FORMAT_MISMATCH', message, { expected, actual })
 }
 
 /**
@@ -228,13 +327,6 @@ interface Use {
 /** A state while it is being changed: its values are replaced, whole. */
 type Draft = { -readonly [K in keyof SessionState]: SessionState[K] }
 
-/** The part of a state that changes in a commit. */
-type Content = Pick<SessionState, 'messages' | 'metadata'>
-
-type ContentFact = Exclude<Fact<Json>, { type: 'created' | 'deleted' }>
-
-const NOTHING: Content = { messages: MessageLog.empty<Json>(), metadata: Object.freeze({}) }
-
 // An instance of our own: the settings of immer's global one are the application's. What enters a state is frozen
 // already, so immer need not look for things to freeze.
 const { produce } = new Immer({ autoFreeze: false })
@@ -252,70 +344,68 @@ function next(
   return Object.freeze(produce(state, recipe as (draft: unknown) => void))
 }
 
-// What the changes of a commit come to, one upon the other; what changes nothing comes to no fact.
-function factsOf(changes: readonly SessionChange[], content: Content): ContentFact[] {
-  const facts: ContentFact[] = []
-  let applied = 0
-  // Only where it is looked at: what is pushed here goes into the room of the list that evolve would push into.
-  const current = (): Content => {
-    for (; applied < facts.length; applied++) content = apply(content, facts[applied]!)
-    return content
+function sessionExists({ userId, id }: SessionState): Error {
+  const message = `User ${JSON.stringify(userId)} has, or has had, a session ${JSON.stringify(id)}`
+  return turnlogError('SESSION_EXISTS', message, { userId, sessionId: id })
+}
+
+function openTurn({ id, owner, startedAt, expiresAt }: OpenTurn): OpenTurn {
+  return Object.freeze({ id, ...(owner !== undefined && { owner }), startedAt, expiresAt })
+}
+
+function isPast(version: number, state: SessionState, past: Past): boolean {
+  return version > 0 && version <= state.version && past(version).isLive
+}
+
+// The step that undo or redo takes, as a change.
+function step({ steps, userId, id, isLive }: SessionState, kind: 'undo' | 'redo'): SessionChange {
+  if (!isLive) throw sessionNotFound({ userId, id })
+  const toVersion = kind === 'undo' ? steps.undo?.from : steps.redo?.to
+  if (toVersion !== undefined) return { type: 'rewind', toVersion, kind }
+  const code = kind === 'undo' ? 'NOTHING_TO_UNDO' : 'NOTHING_TO_REDO'
+  throw turnlogError(code, `Session ${JSON.stringify(id)} has nothing to ${kind}`, { userId, sessionId: id })
+}
+
+// The fact that ends the turn of somebody else, if there is one and it is over.
+function endOfOther({ turn }: SessionState, now: number, takesOver: boolean): Fact<Json>[] {
+  if (!turn) return []
+  const { id: turnId, owner, expiresAt } = turn
+  if (now < expiresAt && !takesOver) {
+    const holder = owner === undefined ? 'A turn' : `A turn of ${JSON.stringify(owner)}`
+    const message = `${holder} is open until ${new Date(expiresAt).toISOString()} or longer`
+    throw turnlogError('TURN_BUSY', message, { turnId, expiresAt, ...(owner !== undefined && { owner }) })
   }
-  for (const change of changes) {
-    switch (change.type) {
-      case 'append':
-        for (const message of change.messages) facts.push({ type: 'message-appended', data: { message } })
-        break
-      case 'put': {
-        const { message } = change
-        const { messages } = current()
-        const index = lastOfSameId(messages, message)
-        if (index < 0) facts.push({ type: 'message-appended', data: { message } })
-        else if (!equalJson(messages.get(index), message)) facts.push({ type: 'message-replaced', data: { message } })
-        break
-      }
-      case 'truncate': {
-        const { length } = change
-        if (length < current().messages.length) facts.push({ type: 'messages-truncated', data: { length } })
-        break
-      }
-      case 'metadata': {
-        const fact = metadataChanged(current().metadata, change.set, change.unset)
-        if (fact) facts.push(fact)
-      }
+  return [{ type: 'turn-ended', data: { turnId, outcome: now < expiresAt ? 'taken-over' : 'expired' } }]
+}
+
+// A turn that has expired may go on as long as nobody else has written.
+function checkHolder({ turn }: SessionState, turnId: string): void {
+  if (turn?.id === turnId) return
+  throw turnlogError('TURN_FENCED', 'The turn is over: somebody else has written, or holds a turn, since', { turnId })
+}
+
+function turnAfter({ turn }: SessionState, event: SessionEvent<Json>): SessionState['turn'] {
+  switch (event.type) {
+    case 'created':
+    case 'deleted':
+    case 'turn-ended':
+      return undefined
+    case 'turn-started': {
+      const { turnId: id, owner, ttlMs } = event.data
+      const begun = turn?.id === id ? turn : { startedAt: event.at, version: event.version }
+      const { startedAt, version } = begun
+      return Object.freeze({
+        id,
+        ...(owner !== undefined && { owner }),
+        startedAt,
+        version,
+        ttlMs,
+        expiresAt: event.at + ttlMs
+      })
     }
+    default:
+      return turn && event.turnId === turn.id ? Object.freeze({ ...turn, expiresAt: event.at + turn.ttlMs }) : turn
   }
-  return facts
-}
-
-function apply({ messages, metadata }: Content, { type, data }: ContentFact): Content {
-  switch (type) {
-    case 'message-appended':
-      return { messages: messages.push(data.message), metadata }
-    case 'message-replaced':
-      return { messages: messages.replace(lastOfSameId(messages, data.message), data.message), metadata }
-    case 'messages-truncated':
-      return { messages: messages.take(data.length), metadata }
-    case 'metadata-changed': {
-      const changed: Record<string, Json> = { ...metadata, ...data.set }
-      for (const key of data.unset) delete changed[key]
-      return { messages, metadata: Object.freeze(changed) }
-    }
-  }
-}
-
-function metadataChanged(metadata: JsonObject, set: JsonObject, unset: readonly string[]): ContentFact | undefined {
-  const changes = Object.entries(set).filter(
-    ([key, value]) => !Object.hasOwn(metadata, key) || !equalJson(metadata[key], value)
-  )
-  const gone = [...new Set(unset)].filter((key) => Object.hasOwn(metadata, key))
-  if (changes.length === 0 && gone.length === 0) return undefined
-  return { type: 'metadata-changed', data: { set: Object.freeze(Object.fromEntries(changes)), unset: gone } }
-}
-
-function lastOfSameId(messages: MessageLog<Json>, message: Json): number {
-  const { id } = message as JsonObject
-  return messages.findLastIndex((other) => (other as JsonObject)['id'] === id)
 }
 
 function created(format: string, metadata: JsonObject | undefined): Fact<Json> {

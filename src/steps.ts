@@ -69,7 +69,8 @@ function grown(top: Step | undefined, event: SessionEvent<Json>): Step {
   const putId = putIdOf(event)
   const isNext = top !== undefined && top.until === version - 1
   if (isNext && top.commitId === commitId) {
-    if (putId === top.putId || !top.before) return { ...top, until: version, putId: putId === top.putId ? putId : undefined }
+    if (putId === top.putId || !top.before)
+      return { ...top, until: version, putId: putId === top.putId ? putId : undefined }
     // The commit does more than to put the message of the step that it was taken for a part of.
     return { ...top, from: top.before.until, until: version, putId: undefined, before: undefined, below: top.before }
   }
