@@ -3,7 +3,8 @@ import { createActor, type ActorOptions, type AnyActorLogic } from 'xstate'
 import { oneOf, positive } from './arguments.ts'
 import { turnlogError } from './errors.ts'
 import type { Json } from './json.ts'
-import { registryLogic, type Clock, type RegistryActor } from './registry-actor.ts'
+import { clockOf, type Clock } from './clock.ts'
+import { registryLogic, type RegistryActor } from './registry-actor.ts'
 import type { Command, Session } from './session.ts'
 import type { Reply, SessionRequest, Written } from './session-actor.ts'
 import { assertStore, storeFailure, type EventStore, type SessionKey } from './store.ts'
@@ -76,6 +77,7 @@ export class Engine {
   readonly maxMessageBytes: number
   readonly newMessageId: () => string
   readonly newSessionId: () => string
+  readonly clock: Clock
   readonly #newRegistry: () => RegistryActor
   #registry: RegistryActor | undefined
   #isAccepting = false
@@ -106,10 +108,10 @@ export class Engine {
     this.maxMessageBytes = positive('maxMessageBytes', maxMessageBytes ?? 16 * 1024 * 1024)
     this.newMessageId = ids?.message ?? (() => `msg_${nanoid()}`)
     this.newSessionId = ids?.session ?? (() => nanoid())
-    const time = systemClock(clock)
+    this.clock = clockOf(clock)
     const input = {
-      environment: { store: this.store, now: () => time.now(), newEventId: ids?.event ?? (() => nanoid()) },
-      clock: time,
+      environment: { store: this.store, clock: this.clock, newEventId: ids?.event ?? (() => nanoid()) },
+      clock: this.clock,
       maxActiveSessions: positive('maxActiveSessions', maxActiveSessions ?? 10_000),
       idleMs: positive('idleMs', idleMs ?? 300_000),
       inspect
@@ -247,14 +249,5 @@ async function storeAnswer<A>(answer: Promise<A>): Promise<A> {
     return await answer
   } catch (error) {
     throw storeFailure(error, 'not-stored')
-  }
-}
-
-function systemClock(given: Partial<Clock> = {}): Clock {
-  return {
-    now: () => (given.now ? given.now() : Date.now()),
-    setTimeout: (callback, ms) => (given.setTimeout ? given.setTimeout(callback, ms) : setTimeout(callback, ms)),
-    clearTimeout: (timer) =>
-      given.clearTimeout ? given.clearTimeout(timer) : clearTimeout(timer as NodeJS.Timeout | undefined)
   }
 }

@@ -1,5 +1,5 @@
-import { turnlogError } from './errors.ts'
-import type { StoredEvent } from './event.ts'
+import { noSessionThen, type Content } from './content.ts'
+import type { EventData, ForkOrigin, StoredEvent } from './event.ts'
 import type { Json } from './json.ts'
 import { corruptLog, fold, initialState, toSession, type Session, type SessionState } from './session.ts'
 import type { EventStore, Head, SessionKey } from './store.ts'
@@ -16,10 +16,11 @@ export class FoldedLog {
   readonly #states: SessionState[]
   #newest: Session<Json> | undefined
 
-  constructor(key: SessionKey, logId: string | null) {
+  /** `inherited`: what the log begins with, where it is a fork's. */
+  constructor(key: SessionKey, logId: string | null, inherited?: Content) {
     this.key = key
     this.logId = logId
-    this.#states = [initialState(key)]
+    this.#states = [initialState(key, inherited)]
   }
 
   /** The newest state. */
@@ -48,7 +49,7 @@ export class FoldedLog {
 
   /** @throws `CORRUPT_LOG`, `UNKNOWN_EVENT` */
   fold(event: StoredEvent): void {
-    this.#states.push(fold(this.state, event))
+    this.#states.push(fold(this.state, event, (version) => this.#states[version]!))
   }
 
   /**
@@ -61,8 +62,7 @@ export class FoldedLog {
     if (typeof when !== 'number') return this.#states[this.#versionAt(when.getTime())]!
     const state = this.#states[when]
     if (state) return state
-    const message = `Version ${when} of session ${JSON.stringify(this.key.sessionId)} does not exist; the newest is ${this.version}`
-    throw turnlogError('VERSION_NOT_FOUND', message, { version: when, actual: this.version })
+    throw noSessionThen(when, this.version)
   }
 
   /** The snapshot of a state of this log; of the newest it is one and the same object. `null` where there is no session then. */
@@ -101,15 +101,41 @@ export async function catchUp(
     const head = await store.head(log.key)
     if (!head) return new FoldedLog(log.key, null)
     if (head.logId !== log.logId || head.version < log.version) log = new FoldedLog(log.key, head.logId)
-    for await (const page of store.read(head.logId, { from: log.version + 1 })) {
-      for (const event of page) {
-        log.fold(event)
-        onEvent?.(event)
-      }
-    }
+    log = await grow(store, log, head.logId, Infinity, onEvent)
     if (log.version >= head.version) return log
     // Events are missing: the log was purged meanwhile, and then the head is another; or they are lost.
     if (seen?.logId === head.logId) throw corruptLog(log.state)
     seen = head
   }
+}
+
+async function grow(
+  store: EventStore,
+  log: FoldedLog,
+  logId: string,
+  to: number,
+  onEvent?: (event: StoredEvent) => void
+): Promise<FoldedLog> {
+  for await (const page of store.read(logId, { from: log.version + 1, to })) {
+    for (const event of page) {
+      const begun = event.version === 1 ? (event.data as Partial<EventData['created']> | undefined) : undefined
+      if (begun?.forkedFrom && begun.parentLogId !== undefined) {
+        log = new FoldedLog(log.key, logId, await contentOf(store, begun.parentLogId, begun.forkedFrom))
+      }
+      log.fold(event)
+      onEvent?.(event)
+    }
+  }
+  return log
+}
+
+// What a fork begins with: its parent's log up to there, which may be a fork's, too. The parent may have lost its name.
+async function contentOf(
+  store: EventStore,
+  logId: string,
+  { userId, sessionId, version }: ForkOrigin
+): Promise<Content> {
+  const parent = await grow(store, new FoldedLog({ userId, sessionId }, logId), logId, version)
+  if (parent.version < version) throw corruptLog(parent.state)
+  return parent.state
 }

@@ -34,4 +34,4 @@ export { memoryStore } from './stores/memory.ts'
 export type { AppendResult, Commit, EventStore, Head, Page, ReadRange, SessionKey, Summary } from './store.ts'
 
 export type { Json, JsonObject } from './json.ts'
-export type { Clock } from './registry-actor.ts'
+export type { Clock } from './clock.ts'

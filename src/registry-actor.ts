@@ -1,14 +1,7 @@
 import { createActor, fromTransition, type ActorOptions, type ActorRefFrom } from 'xstate'
 import { sessionLogic, type SessionActor, type SessionEnvironment, type SessionRequest } from './session-actor.ts'
 import { keyString, type SessionKey } from './store.ts'
-
-/** Time, as the registry uses it. xstate's `SimulatedClock` is one. */
-export interface Clock {
-  /** Milliseconds since the Unix epoch. */
-  now(): number
-  setTimeout(callback: () => void, ms: number): unknown
-  clearTimeout(timer: unknown): void
-}
+import type { Clock } from './clock.ts'
 
 /** What the registry is made with. */
 export interface RegistryInput {

@@ -4,13 +4,23 @@ import { isTurnlogError } from './errors.ts'
 import { schemaVersionOf, type Fact, type SessionEvent, type StoredEvent } from './event.ts'
 import { catchUp, FoldedLog } from './folded-log.ts'
 import type { Json } from './json.ts'
-import { decide, evolve, toSummary, type Command, type Session, type SessionState } from './session.ts'
+import {
+  decide,
+  evolve,
+  sessionNotFound,
+  toSummary,
+  type Command,
+  type Past,
+  type Session,
+  type SessionState
+} from './session.ts'
+import type { Clock } from './clock.ts'
 import { storeFailure, type AppendResult, type Commit, type EventStore, type Head, type SessionKey } from './store.ts'
 
 /** What a session actor needs of the world. */
 export interface SessionEnvironment {
   readonly store: EventStore
-  readonly now: () => number
+  readonly clock: Clock
   readonly newEventId: () => string
 }
 
@@ -23,13 +33,18 @@ export interface WriteRequest extends Reply<Written> {
   isSent: boolean
   /** How often the store has answered with a conflict. */
   conflicts: number
+  /** Waits for the end of a turn that is open, instead of failing with `TURN_BUSY`. */
+  readonly waits: boolean
+  /** With `start-turn`: is told when the turn is no longer open, whoever ended it. */
+  readonly onTurnOver?: () => void
 }
 
-/** A question for the session at a version or time, by default now; answered without waiting for writes. */
-export interface ReadRequest extends Reply<Session<Json> | null> {
+/** A question for the log and its state at a version or time, by default now; answered without waiting for writes. */
+export interface ReadRequest {
   readonly type: 'read'
   readonly at: number | Date | undefined
-  readonly last: number | undefined
+  readonly resolve: (log: FoldedLog, state: SessionState) => void
+  readonly reject: (reason: unknown) => void
 }
 
 /** Erases the log, once the writes that came before are stored. */
@@ -37,8 +52,14 @@ export interface PurgeRequest extends Reply<void> {
   readonly type: 'purge'
 }
 
+/** Tells the actor that it will be stopped: what waits for a turn to end is rejected. */
+export interface ReleaseRequest {
+  readonly type: 'release'
+  readonly reason: unknown
+}
+
 /** What may be asked of a session actor. */
-export type SessionRequest = WriteRequest | ReadRequest | PurgeRequest
+export type SessionRequest = WriteRequest | ReadRequest | PurgeRequest | ReleaseRequest
 
 /** What a command came to: the session after it (`null` where there is none), and whether it has stored something. */
 export interface Written {
@@ -56,12 +77,15 @@ export interface Reply<T> {
 export type SessionActor = ActorRefFrom<typeof sessionLogic>
 
 export const sessionLogic = fromTransition(
-  (session: SessionMailbox, event: SessionRequest | StoreAnswer, { self }) => session.receive(event, self),
+  (session: SessionMailbox, event: SessionRequest | StoreAnswer | Wake, { self }) => session.receive(event, self),
   ({ input }: { input: { key: SessionKey; environment: SessionEnvironment } }) =>
     new SessionMailbox(input.key, input.environment)
 )
 
-type AnswerTarget = { send(answer: StoreAnswer): void }
+type AnswerTarget = { send(event: StoreAnswer | Wake): void }
+
+/** The log may have grown, or a turn may have expired. */
+type Wake = { readonly type: 'wake' }
 
 type StoreAnswer =
   | { readonly type: 'loaded'; readonly log: FoldedLog; readonly commitIds: ReadonlySet<string> }
@@ -84,6 +108,9 @@ type Decided = { readonly request: WriteRequest } & (
   | { readonly answer: number | null }
   | { readonly error: unknown }
 )
+
+/** How often a store that cannot tell of new events is asked, while others wait for a turn to end. */
+const POLL_MS = 100
 
 /** After so many conflicts, each of which somebody else has won, a write gives up. */
 const MAX_CONFLICTS = 100
@@ -110,6 +137,12 @@ class SessionMailbox {
   /** Reads that came since the store was last asked how new its log is. */
   #readers: ReadRequest[] = []
   #check: Check | undefined
+  /** What waits for the end of a turn, in order of arrival. */
+  #parked: WriteRequest[] = []
+  /** For the end of which turn they wait. */
+  #waiting: { readonly turnId: string | undefined; readonly stop: () => void } | undefined
+  /** The turn that was begun through this actor, as long as it is open. */
+  #holder: { readonly turnId: string; readonly onTurnOver: () => void } | undefined
   readonly #environment: SessionEnvironment
   /** Where the store's answers go: xstate tells with each event. */
   #self!: AnswerTarget
@@ -122,7 +155,8 @@ class SessionMailbox {
   /** Whether it may be stopped without anybody noticing. */
   get isIdle(): boolean {
     const isResting = this.status === 'ready' || this.status === 'unloaded'
-    return isResting && this.#queue.length === 0 && this.#readers.length === 0 && !this.#check
+    const waiting = this.#queue.length + this.#readers.length + this.#parked.length
+    return isResting && waiting === 0 && !this.#check && !this.#holder
   }
 
   /** What inspectors show of the actor. */
@@ -130,11 +164,13 @@ class SessionMailbox {
     return { status: this.status, ...this.#log.key, version: this.#log.version, waiting: this.#queue.length }
   }
 
-  receive(event: SessionRequest | StoreAnswer, self: AnswerTarget): this {
+  receive(event: SessionRequest | StoreAnswer | Wake, self: AnswerTarget): this {
     this.#self = self
     try {
       this.#handle(event)
+      this.#noticeTurn()
       this.#proceed()
+      this.#awaitTurn()
     } catch (error) {
       // A throw from here would end the actor and leave everybody waiting. A store whose answers make no sense can do it.
       this.#rejectAll(error, 'unknown')
@@ -142,7 +178,7 @@ class SessionMailbox {
     return this
   }
 
-  #handle(event: SessionRequest | StoreAnswer): void {
+  #handle(event: SessionRequest | StoreAnswer | Wake): void {
     switch (event.type) {
       case 'write':
       case 'purge':
@@ -150,6 +186,12 @@ class SessionMailbox {
         break
       case 'read':
         this.#readers.push(event)
+        break
+      case 'release':
+        for (const { reject } of this.#parked.splice(0)) reject(event.reason)
+        break
+      case 'wake':
+        this.#unpark()
         break
       case 'loaded':
         this.#loaded(event.log, event.commitIds)
@@ -213,9 +255,9 @@ class SessionMailbox {
   }
 
   #answer(readers: readonly ReadRequest[]): void {
-    for (const { at, last, resolve, reject } of readers) {
+    for (const { at, resolve, reject } of readers) {
       try {
-        resolve(this.#log.session(this.#log.at(at), last))
+        resolve(this.#log, this.#log.at(at))
       } catch (error) {
         reject(error)
       }
@@ -251,14 +293,21 @@ class SessionMailbox {
     const batch: Decided[] = []
     const commits: Commit[] = []
     let { state, logId } = this.#log
+    const pending: SessionState[] = []
+    const past: Past = (version) => pending[version - this.#log.version - 1] ?? this.#log.at(version)
     for (const request of requests) {
-      const decided = this.#decide(request, state, logId)
+      if (request.command.type === 'fork' && logId === null) {
+        this.#log = new FoldedLog(this.#log.key, null, request.command.inherited)
+        state = this.#log.state
+      }
+      const decided = this.#decide(request, state, logId, past)
       batch.push(decided)
       if (!('commit' in decided)) continue
       request.isSent = true
       commits.push(decided.commit)
       logId = decided.commit.logId
       state = decided.states.at(-1)!
+      pending.push(...decided.states)
     }
     const { store } = this.#environment
     if (commits.length === 0 && !store.supports.shared) return this.#settle(batch)
@@ -280,22 +329,27 @@ class SessionMailbox {
     }
   }
 
-  #decide(request: WriteRequest, state: SessionState, logId: string | null): Decided {
+  #decide(request: WriteRequest, state: SessionState, logId: string | null, past: Past): Decided {
     const { command, signal } = request
     try {
       signal?.throwIfAborted()
-      const decision = decide(state, command)
+      const now = this.#environment.clock.now()
+      const decision = decide(state, command, { now, past })
       if ('answer' in decision) return { request, answer: decision.answer }
-      const events = this.#stamp(decision.facts, state, command)
+      const events = this.#stamp(decision.facts, state, command, now)
       const states: SessionState[] = []
-      for (const event of events) states.push((state = evolve(state, event)))
-      const expectedVersion = events[0]!.version - 1
-      const commit = {
+      const begun = state.version
+      for (const event of events) {
+        state = evolve(state, event, (version) => states[version - begun - 1] ?? past(version))
+        states.push(state)
+      }
+      const commit: Commit = {
         key: this.#log.key,
         logId: logId ?? events[0]!.id,
-        expectedVersion,
+        expectedVersion: events[0]!.version - 1,
         events: events as Commit['events'],
-        summary: toSummary(state)
+        summary: toSummary(state),
+        ...(command.type === 'fork' && { parent: { logId: command.parentLogId, version: command.origin.version } })
       }
       return { request, commit, states }
     } catch (error) {
@@ -303,10 +357,11 @@ class SessionMailbox {
     }
   }
 
-  #stamp(facts: readonly Fact<Json>[], state: SessionState, command: Command): SessionEvent<Json>[] {
-    const { now, newEventId } = this.#environment
+  #stamp(facts: readonly Fact<Json>[], state: SessionState, command: Command, now: number): SessionEvent<Json>[] {
+    const { newEventId } = this.#environment
     const idempotency = command.type === 'commit' ? command.idempotency : undefined
-    const at = Math.max(Math.floor(now()), state.updatedAt)
+    const turnId = 'turnId' in command ? command.turnId : undefined
+    const at = Math.max(Math.floor(now), state.updatedAt)
     if (!Number.isSafeInteger(at)) throw misuse('clock.now()', 'a number of ms', at)
     const { userId, id: sessionId } = state
     let { version } = state
@@ -318,12 +373,13 @@ class SessionMailbox {
       const schemaVersion = schemaVersionOf(type)
       Object.freeze(data)
       const event = { id, userId, sessionId, version, type, at, data, schemaVersion, commitId } as SessionEvent<Json>
-      if (!idempotency) return Object.freeze(event)
+      if (!idempotency && turnId === undefined) return Object.freeze(event)
       const isLast = version === state.version + facts.length
       return Object.freeze({
         ...event,
-        idempotencyKey: idempotency.key,
-        ...(isLast && { contentHash: idempotency.contentHash })
+        ...(idempotency && { idempotencyKey: idempotency.key }),
+        ...(idempotency && isLast && { contentHash: idempotency.contentHash }),
+        ...(turnId !== undefined && { turnId })
       })
     })
   }
@@ -343,7 +399,7 @@ class SessionMailbox {
       if (!('commit' in decided)) continue
       const result = results[answered++]!
       if (result.status !== 'stored') return this.#notStored(result, decided, batch.slice(settled))
-      if (this.#log.logId === null) this.#log = new FoldedLog(this.#log.key, decided.commit.logId)
+      if (this.#log.logId === null) this.#log = new FoldedLog(this.#log.key, decided.commit.logId, this.#log.at(0))
       this.#log.add(decided.states)
       this.#settle(batch.slice(settled, place + 1))
       settled = place + 1
@@ -362,23 +418,70 @@ class SessionMailbox {
       this.#requeue(unsettled)
       return this.#load()
     }
-    const cause = result.status === 'failed' ? result.error : new Error(`The commit met "${result.status}"`)
-    request.reject(storeFailure(cause, 'not-stored'))
+    request.reject(storeFailure(causeOf(result, request.command), 'not-stored'))
     this.#requeue(unsettled.filter((decided) => decided.request !== request))
   }
 
   #settle(batch: readonly Decided[]): void {
     for (const decided of batch) {
       const { request } = decided
-      if ('error' in decided) request.reject(decided.error)
-      else if ('commit' in decided)
+      if ('error' in decided) {
+        if (request.waits && isTurnlogError(decided.error, 'TURN_BUSY')) this.#parked.push(request)
+        else request.reject(decided.error)
+      } else if ('commit' in decided) {
+        this.#hold(request)
         request.resolve({ session: this.#session(decided.states.at(-1)!.version), hasStored: true })
-      else request.resolve({ session: this.#session(decided.answer), hasStored: false })
+      } else request.resolve({ session: this.#session(decided.answer), hasStored: false })
     }
   }
 
   #session(version: number | null): Session<Json> | null {
     return version === null ? null : this.#log.session(this.#log.at(version))
+  }
+
+  #hold({ command, onTurnOver }: WriteRequest): void {
+    if (command.type === 'start-turn' && onTurnOver) this.#holder = { turnId: command.turnId, onTurnOver }
+  }
+
+  // Tells the holder of a turn, and those who wait for its end, when it is over.
+  #noticeTurn(): void {
+    const open = this.#log.state.turn?.id
+    if (this.#holder && this.#holder.turnId !== open) {
+      this.#holder.onTurnOver()
+      this.#holder = undefined
+    }
+    if (this.#waiting && this.#waiting.turnId !== open) this.#unpark()
+  }
+
+  // Waits for the turn to expire, or for another process to end it; an end from here is noticed at once.
+  #awaitTurn(): void {
+    if (this.#parked.length === 0 || this.#waiting) return
+    const { clock, store } = this.#environment
+    const { turn } = this.#log.state
+    const controller = new AbortController()
+    const wake = (): void => this.#self.send({ type: 'wake' })
+    const left = turn ? turn.expiresAt - clock.now() : 0
+    const isPolled = store.supports.shared && !store.watch
+    const timer = clock.setTimeout(wake, Math.max(1, isPolled ? Math.min(left, POLL_MS) : left))
+    controller.signal.addEventListener('abort', () => clock.clearTimeout(timer))
+    this.#waiting = { turnId: turn?.id, stop: () => controller.abort() }
+    if (store.supports.shared && store.watch) void this.#watch(store.watch(this.#log.key, controller.signal), wake)
+  }
+
+  async #watch(versions: AsyncIterable<number>, wake: () => void): Promise<void> {
+    try {
+      for await (const version of versions) if (version !== this.#log.version) return wake()
+    } catch {
+      // The store is away; the turn expires all the same.
+    }
+  }
+
+  // Those who wait are decided anew, before all that came later.
+  #unpark(): void {
+    this.#waiting?.stop()
+    this.#waiting = undefined
+    this.#queue = [...this.#parked, ...this.#queue]
+    this.#parked = []
   }
 
   // To be decided anew, before all that came later.
@@ -443,12 +546,13 @@ class SessionMailbox {
     this.status = 'unloaded'
     const doubt = this.#doubt ?? storeFailure(cause, 'unknown')
     for (const { request } of this.#batch) request.reject(request.isSent ? doubt : storeFailure(cause, outcome))
-    const waiting = [...(this.#check?.readers ?? []), ...this.#readers, ...this.#queue]
+    const waiting = [...(this.#check?.readers ?? []), ...this.#readers, ...this.#parked, ...this.#queue]
     for (const { reject } of waiting) reject(storeFailure(cause, outcome))
     this.#batch = []
     this.#doubt = undefined
     this.#check = undefined
     this.#readers = []
+    this.#parked = []
     this.#queue = []
   }
 
@@ -461,8 +565,10 @@ class SessionMailbox {
     for (const decided of batch) {
       if (!('commit' in decided)) continue
       const { request, states } = decided
-      if (isStored(decided.commit)) request.resolve({ session: this.#session(states.at(-1)!.version), hasStored: true })
-      else request.reject(doubt)
+      if (isStored(decided.commit)) {
+        this.#hold(request)
+        request.resolve({ session: this.#session(states.at(-1)!.version), hasStored: true })
+      } else request.reject(doubt)
     }
     this.#requeue(batch.filter((decided) => !('commit' in decided)))
   }
@@ -479,4 +585,12 @@ class SessionMailbox {
       (error: unknown) => this.#self.send(failure(error))
     )
   }
+}
+
+function causeOf(result: Exclude<AppendResult, { status: 'stored' }>, command: Command): unknown {
+  if (result.status === 'failed') return result.error
+  if (result.status === 'orphaned' && command.type === 'fork') {
+    return sessionNotFound({ userId: command.origin.userId, id: command.origin.sessionId })
+  }
+  return new Error(`The commit met "${result.status}"`)
 }

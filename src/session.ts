@@ -77,7 +77,13 @@ export type Command =
       readonly turnId: string | undefined
     }
   | { readonly type: 'delete'; readonly reason: string | undefined }
-  | { readonly type: 'fork'; readonly origin: ForkOrigin; readonly parentLogId: string; readonly format: string }
+  | {
+      readonly type: 'fork'
+      readonly origin: ForkOrigin
+      readonly parentLogId: string
+      /** What the parent had then. */
+      readonly inherited: Content
+    }
   | {
       /** Also to renew the turn, if it is the one that is open. */
       readonly type: 'start-turn'
@@ -150,8 +156,8 @@ export function decide(state: SessionState, command: Command, { now, past }: Cir
 
     case 'fork': {
       if (state.version > 0) throw sessionExists(state)
-      const { format, origin: forkedFrom, parentLogId } = command
-      return { facts: [{ type: 'created', data: { format, forkedFrom, parentLogId } }] }
+      const { inherited, origin: forkedFrom, parentLogId } = command
+      return { facts: [{ type: 'created', data: { format: inherited.format, forkedFrom, parentLogId } }] }
     }
 
     case 'commit':
