@@ -14,7 +14,11 @@ export function idOf(name: string, value: unknown): string {
 
 /** A whole number that is at least `least`, or `undefined`. */
 export function wholeNumber(name: string, value: unknown, least: number): number | undefined {
-  if (value === undefined) return undefined
+  return value === undefined ? undefined : requiredWholeNumber(name, value, least)
+}
+
+/** A whole number that is at least `least`. */
+export function requiredWholeNumber(name: string, value: unknown, least: number): number {
   if (Number.isSafeInteger(value) && (value as number) >= least) return value as number
   throw misuse(name, `a whole number from ${least}`, value)
 }

@@ -122,7 +122,7 @@ export class Engine {
   start(): Promise<void> {
     return this.#afterTurnover(async () => {
       if (!this.#registry) {
-        await storeAnswer(openShared(this.store))
+        await storeAnswer(() => openShared(this.store))
         this.#registry = this.#newRegistry()
         this.#registry.start()
       }
@@ -139,7 +139,7 @@ export class Engine {
       this.#registry.send({ type: 'stop' })
       this.#registry.stop()
       this.#registry = undefined
-      await storeAnswer(closeShared(this.store))
+      await storeAnswer(() => closeShared(this.store))
     })
   }
 
@@ -164,7 +164,7 @@ export class Engine {
   async ask<A>(question: (store: EventStore) => Promise<A>): Promise<A> {
     this.#accept()
     try {
-      return await storeAnswer(question(this.store))
+      return await storeAnswer(() => question(this.store))
     } finally {
       this.#answered()
     }
@@ -244,9 +244,10 @@ async function closeShared(store: EventStore): Promise<void> {
   if (others === 0) await store.close()
 }
 
-async function storeAnswer<A>(answer: Promise<A>): Promise<A> {
+// A call, as a store may throw before it gives a promise.
+async function storeAnswer<A>(call: () => Promise<A>): Promise<A> {
   try {
-    return await answer
+    return await call()
   } catch (error) {
     throw storeFailure(error, 'not-stored')
   }

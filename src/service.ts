@@ -1,7 +1,7 @@
 // A reader of the types may have no lib that knows `AsyncDisposable`.
 /// <reference lib="esnext.disposable" preserve="true" />
 
-import { expectation, idOf, misuse, pointInLog, wholeNumber } from './arguments.ts'
+import { expectation, idOf, misuse, pointInLog, requiredWholeNumber, wholeNumber } from './arguments.ts'
 import { Engine, type EngineOptions } from './engine.ts'
 import { isTurnlogError, type ExpectedVersion, type Path } from './errors.ts'
 import { upcast, type SessionEvent } from './event.ts'
@@ -261,7 +261,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
   ): Promise<Session<M>[]> {
     idOf('userId', userId)
     const cursor = after && { updatedAt: after.updatedAt, sessionId: idOf('after.id', after.id) }
-    if (cursor) wholeNumber('after.updatedAt', cursor.updatedAt ?? null, 0)
+    if (cursor) requiredWholeNumber('after.updatedAt', cursor.updatedAt, 0)
     const page = pageOf(limit, cursor)
     const summaries = await this.#engine.ask((store) => store.list(userId, page))
     return summaries.map((summary) => listed<M>(summary))
@@ -423,7 +423,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
       case 'put':
         return this.#put(change.message, [index, 'message'])
       case 'truncate': {
-        const length = wholeNumber(`changes[${index}].length`, change.length ?? null, 0)!
+        const length = requiredWholeNumber(`changes[${index}].length`, change.length, 0)
         return { change: { type: 'truncate', length }, given: { type: 'truncate', length } }
       }
       case 'metadata':
