@@ -15,3 +15,13 @@ export function clockOf(given: Partial<Clock> = {}): Clock {
       given.clearTimeout ? given.clearTimeout(timer) : clearTimeout(timer as NodeJS.Timeout | undefined)
   }
 }
+
+/** A timer that does not keep the process alive. */
+export function backgroundTimer(clock: Clock, callback: () => void, ms: number): unknown {
+  const timer = clock.setTimeout(callback, Math.min(ms, LONGEST_TIMEOUT_MS))
+  if (typeof timer === 'object' && timer !== null && 'unref' in timer) (timer as NodeJS.Timeout).unref()
+  return timer
+}
+
+/** Node's timers fire at once beyond this. */
+const LONGEST_TIMEOUT_MS = 2 ** 31 - 1

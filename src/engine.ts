@@ -5,8 +5,8 @@ import { turnlogError } from './errors.ts'
 import type { Json } from './json.ts'
 import { clockOf, type Clock } from './clock.ts'
 import { registryLogic, type RegistryActor } from './registry-actor.ts'
-import type { Command, Session } from './session.ts'
-import type { Reply, SessionRequest, Written } from './session-actor.ts'
+import type { Command, Session, SessionState } from './session.ts'
+import type { Reply, SessionCall, WriteRequest, Written } from './session-actor.ts'
 import { assertStore, storeFailure, type EventStore, type SessionKey } from './store.ts'
 import { memoryStore } from './stores/memory.ts'
 
@@ -81,6 +81,8 @@ export class Engine {
   readonly #newRegistry: () => RegistryActor
   #registry: RegistryActor | undefined
   #isAccepting = false
+  /** Aborted when the service stops. */
+  #life = new AbortController()
   /** `start` and `stop` take effect one after the other. */
   #turnover: Promise<void> = Promise.resolve()
   /** Calls that were accepted and are not answered yet. */
@@ -123,6 +125,7 @@ export class Engine {
     return this.#afterTurnover(async () => {
       if (!this.#registry) {
         await storeAnswer(() => openShared(this.store))
+        this.#life = new AbortController()
         this.#registry = this.#newRegistry()
         this.#registry.start()
       }
@@ -134,6 +137,9 @@ export class Engine {
     this.#isAccepting = false
     return this.#afterTurnover(async () => {
       this.#isAccepting = false
+      this.#life.abort()
+      // Turns do not end while nobody can write: those who wait for that would wait in vain.
+      this.#registry?.send({ type: 'release', reason: stopped() })
       if (this.#underWay > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve))
       if (!this.#registry) return
       this.#registry.send({ type: 'stop' })
@@ -153,7 +159,7 @@ export class Engine {
 
   /** @throws `STOPPED` */
   assertAccepting(): void {
-    if (!this.#isAccepting) throw turnlogError('STOPPED', 'The service is stopped', {})
+    if (!this.#isAccepting) throw stopped()
   }
 
   /**
@@ -170,17 +176,39 @@ export class Engine {
     }
   }
 
+  /** The session at a version or time; `null` where there was none. */
   read(key: SessionKey, at?: number | Date, last?: number): Promise<Session<Json> | null> {
-    return this.#request(key, undefined, (reply) => ({ type: 'read', at, last, ...reply }))
+    return this.#request(key, undefined, ({ resolve, reject }) => ({
+      type: 'read',
+      at,
+      resolve: (log, state) => resolve(log.session(state, last)),
+      reject
+    }))
   }
 
-  write(key: SessionKey, command: Command, signal?: AbortSignal): Promise<Written> {
+  /** The state at a version or time, and the log that it is of, to fork from. */
+  origin(
+    key: SessionKey,
+    at?: number | Date
+  ): Promise<{ readonly logId: string | null; readonly state: SessionState }> {
+    return this.#request(key, undefined, ({ resolve, reject }) => ({
+      type: 'read',
+      at,
+      resolve: ({ logId }, state) => resolve({ logId, state }),
+      reject
+    }))
+  }
+
+  write(key: SessionKey, command: Command, options: WriteSettings = {}): Promise<Written> {
+    const { signal, waits = false, onTurnOver } = options
     return this.#request(key, signal, (reply) => ({
       type: 'write',
       command,
       signal,
       isSent: false,
       conflicts: 0,
+      waits,
+      ...(onTurnOver && { onTurnOver }),
       ...reply
     }))
   }
@@ -189,7 +217,30 @@ export class Engine {
     return this.#request(key, undefined, (reply) => ({ type: 'purge', ...reply }))
   }
 
-  #request<T>(key: SessionKey, signal: AbortSignal | undefined, make: (reply: Reply<T>) => SessionRequest): Promise<T> {
+  /**
+   * Hints that a session's log may have changed, beginning with one at once. Ends when `signal` is aborted or the service
+   * stops.
+   */
+  async *changes(key: SessionKey, signal: AbortSignal): AsyncGenerator<void> {
+    this.assertAccepting()
+    const ended = AbortSignal.any([signal, this.#life.signal])
+    if (this.store.watch) {
+      for await (const _ of this.store.watch(key, ended)) yield
+      return
+    }
+    while (!ended.aborted) {
+      yield
+      await new Promise<void>((resolve) => {
+        const timer = this.clock.setTimeout(resolve, POLL_MS)
+        ended.addEventListener('abort', () => {
+          this.clock.clearTimeout(timer)
+          resolve()
+        })
+      })
+    }
+  }
+
+  #request<T>(key: SessionKey, signal: AbortSignal | undefined, make: (reply: Reply<T>) => SessionCall): Promise<T> {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted()
       this.#accept()
@@ -230,6 +281,9 @@ export class Engine {
   }
 }
 
+/** How often a store that cannot tell of changes is asked. */
+const POLL_MS = 200
+
 // Several services may be given one store: the first opens it and the last closes it.
 const usesOf = new WeakMap<EventStore, number>()
 
@@ -251,4 +305,13 @@ async function storeAnswer<A>(call: () => Promise<A>): Promise<A> {
   } catch (error) {
     throw storeFailure(error, 'not-stored')
   }
+}
+
+/** How a write is done, beside what is written. */
+export type WriteSettings = Partial<Pick<WriteRequest, 'waits' | 'onTurnOver'>> & {
+  readonly signal?: AbortSignal | undefined
+}
+
+function stopped(): Error {
+  return turnlogError('STOPPED', 'The service is stopped', {})
 }

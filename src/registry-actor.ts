@@ -1,7 +1,7 @@
 import { createActor, fromTransition, type ActorOptions, type ActorRefFrom } from 'xstate'
-import { sessionLogic, type SessionActor, type SessionEnvironment, type SessionRequest } from './session-actor.ts'
+import { sessionLogic, type SessionActor, type SessionEnvironment, type SessionCall } from './session-actor.ts'
 import { keyString, type SessionKey } from './store.ts'
-import type { Clock } from './clock.ts'
+import { backgroundTimer, type Clock } from './clock.ts'
 
 /** What the registry is made with. */
 export interface RegistryInput {
@@ -21,12 +21,10 @@ export const registryLogic = fromTransition(
 )
 
 type RegistryEvent =
-  | { readonly type: 'request'; readonly key: SessionKey; readonly request: SessionRequest }
+  | { readonly type: 'request'; readonly key: SessionKey; readonly request: SessionCall }
   | { readonly type: 'sweep' }
+  | { readonly type: 'release'; readonly reason: unknown }
   | { readonly type: 'stop' }
-
-/** Node's timers fire at once beyond this. */
-const LONGEST_TIMEOUT_MS = 2 ** 31 - 1
 
 interface Entry {
   readonly actor: SessionActor
@@ -65,6 +63,9 @@ class Registry {
           event.request.reject(error)
         }
         break
+      case 'release':
+        for (const { actor } of this.#sessions.values()) actor.send(event)
+        break
       case 'sweep':
         this.#sweep()
         break
@@ -74,7 +75,7 @@ class Registry {
     return this
   }
 
-  #hand(key: SessionKey, request: SessionRequest): void {
+  #hand(key: SessionKey, request: SessionCall): void {
     const name = keyString(key)
     let entry = this.#sessions.get(name)
     if (!entry) {
@@ -131,13 +132,7 @@ class Registry {
 
   #sweepAfter(ms: number): unknown {
     if (ms === Infinity) return undefined
-    const timer = this.#input.clock.setTimeout(
-      () => this.#self.send({ type: 'sweep' }),
-      Math.min(ms, LONGEST_TIMEOUT_MS)
-    )
-    // A process is not kept alive by sessions that wait to be stopped.
-    if (typeof timer === 'object' && timer !== null && 'unref' in timer) (timer as NodeJS.Timeout).unref()
-    return timer
+    return backgroundTimer(this.#input.clock, () => this.#self.send({ type: 'sweep' }), ms)
   }
 }
 

@@ -58,8 +58,11 @@ export interface ReleaseRequest {
   readonly reason: unknown
 }
 
-/** What may be asked of a session actor. */
-export type SessionRequest = WriteRequest | ReadRequest | PurgeRequest | ReleaseRequest
+/** What is asked of a session actor, to be answered. */
+export type SessionCall = WriteRequest | ReadRequest | PurgeRequest
+
+/** What may be sent to a session actor. */
+export type SessionRequest = SessionCall | ReleaseRequest
 
 /** What a command came to: the session after it (`null` where there is none), and whether it has stored something. */
 export interface Written {
@@ -141,6 +144,7 @@ class SessionMailbox {
   #parked: WriteRequest[] = []
   /** For the end of which turn they wait. */
   #waiting: { readonly turnId: string | undefined; readonly stop: () => void } | undefined
+  #released: ReleaseRequest | undefined
   /** The turn that was begun through this actor, as long as it is open. */
   #holder: { readonly turnId: string; readonly onTurnOver: () => void } | undefined
   readonly #environment: SessionEnvironment
@@ -188,6 +192,7 @@ class SessionMailbox {
         this.#readers.push(event)
         break
       case 'release':
+        this.#released = event
         for (const { reject } of this.#parked.splice(0)) reject(event.reason)
         break
       case 'wake':
@@ -426,8 +431,9 @@ class SessionMailbox {
     for (const decided of batch) {
       const { request } = decided
       if ('error' in decided) {
-        if (request.waits && isTurnlogError(decided.error, 'TURN_BUSY')) this.#parked.push(request)
-        else request.reject(decided.error)
+        const waits = request.waits && isTurnlogError(decided.error, 'TURN_BUSY')
+        if (waits && !this.#released) this.#parked.push(request)
+        else request.reject(waits ? this.#released?.reason : decided.error)
       } else if ('commit' in decided) {
         this.#hold(request)
         request.resolve({ session: this.#session(decided.states.at(-1)!.version), hasStored: true })
