@@ -19,7 +19,10 @@ import {
   type SchemaOutput,
   type StandardSchema
 } from './message.ts'
-import { checkFormat, sessionNotFound, type Session, type SessionChange } from './session.ts'
+import type { Change, InputOf, SessionRef, WriteOptions } from './calls.ts'
+import { checkFormat, noSessionThen, type SessionChange } from './content.ts'
+import { sessionNotFound, type Command, type Session } from './session.ts'
+import { HeldTurn, type Turn, type TurnId, type TurnOptions } from './turn.ts'
 import type { Written } from './session-actor.ts'
 import { storeFailure, type Page, type SessionKey, type Summary } from './store.ts'
 
@@ -32,38 +35,6 @@ export interface SessionHistoryOptions extends EngineOptions {
    */
   readonly message?: StandardSchema
 }
-
-/** Names a session: anything with these two, such as a {@link Session}. */
-export interface SessionRef {
-  readonly userId: string
-  readonly id: string
-}
-
-/** Options of every call that writes to a session. */
-export interface WriteOptions {
-  /**
-   * What the log must be like when the commit is stored; otherwise `VERSION_CONFLICT`, and nothing is stored.
-   * @default 'any'
-   */
-  readonly expectedVersion?: ExpectedVersion
-  /**
-   * Makes a repeated call safe: the same key with the same content gives the session as of the first call and stores
-   * nothing; with other content it is `IDEMPOTENCY_CONFLICT`. Holds until the session is purged. 1 to 512 characters.
-   */
-  readonly idempotencyKey?: string
-  /** Cancels the call as long as the store does not have it: it rejects with the signal's reason, and nothing is stored. */
-  readonly signal?: AbortSignal
-}
-
-/** One change of {@link SessionHistoryService.commit}. */
-export type Change<Input = MessageInput> =
-  | { readonly type: 'append'; readonly messages: readonly Input[] }
-  | { readonly type: 'put'; readonly message: Input }
-  | { readonly type: 'truncate'; readonly length: number }
-  | { readonly type: 'metadata'; readonly set?: object; readonly unset?: readonly string[] }
-
-/** What is accepted where messages of type `M` are stored, if nothing else is said. */
-export type InputOf<M> = [M, Message] extends [Message, M] ? MessageInput : M
 
 /**
  * The history of many sessions. Every call is a promise; calls of one session take effect in the order in which they
@@ -153,11 +124,69 @@ export interface SessionHistoryService<M = Message, Input = InputOf<M>> extends 
    */
   commit(session: SessionRef, changes: readonly Change<Input>[], options?: WriteOptions): Promise<Session<M> | null>
 
+  /**
+   * Sets messages and metadata back to what they were at a version, by an event more: nothing is lost, and it can be undone.
+   * From a deleted session to a version before, it brings the session back.
+   *
+   * @throws as `appendMessage`; `VERSION_NOT_FOUND` also for a version at which there was no session; `SESSION_NOT_FOUND`
+   */
+  rewind(session: SessionRef, toVersion: number, options?: WriteOptions & { readonly reason?: string }): Promise<Session<M>>
+
+  /**
+   * Goes one step back: before the newest commit, or before the puts of one message that follow each other, or before all
+   * that a turn wrote. A rewind is a step; starting over and deleting begin afresh. Can be repeated, and redone.
+   *
+   * @throws `NOTHING_TO_UNDO`, `SESSION_NOT_FOUND`, and as `appendMessage`
+   */
+  undo(session: SessionRef, options?: WriteOptions): Promise<Session<M>>
+
+  /**
+   * Takes back an undo, as long as nothing else was written since. Can be repeated.
+   *
+   * @throws `NOTHING_TO_REDO`, `SESSION_NOT_FOUND`, and as `appendMessage`
+   */
+  redo(session: SessionRef, options?: WriteOptions): Promise<Session<M>>
+
+  /**
+   * A new session of the same user that begins with the messages and metadata that this one had `at` a version or time, by
+   * default now. Copies nothing, and lives on when its parent is deleted or purged. `sessionId` as with `createSession`.
+   *
+   * @throws `SESSION_EXISTS` where a session of that id exists, or was deleted and not purged; `VERSION_NOT_FOUND`;
+   * `SESSION_NOT_FOUND`, also where the parent is purged meanwhile; `FORMAT_MISMATCH`
+   */
+  fork(session: SessionRef, options?: { readonly at?: number | Date; readonly sessionId?: string }): Promise<Session<M>>
+
+  /** The forks of a session, in order of their creation, without messages. */
+  forks(session: SessionRef): Promise<Session<M>[]>
+
+  /**
+   * Begins a turn: the right to write, for one run of an agent.
+   *
+   * @throws `TURN_BUSY` where another one is open, unless `onBusy` says otherwise; `SESSION_NOT_FOUND`
+   * @example
+   * await using turn = await history.beginTurn(session, { owner: 'planner' })
+   * await turn.append({ role: 'assistant', content: 'One moment' })
+   * await turn.end()
+   */
+  beginTurn(session: SessionRef, options?: TurnOptions): Promise<Turn<M, Input>>
+
   /** The events of a session's log, also of a deleted one; both ends are inclusive. None where there is no log. */
   readEvents(
     userId: string,
     sessionId: string,
     options?: { readonly from?: number; readonly to?: number; readonly signal?: AbortSignal }
+  ): AsyncIterable<SessionEvent<M>>
+
+  /**
+   * The events of a session's log from a version on, by default 1, and then each that is stored, by whatever process: none
+   * left out, none twice. A session that does not exist is waited for; `deleted` is delivered, and what comes after it.
+   * Ends when the session is purged, `signal` is aborted or the service stops. A slow reader holds nobody up and fills no
+   * memory: it reads the log.
+   */
+  subscribe(
+    userId: string,
+    sessionId: string,
+    options?: { readonly from?: number; readonly signal?: AbortSignal }
   ): AsyncIterable<SessionEvent<M>>
 
   /** Hides a session; its log stays. Nothing happens where there is none. */
@@ -231,9 +260,8 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     sessionId?: string | null,
     options: { readonly metadata?: object; readonly expectedVersion?: ExpectedVersion } = {}
   ): Promise<Session<M>> {
-    const given = typeof sessionId === 'string' ? sessionId.trim() : (sessionId ?? '')
     const { metadata } = options
-    const { session } = await this.#engine.write(keyOf(userId, given === '' ? this.#engine.newSessionId() : given), {
+    const { session } = await this.#engine.write(this.#newKey(userId, sessionId), {
       type: 'create',
       format: this.#format.name,
       metadata: metadata === undefined ? undefined : record('metadata', metadata),
@@ -306,6 +334,82 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     return this.#written(session, await this.#write(session, given, options))
   }
 
+  async rewind(
+    session: SessionRef,
+    toVersion: number,
+    options: WriteOptions & { readonly reason?: string } = {}
+  ): Promise<Session<M>> {
+    const { reason } = options
+    if (reason !== undefined && typeof reason !== 'string') throw misuse('reason', 'a string', reason)
+    const change = { ...rewindTo('toVersion', toVersion), ...(reason !== undefined && { reason }) }
+    return this.#typed((await this.#write(session, [{ change, given: change }], options, 'throw')).session!)
+  }
+
+  async undo(session: SessionRef, options?: WriteOptions): Promise<Session<M>> {
+    return this.#typed((await this.#write(session, 'undo', options, 'throw')).session!)
+  }
+
+  async redo(session: SessionRef, options?: WriteOptions): Promise<Session<M>> {
+    return this.#typed((await this.#write(session, 'redo', options, 'throw')).session!)
+  }
+
+  async fork(
+    session: SessionRef,
+    { at, sessionId }: { readonly at?: number | Date; readonly sessionId?: string } = {}
+  ): Promise<Session<M>> {
+    const parent = refKey(session)
+    const when = pointInLog(at)
+    const child = this.#newKey(parent.userId, sessionId)
+    const { logId, newest, state } = await this.#engine.origin(parent, when)
+    if (logId === null || (when === undefined && !state.isLive)) throw sessionNotFound(session)
+    if (!state.isLive) throw noSessionThen(state.version, newest)
+    checkFormat(state, this.#format.name)
+    const { version, messages, metadata, format } = state
+    const command = {
+      type: 'fork' as const,
+      origin: { ...parent, version },
+      parentLogId: logId,
+      inherited: { messages, metadata, format }
+    }
+    return this.#typed((await this.#engine.write(child, command)).session!)
+  }
+
+  async forks(session: SessionRef): Promise<Session<M>[]> {
+    const key = refKey(session)
+    const head = await this.#engine.ask((store) => store.head(key))
+    const summaries = head ? await this.#engine.ask((store) => store.forks(head.logId)) : []
+    return summaries.filter(({ deleted }) => !deleted).map((summary) => listed<M>(summary))
+  }
+
+  async beginTurn(session: SessionRef, options: TurnOptions = {}): Promise<Turn<M, Input>> {
+    const key = refKey(session)
+    const { owner, signal } = options
+    if (owner !== undefined && typeof owner !== 'string') throw misuse('owner', 'a string', owner)
+    const onBusy = oneOf('onBusy', options.onBusy ?? 'throw', ['throw', 'wait', 'takeover'])
+    const ttlMs = wholeNumber('ttlMs', options.ttlMs, 1) ?? 60_000
+    const turnId = this.#engine.newEventId()
+    const write = async (command: Command, settings?: WriteSettings): Promise<Session<M>> =>
+      this.#typed((await this.#engine.write(key, command, settings)).session!)
+    const turn = new HeldTurn<M, Input>(
+      turnId,
+      { userId: key.userId, id: key.sessionId },
+      {
+        appendMessage: (ref, message, inTurn) => this.appendMessage(ref, message, inTurn),
+        putMessage: (ref, message, inTurn) => this.putMessage(ref, message, inTurn),
+        commit: (ref, changes, inTurn) => this.commit(ref, changes, inTurn),
+        startTurn: () =>
+          write(
+            { type: 'start-turn', turnId, owner, ttlMs, onBusy: turn.isBegun ? 'renew' : onBusy },
+            { signal, waits: onBusy === 'wait', onTurnOver: () => turn.noticeEnd() }
+          ),
+        endTurn: (outcome, setsBack) => write({ type: 'end-turn', turnId, outcome, setsBack })
+      },
+      this.#engine.clock
+    )
+    await turn.renew()
+    return turn
+  }
+
   readEvents(
     userId: string,
     sessionId: string,
@@ -364,6 +468,12 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     { format }: { readonly format: string }
   ): SessionHistoryService<SchemaOutput<S>, SchemaInput<S>> {
     return new SessionHistory(this.#engine, schemaFormat(schema, idOf('format', format)))
+  }
+
+  // The id of a new session is trimmed, as in the seed; blank or absent gives a fresh one.
+  #newKey(userId: string, sessionId: string | null | undefined): SessionKey {
+    const given = typeof sessionId === 'string' ? sessionId.trim() : (sessionId ?? '')
+    return keyOf(userId, given === '' ? this.#engine.newSessionId() : given)
   }
 
   async #missing(key: SessionKey, last: number | undefined): Promise<Session<Json> | null> {

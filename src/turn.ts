@@ -1,0 +1,177 @@
+import type { Change, InputOf, SessionRef, WriteOptions } from './calls.ts'
+import { backgroundTimer, type Clock } from './clock.ts'
+import { isTurnlogError, turnlogError } from './errors.ts'
+import type { Message } from './message.ts'
+import type { Session } from './session.ts'
+
+/**
+ * The right to write to a session: as long as it is open, every commit that is not its own is `TURN_BUSY`, or waits. Reads
+ * and forks are free; deleting, purging and starting over end it. It expires `ttlMs` after its newest event; its holder may
+ * still go on then, until somebody else has written.
+ *
+ * Its calls throw `TURN_FENCED` when somebody else has written or holds a turn since it expired or was taken over, and
+ * `TURN_ENDED` when its holder has ended it. Disposing a turn that is open aborts it.
+ */
+export interface Turn<M = Message, Input = InputOf<M>> extends AsyncDisposable {
+  readonly id: string
+  /** The session after the newest of its writes. */
+  readonly session: Session<M>
+  /** Aborted when the turn is fenced, expires or ends; the reason is a `TURN_FENCED` or `TURN_ENDED`. */
+  readonly signal: AbortSignal
+  /** As `commit` of the service, within the turn. */
+  commit(changes: readonly Change<Input>[], options?: TurnWriteOptions): Promise<Session<M>>
+  /** As `appendMessage`. */
+  append(message: Input | readonly Input[], options?: TurnWriteOptions): Promise<Session<M>>
+  /** As `putMessage`. */
+  put(message: Input, options?: TurnWriteOptions): Promise<Session<M>>
+  /** Puts the end off: it expires `ttlMs` from now. Writing does so, too. */
+  renew(): Promise<Session<M>>
+  /** Lets others write. */
+  end(): Promise<Session<M>>
+  /** Ends it and sets the session back to where it began, in one commit; with `keep` it only ends. */
+  abort(options?: { readonly keep?: boolean }): Promise<Session<M>>
+}
+
+/** Options of a turn's writes. */
+export type TurnWriteOptions = Omit<WriteOptions, 'onBusy'>
+
+/** Options of `beginTurn`. */
+export interface TurnOptions {
+  /**
+   * What happens where another turn is open: `TURN_BUSY`, waiting for its end in order of arrival, or fencing its holder.
+   * @default 'throw'
+   */
+  readonly onBusy?: 'throw' | 'wait' | 'takeover'
+  /**
+   * After how many ms without an event of the turn others may write.
+   * @default 60_000
+   */
+  readonly ttlMs?: number
+  /** Who holds it: shown to others in `session.turn` and in their `TURN_BUSY`. */
+  readonly owner?: string
+  /** Cancels waiting. */
+  readonly signal?: AbortSignal
+}
+
+/** What a turn asks of the service. */
+export interface TurnService<M, Input> {
+  appendMessage(session: SessionRef, message: Input | readonly Input[], options: TurnId): Promise<Session<M> | null>
+  putMessage(session: SessionRef, message: Input, options: TurnId): Promise<Session<M> | null>
+  commit(session: SessionRef, changes: readonly Change<Input>[], options: TurnId): Promise<Session<M> | null>
+  /** Stores that the turn has begun, or goes on. */
+  startTurn(): Promise<Session<M>>
+  endTurn(outcome: 'completed' | 'aborted', setsBack: boolean): Promise<Session<M>>
+}
+
+/** Says in which turn something is written. Not an option of the public calls. */
+export interface TurnId extends WriteOptions {
+  readonly turnId: string
+}
+
+/** A turn that was begun by this process. */
+export class HeldTurn<M, Input> implements Turn<M, Input> {
+  readonly id: string
+  readonly #ref: SessionRef
+  readonly #service: TurnService<M, Input>
+  readonly #clock: Clock
+  readonly #controller = new AbortController()
+  #session!: Session<M>
+  #hasEnded = false
+  #timer: unknown
+
+  constructor(id: string, ref: SessionRef, service: TurnService<M, Input>, clock: Clock) {
+    this.id = id
+    this.#ref = ref
+    this.#service = service
+    this.#clock = clock
+  }
+
+  get session(): Session<M> {
+    return this.#session
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal
+  }
+
+  renew(): Promise<Session<M>> {
+    return this.#write(() => this.#service.startTurn())
+  }
+
+  append(message: Input | readonly Input[], options?: TurnWriteOptions): Promise<Session<M>> {
+    return this.#write(() => this.#service.appendMessage(this.#ref, message, { ...options, turnId: this.id }))
+  }
+
+  put(message: Input, options?: TurnWriteOptions): Promise<Session<M>> {
+    return this.#write(() => this.#service.putMessage(this.#ref, message, { ...options, turnId: this.id }))
+  }
+
+  commit(changes: readonly Change<Input>[], options?: TurnWriteOptions): Promise<Session<M>> {
+    return this.#write(() => this.#service.commit(this.#ref, changes, { ...options, turnId: this.id }))
+  }
+
+  end(): Promise<Session<M>> {
+    return this.#end('completed', false)
+  }
+
+  abort({ keep = false }: { readonly keep?: boolean } = {}): Promise<Session<M>> {
+    return this.#end('aborted', !keep)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#hasEnded) return
+    try {
+      await this.abort()
+    } catch (error) {
+      // Somebody else has ended it: there is nothing left to set back.
+      if (!isTurnlogError(error, 'TURN_FENCED')) throw error
+    }
+  }
+
+  /** The log says that the turn is no longer open. */
+  noticeEnd(): void {
+    this.#over(this.#hasEnded ? ended(this.id) : fenced(this.id, 'somebody else has ended it'))
+  }
+
+  async #write(call: () => Promise<Session<M> | null>): Promise<Session<M>> {
+    if (this.#hasEnded) throw ended(this.id)
+    this.#session = (await call())!
+    this.#expireLater()
+    return this.#session
+  }
+
+  async #end(outcome: 'completed' | 'aborted', setsBack: boolean): Promise<Session<M>> {
+    if (this.#hasEnded) throw ended(this.id)
+    this.#hasEnded = true
+    try {
+      this.#session = await this.#service.endTurn(outcome, setsBack)
+    } catch (error) {
+      // Where the end was not stored, it may be tried again.
+      this.#hasEnded = isTurnlogError(error, 'TURN_FENCED')
+      throw error
+    }
+    this.#over(ended(this.id))
+    return this.#session
+  }
+
+  #expireLater(): void {
+    this.#clock.clearTimeout(this.#timer)
+    const { turn } = this.#session
+    if (turn?.id !== this.id || this.signal.aborted) return
+    const left = Math.max(0, turn.expiresAt - this.#clock.now())
+    this.#timer = backgroundTimer(this.#clock, () => this.#over(fenced(this.id, 'it has expired')), left)
+  }
+
+  #over(reason: Error): void {
+    this.#clock.clearTimeout(this.#timer)
+    this.#controller.abort(reason)
+  }
+}
+
+function ended(turnId: string): Error {
+  return turnlogError('TURN_ENDED', 'The turn was ended by its holder', { turnId })
+}
+
+function fenced(turnId: string, why: string): Error {
+  return turnlogError('TURN_FENCED', `The turn is over: ${why}`, { turnId })
+}
