@@ -56,6 +56,17 @@ describe('decide', () => {
     expect(decide(initialState(KEY), remove)).toEqual({ answer: null })
   })
 
+  it('puts among messages that are no objects', () => {
+    const message = { id: 'x' }
+    const state = given(
+      created,
+      ...[null, 3, 'x'].map((other) => ({ type: 'message-appended', data: { message: other } }) as const)
+    )
+    expect(decide(state, commit([{ type: 'put', message }]))).toEqual({
+      facts: [{ type: 'message-appended', data: { message } }]
+    })
+  })
+
   it('appends each message of a list as an event', () => {
     expect(decide(given(created), commit([append('a', 'b')]))).toEqual({ facts: [appended('a'), appended('b')] })
   })
