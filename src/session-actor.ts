@@ -331,7 +331,8 @@ class SessionMailbox {
   #stored(results: readonly AppendResult[]): void {
     const batch = this.#batch
     const commits = batch.filter((decided) => 'commit' in decided).length
-    if (!Array.isArray(results) || results.length !== commits || !results.every((result) => result?.status)) {
+    const given: unknown = results
+    if (!Array.isArray(given) || results.length !== commits || !results.every((result) => result?.status)) {
       return this.#failed('store', new Error(`The store did not give ${commits} results for ${commits} commits`))
     }
     this.status = 'ready'

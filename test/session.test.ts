@@ -24,7 +24,7 @@ function given(...facts: readonly (Fact<Json> & { idempotencyKey?: string; conte
 function eventOf(state: SessionState, fact: Fact<Json>): SessionEvent<Json> {
   const version = state.version + 1
   const place = { id: `e${version}`, ...KEY, version, at: 1000 + version, schemaVersion: 1, commitId: `e${version}` }
-  return { ...place, ...fact } as SessionEvent<Json>
+  return { ...place, ...fact }
 }
 
 const created: Fact<Json> = { type: 'created', data: { format: 'message' } }
@@ -271,7 +271,7 @@ describe('fold', () => {
   })
 
   it('fails on an unknown event, and passes over one that may be skipped', () => {
-    expect(() => fold(state, { ...next, type: 'message-pinned' })).toThrow(code('UNKNOWN_EVENT') as Error)
+    expect(() => fold(state, { ...next, type: 'message-pinned' })).toThrow(code('UNKNOWN_EVENT'))
     const passed = fold(state, { ...next, type: 'message-pinned', skippable: true })
     expect(toSession(passed)).toMatchObject({ version: 2, updatedAt: 1002, messages: [] })
   })
