@@ -1,7 +1,7 @@
-import { nanoid } from 'nanoid'
 import { createActor, type ActorOptions, type AnyActorLogic } from 'xstate'
 import { oneOf, positive } from './arguments.ts'
 import { turnlogError } from './errors.ts'
+import { newId } from './ids.ts'
 import type { Json } from './json.ts'
 import { registryLogic, type Clock, type RegistryActor } from './registry-actor.ts'
 import type { Command, Session } from './session.ts'
@@ -104,11 +104,11 @@ export class Engine {
     }
     this.logger = logger ?? console
     this.maxMessageBytes = positive('maxMessageBytes', maxMessageBytes ?? 16 * 1024 * 1024)
-    this.newMessageId = ids?.message ?? (() => `msg_${nanoid()}`)
-    this.newSessionId = ids?.session ?? (() => nanoid())
+    this.newMessageId = ids?.message ?? (() => newId('msg_'))
+    this.newSessionId = ids?.session ?? newId
     const time = systemClock(clock)
     const input = {
-      environment: { store: this.store, now: () => time.now(), newEventId: ids?.event ?? (() => nanoid()) },
+      environment: { store: this.store, now: () => time.now(), newEventId: ids?.event ?? newId },
       clock: time,
       maxActiveSessions: positive('maxActiveSessions', maxActiveSessions ?? 10_000),
       idleMs: positive('idleMs', idleMs ?? 300_000),

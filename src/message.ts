@@ -1,6 +1,6 @@
-import { nanoid } from 'nanoid'
 import { z } from 'zod'
 import { turnlogError, type Path } from './errors.ts'
+import { newId } from './ids.ts'
 import { bytesOver, copyJson, formatPath, NotJson, type Json } from './json.ts'
 
 const status = z.enum([
@@ -78,7 +78,7 @@ export type MessageType =
  * others stay absent unless given. Unknown fields are kept.
  */
 export const messageSchema = z.looseObject({
-  id: z.string().default(() => `msg_${nanoid()}`),
+  id: z.string().default(() => newId('msg_')),
   object: z.string().default('message'),
   type: (z.string() as z.ZodType<MessageType | (string & {}), MessageType | (string & {})>).default('message'),
   status: status.default('created'),
