@@ -1,7 +1,7 @@
 import { createActor, type ActorOptions, type AnyActorLogic } from 'xstate'
-import { oneOf, positive } from './arguments.ts'
+import { misuse, oneOf, positive } from './arguments.ts'
 import { turnlogError } from './errors.ts'
-import { newId } from './ids.ts'
+import { freshId } from './ids.ts'
 import type { Json } from './json.ts'
 import { registryLogic, type Clock, type RegistryActor } from './registry-actor.ts'
 import type { Command, Session } from './session.ts'
@@ -103,12 +103,13 @@ export class Engine {
       append: oneOf('missing.append', missing?.append ?? 'warn', ['warn', 'create', 'throw'])
     }
     this.logger = logger ?? console
+    if (typeof this.logger.warn !== 'function') throw misuse('logger', 'an object with warn', logger)
     this.maxMessageBytes = positive('maxMessageBytes', maxMessageBytes ?? 16 * 1024 * 1024)
-    this.newMessageId = ids?.message ?? (() => newId('msg_'))
-    this.newSessionId = ids?.session ?? newId
+    this.newMessageId = ids?.message ?? (() => freshId('msg_'))
+    this.newSessionId = ids?.session ?? freshId
     const time = systemClock(clock)
     const input = {
-      environment: { store: this.store, now: () => time.now(), newEventId: ids?.event ?? newId },
+      environment: { store: this.store, now: () => time.now(), newEventId: ids?.event ?? freshId },
       clock: time,
       maxActiveSessions: positive('maxActiveSessions', maxActiveSessions ?? 10_000),
       idleMs: positive('idleMs', idleMs ?? 300_000),

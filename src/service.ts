@@ -361,8 +361,9 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
 
   withMessage<S extends StandardSchema>(
     schema: S,
-    { format }: { readonly format: string }
+    options: { readonly format: string }
   ): SessionHistoryService<SchemaOutput<S>, SchemaInput<S>> {
+    const { format } = (options as typeof options | undefined) ?? { format: undefined }
     return new SessionHistory(this.#engine, schemaFormat(schema, idOf('format', format)))
   }
 
