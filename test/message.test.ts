@@ -192,9 +192,7 @@ describe('schemaFormat', () => {
       expect(() => schemaFormat(schema as never, 'custom')).toThrow(TypeError)
     }
   )
-})
 
-describe('schemaFormat', () => {
   const dated = z.object({ at: z.string().transform((text) => text.trim()), tags: z.array(z.string()).default([]) })
 
   it('given zod, then what it answers is stored, frozen', () => {
