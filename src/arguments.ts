@@ -54,7 +54,7 @@ export function expectation(value: unknown): ExpectedVersion {
 /** One of `choices`. */
 export function oneOf<T extends string>(name: string, value: unknown, choices: readonly T[]): T {
   if (choices.includes(value as T)) return value as T
-  throw misuse(name, choices.map((choice) => `'${choice}'`).join(', '), value)
+  throw misuse(name, choices.map((choice) => `'${choice}'`).join(' or '), value)
 }
 
 /** The error for an argument that makes no sense. */

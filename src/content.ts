@@ -134,5 +134,6 @@ function metadataChanged(metadata: JsonObject, set: JsonObject, unset: readonly 
 
 function lastOfSameId(messages: MessageLog<Json>, message: Json): number {
   const { id } = message as JsonObject
-  return messages.findLastIndex((other) => (other as JsonObject)['id'] === id)
+  // Of a format of its own, a message may be any JSON, null too.
+  return messages.findLastIndex((other) => (other as JsonObject | null)?.['id'] === id)
 }

@@ -1,7 +1,7 @@
-import { nanoid } from 'nanoid'
 import { createActor, type ActorOptions, type AnyActorLogic } from 'xstate'
-import { oneOf, positive } from './arguments.ts'
+import { misuse, oneOf, positive } from './arguments.ts'
 import { turnlogError } from './errors.ts'
+import { freshId } from './ids.ts'
 import type { Json } from './json.ts'
 import { clockOf, type Clock } from './clock.ts'
 import { registryLogic, type RegistryActor } from './registry-actor.ts'
@@ -77,6 +77,7 @@ export class Engine {
   readonly maxMessageBytes: number
   readonly newMessageId: () => string
   readonly newSessionId: () => string
+  readonly newEventId: () => string
   readonly clock: Clock
   readonly #newRegistry: () => RegistryActor
   #registry: RegistryActor | undefined
@@ -107,12 +108,14 @@ export class Engine {
       append: oneOf('missing.append', missing?.append ?? 'warn', ['warn', 'create', 'throw'])
     }
     this.logger = logger ?? console
+    if (typeof this.logger.warn !== 'function') throw misuse('logger', 'an object with warn', logger)
     this.maxMessageBytes = positive('maxMessageBytes', maxMessageBytes ?? 16 * 1024 * 1024)
-    this.newMessageId = ids?.message ?? (() => `msg_${nanoid()}`)
-    this.newSessionId = ids?.session ?? (() => nanoid())
+    this.newMessageId = ids?.message ?? (() => freshId('msg_'))
+    this.newSessionId = ids?.session ?? freshId
+    this.newEventId = ids?.event ?? freshId
     this.clock = clockOf(clock)
     const input = {
-      environment: { store: this.store, clock: this.clock, newEventId: ids?.event ?? (() => nanoid()) },
+      environment: { store: this.store, clock: this.clock, newEventId: this.newEventId },
       clock: this.clock,
       maxActiveSessions: positive('maxActiveSessions', maxActiveSessions ?? 10_000),
       idleMs: positive('idleMs', idleMs ?? 300_000),
@@ -157,6 +160,10 @@ export class Engine {
     }
   }
 
+  get isAccepting(): boolean {
+    return this.#isAccepting
+  }
+
   /** @throws `STOPPED` */
   assertAccepting(): void {
     if (!this.#isAccepting) throw stopped()
@@ -187,14 +194,11 @@ export class Engine {
   }
 
   /** The state at a version or time, and the log that it is of, to fork from. */
-  origin(
-    key: SessionKey,
-    at?: number | Date
-  ): Promise<{ readonly logId: string | null; readonly state: SessionState }> {
+  origin(key: SessionKey, at?: number | Date): Promise<Origin> {
     return this.#request(key, undefined, ({ resolve, reject }) => ({
       type: 'read',
       at,
-      resolve: ({ logId }, state) => resolve({ logId, state }),
+      resolve: ({ logId, version }, state) => resolve({ logId, newest: version, state }),
       reject
     }))
   }
@@ -305,6 +309,13 @@ async function storeAnswer<A>(call: () => Promise<A>): Promise<A> {
   } catch (error) {
     throw storeFailure(error, 'not-stored')
   }
+}
+
+/** A log, its newest version, and a state of it. */
+export interface Origin {
+  readonly logId: string | null
+  readonly newest: number
+  readonly state: SessionState
 }
 
 /** How a write is done, beside what is written. */

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { turnlogError } from './errors.ts'
-import type { JsonObject } from './json.ts'
+import { freezeJson, type JsonObject } from './json.ts'
 import type { Message } from './message.ts'
 
 /** The version of a session that another one was forked from. */
@@ -163,7 +163,7 @@ export function schemaVersionOf(type: EventType): number {
 }
 
 /**
- * A stored event in the form of this release, or `null` where it is unknown and may be passed over. The log is not
+ * A stored event in the form of this release, deeply frozen, or `null` where it is unknown and may be passed over. The log is not
  * rewritten.
  *
  * @throws `UNKNOWN_EVENT` where it is unknown and may not be passed over: a newer release has written to the log.
@@ -179,7 +179,7 @@ export function upcast(stored: StoredEvent, upcasts: Upcasts = UPCASTS): Session
       { version, type, schemaVersion }
     )
   }
-  if (schemaVersion === steps.length + 1) return stored as SessionEvent<unknown>
+  if (schemaVersion === steps.length + 1) return freezeJson(stored) as SessionEvent<unknown>
   const data = steps.slice(schemaVersion - 1).reduce((old, step) => step(old), stored.data)
-  return Object.freeze({ ...stored, data, schemaVersion: steps.length + 1 }) as SessionEvent<unknown>
+  return freezeJson({ ...stored, data, schemaVersion: steps.length + 1 }) as SessionEvent<unknown>
 }

@@ -1,14 +1,14 @@
 export { createSessionHistory } from './service.ts'
-export type {
-  Change,
-  InputOf,
-  SessionHistoryOptions,
-  SessionHistoryService,
-  SessionRef,
-  WriteOptions
-} from './service.ts'
+export type { SessionHistoryOptions, SessionHistoryService } from './service.ts'
+export type { Change, InputOf, SessionRef, WriteOptions } from './calls.ts'
+export type { Turn, TurnOptions, TurnWriteOptions } from './turn.ts'
 
-export type { Session } from './session.ts'
+export { diff } from './diff.ts'
+export type { SessionDiff } from './diff.ts'
+export { openToolCalls } from './tool-calls.ts'
+export type { OpenToolCall } from './tool-calls.ts'
+
+export type { OpenTurn, Session } from './session.ts'
 
 export { contentPartSchema, messageSchema } from './message.ts'
 export type {

@@ -57,11 +57,12 @@ function copy(value: unknown, ancestors: unknown[]): Json {
 function copyList(list: readonly unknown[], ancestors: unknown[]): Json {
   enter(list, ancestors)
   const result: Json[] = []
+  const place = ancestors.push(list, -1) - 1
   for (let i = 0; i < list.length; i++) {
-    ancestors.push(list, i)
+    ancestors[place] = i
     result.push(copy(ownValue(list, i, ancestors), ancestors))
-    ancestors.length -= 2
   }
+  ancestors.length = place - 1
   return Object.freeze(result)
 }
 
@@ -76,8 +77,9 @@ function copyObject(object: object, ancestors: unknown[]): Json {
     throw new NotJson('a property named by a symbol is not JSON', pathOf(ancestors))
   }
   const result: Record<string, Json> = {}
+  const place = ancestors.push(object, '') - 1
   for (const key of Object.keys(object)) {
-    ancestors.push(object, key)
+    ancestors[place] = key
     const value = ownValue(object, key, ancestors)
     if (value !== undefined) {
       const copied = copy(value, ancestors)
@@ -85,8 +87,8 @@ function copyObject(object: object, ancestors: unknown[]): Json {
         Object.defineProperty(result, key, { value: copied, enumerable: true, configurable: true, writable: true })
       } else result[key] = copied
     }
-    ancestors.length -= 2
   }
+  ancestors.length = place - 1
   return Object.freeze(result)
 }
 
@@ -118,6 +120,13 @@ export function formatPath(path: Path): string {
     .map((key) => (typeof key === 'string' && /^[A-Za-z_$][\w$]*$/.test(key) ? `.${key}` : `[${JSON.stringify(key)}]`))
     .join('')
   return text === '' ? 'the value' : text.replace(/^\./, '')
+}
+
+/** Freezes a value that came from JSON, deeply. What is frozen is taken for deeply frozen. */
+export function freezeJson<T>(value: T): T {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value
+  for (const key of Object.keys(value)) freezeJson((value as Record<string, unknown>)[key])
+  return Object.freeze(value)
 }
 
 /** Whether two values are the same JSON, whatever the order of their keys. */

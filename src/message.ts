@@ -1,6 +1,7 @@
-import { nanoid } from 'nanoid'
 import { z } from 'zod'
+import { misuse } from './arguments.ts'
 import { turnlogError, type Path } from './errors.ts'
+import { freshId } from './ids.ts'
 import { bytesOver, copyJson, formatPath, NotJson, type Json } from './json.ts'
 
 const status = z.enum([
@@ -78,7 +79,7 @@ export type MessageType =
  * others stay absent unless given. Unknown fields are kept.
  */
 export const messageSchema = z.looseObject({
-  id: z.string().default(() => `msg_${nanoid()}`),
+  id: z.string().default(() => freshId('msg_')),
   object: z.string().default('message'),
   type: (z.string() as z.ZodType<MessageType | (string & {}), MessageType | (string & {})>).default('message'),
   status: status.default('created'),
@@ -166,6 +167,10 @@ function filledIn(given: MessageInput, newId: () => string): Json {
 
 /** The format of messages that `schema` describes: what it answers is what is stored. */
 export function schemaFormat(schema: StandardSchema, name: string): MessageFormat {
+  const standard: unknown = (schema as Partial<StandardSchema> | null | undefined)?.['~standard']
+  if (typeof (standard as StandardSchema['~standard'] | undefined)?.validate !== 'function') {
+    throw misuse('The message schema', 'a Standard Schema, with ["~standard"].validate', schema)
+  }
   return {
     name,
     complete(copy, path) {
@@ -208,7 +213,8 @@ function check(schema: StandardSchema, copy: Json, path: Path): unknown {
 
 /** The error `INVALID_MESSAGE`, to throw. */
 export function invalid(reason: string, path: Path, sizes?: { size: number; limit: number }): Error {
-  return turnlogError('INVALID_MESSAGE', `Refused at ${formatPath(path)}: ${reason}`, { path, ...sizes })
+  const place = path.length === 0 ? 'the message' : formatPath(path)
+  return turnlogError('INVALID_MESSAGE', `Refused at ${place}: ${reason}`, { path, ...sizes })
 }
 
 // zod reports a union as one issue with a list per branch in `errors`; the branch that got furthest is the one meant.

@@ -16,8 +16,8 @@ export interface RegistryInput {
 export type RegistryActor = ActorRefFrom<typeof registryLogic>
 
 export const registryLogic = fromTransition(
-  (registry: Registry, event: RegistryEvent, { self }) => registry.receive(event, self),
-  ({ input }: { input: RegistryInput }) => new Registry(input)
+  (context: RegistryContext, event: RegistryEvent, { self }) => context.after(event, self),
+  ({ input }: { input: RegistryInput }) => new RegistryContext(new Registry(input))
 )
 
 type RegistryEvent =
@@ -34,6 +34,24 @@ interface Entry {
   isRecent: boolean
 }
 
+/** What inspectors see of the registry: made anew with each event. */
+class RegistryContext {
+  readonly activeSessions: number
+  readonly #registry: Registry
+
+  constructor(registry: Registry) {
+    this.activeSessions = registry.activeSessions
+    this.#registry = registry
+  }
+
+  after(event: RegistryEvent, self: RegistryTarget): RegistryContext {
+    this.#registry.receive(event, self)
+    return new RegistryContext(this.#registry)
+  }
+}
+
+type RegistryTarget = { send(event: RegistryEvent): void }
+
 class Registry {
   readonly #sessions = new Map<string, Entry>()
   // Second chance, the hand of a clock going round: an order by last use would cost a delete and a set of the map on each request,
@@ -41,18 +59,17 @@ class Registry {
   #next: MapIterator<[string, Entry]> = this.#sessions.entries()
   #sweepTimer: unknown
   readonly #input: RegistryInput
-  #self!: { send(event: RegistryEvent): void }
+  #self!: RegistryTarget
 
   constructor(input: RegistryInput) {
     this.#input = input
   }
 
-  /** What inspectors show of the actor. */
-  toJSON(): object {
-    return { activeSessions: this.#sessions.size }
+  get activeSessions(): number {
+    return this.#sessions.size
   }
 
-  receive(event: RegistryEvent, self: { send(event: RegistryEvent): void }): this {
+  receive(event: RegistryEvent, self: RegistryTarget): void {
     this.#self = self
     switch (event.type) {
       case 'request':
@@ -72,7 +89,6 @@ class Registry {
       case 'stop':
         this.#stop()
     }
-    return this
   }
 
   #hand(key: SessionKey, request: SessionCall): void {
@@ -109,7 +125,7 @@ class Registry {
   #begin(key: SessionKey): SessionActor {
     const { environment, inspect } = this.#input
     // A root of its own: a child of this actor could not be stopped, and spawning costs by the number of children.
-    const options = { input: { key, environment }, id: keyString(key) }
+    const options = { input: { key, environment }, id: `${key.userId}/${key.sessionId}` }
     return createActor(sessionLogic, inspect ? { ...options, inspect } : options).start()
   }
 

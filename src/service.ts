@@ -1,8 +1,8 @@
 // A reader of the types may have no lib that knows `AsyncDisposable`.
 /// <reference lib="esnext.disposable" preserve="true" />
 
-import { expectation, idOf, misuse, pointInLog, requiredWholeNumber, wholeNumber } from './arguments.ts'
-import { Engine, type EngineOptions } from './engine.ts'
+import { expectation, idOf, misuse, oneOf, pointInLog, requiredWholeNumber, wholeNumber } from './arguments.ts'
+import { Engine, type EngineOptions, type WriteSettings } from './engine.ts'
 import { isTurnlogError, type ExpectedVersion, type Path } from './errors.ts'
 import { upcast, type SessionEvent } from './event.ts'
 import { copyJson, hashJson, type Json, type JsonObject } from './json.ts'
@@ -24,7 +24,7 @@ import { checkFormat, noSessionThen, type SessionChange } from './content.ts'
 import { sessionNotFound, type Command, type Session } from './session.ts'
 import { HeldTurn, type Turn, type TurnId, type TurnOptions } from './turn.ts'
 import type { Written } from './session-actor.ts'
-import { storeFailure, type Page, type SessionKey, type Summary } from './store.ts'
+import { storeFailure, type Head, type Page, type SessionKey, type Summary } from './store.ts'
 
 /** Options of {@link createSessionHistory}. Copied; later changes have no effect. */
 export interface SessionHistoryOptions extends EngineOptions {
@@ -130,7 +130,11 @@ export interface SessionHistoryService<M = Message, Input = InputOf<M>> extends 
    *
    * @throws as `appendMessage`; `VERSION_NOT_FOUND` also for a version at which there was no session; `SESSION_NOT_FOUND`
    */
-  rewind(session: SessionRef, toVersion: number, options?: WriteOptions & { readonly reason?: string }): Promise<Session<M>>
+  rewind(
+    session: SessionRef,
+    toVersion: number,
+    options?: WriteOptions & { readonly reason?: string }
+  ): Promise<Session<M>>
 
   /**
    * Goes one step back: before the newest commit, or before the puts of one message that follow each other, or before all
@@ -390,23 +394,29 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     const turnId = this.#engine.newEventId()
     const write = async (command: Command, settings?: WriteSettings): Promise<Session<M>> =>
       this.#typed((await this.#engine.write(key, command, settings)).session!)
-    const turn = new HeldTurn<M, Input>(
+    const turn: HeldTurn<M, Input> = new HeldTurn<M, Input>(
       turnId,
       { userId: key.userId, id: key.sessionId },
       {
         appendMessage: (ref, message, inTurn) => this.appendMessage(ref, message, inTurn),
         putMessage: (ref, message, inTurn) => this.putMessage(ref, message, inTurn),
         commit: (ref, changes, inTurn) => this.commit(ref, changes, inTurn),
-        startTurn: () =>
+        startTurn: (mode) =>
           write(
-            { type: 'start-turn', turnId, owner, ttlMs, onBusy: turn.isBegun ? 'renew' : onBusy },
+            {
+              type: 'start-turn',
+              turnId,
+              owner,
+              ttlMs,
+              mode: mode === 'begin' && onBusy === 'takeover' ? onBusy : mode
+            },
             { signal, waits: onBusy === 'wait', onTurnOver: () => turn.noticeEnd() }
           ),
         endTurn: (outcome, setsBack) => write({ type: 'end-turn', turnId, outcome, setsBack })
       },
       this.#engine.clock
     )
-    await turn.renew()
+    await turn.begin()
     return turn
   }
 
@@ -446,6 +456,44 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     }
   }
 
+  subscribe(
+    userId: string,
+    sessionId: string,
+    { from, signal }: { readonly from?: number; readonly signal?: AbortSignal } = {}
+  ): AsyncIterable<SessionEvent<M>> {
+    return this.#follow(keyOf(userId, sessionId), wholeNumber('from', from, 1) ?? 1, signal)
+  }
+
+  async *#follow(key: SessionKey, from: number, signal: AbortSignal | undefined): AsyncGenerator<SessionEvent<M>> {
+    const { store } = this.#engine
+    const left = new AbortController()
+    const ended = signal ? AbortSignal.any([signal, left.signal]) : left.signal
+    let logId: string | null = null
+    let next = from
+    try {
+      for await (const _ of this.#engine.changes(key, ended)) {
+        const head: Head | null = await store.head(key)
+        // Purged, or begun again since: another log.
+        if (logId !== null && head?.logId !== logId) return
+        if (!head) continue
+        if (logId === null) checkFormat(head.summary, this.#format.name)
+        logId = head.logId
+        for await (const page of store.read(logId, { from: next, to: head.version, signal: ended })) {
+          for (const stored of page) {
+            next = stored.version + 1
+            const event = upcast(stored)
+            if (event) yield event as SessionEvent<M>
+            if (ended.aborted || !this.#engine.isAccepting) return
+          }
+        }
+      }
+    } catch (error) {
+      if (!ended.aborted && this.#engine.isAccepting) throw storeFailure(error, 'not-stored')
+    } finally {
+      left.abort()
+    }
+  }
+
   async deleteSession(userId: string, sessionId: string): Promise<void> {
     await this.#engine.write(keyOf(userId, sessionId), DELETE)
   }
@@ -465,8 +513,9 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
 
   withMessage<S extends StandardSchema>(
     schema: S,
-    { format }: { readonly format: string }
+    options: { readonly format: string }
   ): SessionHistoryService<SchemaOutput<S>, SchemaInput<S>> {
+    const { format } = (options as typeof options | undefined) ?? { format: undefined }
     return new SessionHistory(this.#engine, schemaFormat(schema, idOf('format', format)))
   }
 
@@ -499,23 +548,32 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     }
   }
 
-  #write(session: SessionRef, changes: readonly Given[], options: WriteOptions = {}): Promise<Written> {
-    if (typeof session !== 'object' || session === null)
-      throw misuse('session', 'an object with userId and id', session)
-    const { expectedVersion, idempotencyKey, signal } = options
-    const { append } = this.#engine.missing
+  #write(
+    session: SessionRef,
+    changes: readonly Given[] | 'undo' | 'redo',
+    options: WriteOptions & Partial<TurnId> = {},
+    missing: 'warn' | 'create' | 'throw' = this.#engine.missing.append
+  ): Promise<Written> {
+    const key = refKey(session)
+    const { expectedVersion, idempotencyKey, signal, turnId } = options
+    const onBusy = oneOf('onBusy', options.onBusy ?? 'throw', ['throw', 'wait'])
+    const isStep = typeof changes === 'string'
     const command = {
       type: 'commit' as const,
-      changes: changes.map(({ change }) => change),
+      changes: isStep ? changes : changes.map(({ change }) => change),
       format: this.#format.name,
       expectedVersion: expectation(expectedVersion),
       idempotency:
         idempotencyKey === undefined
           ? undefined
-          : { key: idOf('idempotencyKey', idempotencyKey), contentHash: hashJson(changes.map(({ given }) => given)) },
-      ifAbsent: append === 'warn' ? ('nothing' as const) : append
+          : {
+              key: idOf('idempotencyKey', idempotencyKey),
+              contentHash: hashJson(isStep ? changes : changes.map(({ given }) => given))
+            },
+      ifAbsent: missing === 'warn' ? ('nothing' as const) : missing,
+      turnId
     }
-    return this.#engine.write(keyOf(session.userId, session.id), command, signal)
+    return this.#engine.write(key, command, { signal, waits: onBusy === 'wait' })
   }
 
   #written({ userId, id }: SessionRef, { session }: Written): Session<M> | null {
@@ -536,12 +594,16 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
         const length = requiredWholeNumber(`changes[${index}].length`, change.length, 0)
         return { change: { type: 'truncate', length }, given: { type: 'truncate', length } }
       }
+      case 'rewind': {
+        const rewind = rewindTo(`changes[${index}].toVersion`, change.toVersion)
+        return { change: rewind, given: rewind }
+      }
       case 'metadata':
         return metadataChange(change, [index])
       default:
         throw misuse(
           `changes[${index}].type`,
-          "'append', 'put', 'truncate' or 'metadata'",
+          "'append', 'put', 'truncate', 'rewind' or 'metadata'",
           (change as Change | undefined)?.type
         )
     }
@@ -581,6 +643,15 @@ interface Given {
 const DELETE = { type: 'delete', reason: undefined } as const
 
 const NO_MESSAGES: readonly never[] = Object.freeze([])
+
+function refKey(session: SessionRef): SessionKey {
+  if (typeof session !== 'object' || session === null) throw misuse('session', 'an object with userId and id', session)
+  return keyOf(session.userId, session.id)
+}
+
+function rewindTo(name: string, version: unknown): Extract<SessionChange, { type: 'rewind' }> {
+  return { type: 'rewind', toVersion: requiredWholeNumber(name, version, 0), kind: 'rewind' }
+}
 
 function keyOf(userId: string, sessionId: string): SessionKey {
   return { userId: idOf('userId', userId), sessionId: idOf('sessionId', sessionId) }

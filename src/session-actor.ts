@@ -80,9 +80,9 @@ export interface Reply<T> {
 export type SessionActor = ActorRefFrom<typeof sessionLogic>
 
 export const sessionLogic = fromTransition(
-  (session: SessionMailbox, event: SessionRequest | StoreAnswer | Wake, { self }) => session.receive(event, self),
+  (context: SessionContext, event: SessionRequest | StoreAnswer | Wake, { self }) => context.after(event, self),
   ({ input }: { input: { key: SessionKey; environment: SessionEnvironment } }) =>
-    new SessionMailbox(input.key, input.environment)
+    new SessionContext(new SessionMailbox(input.key, input.environment))
 )
 
 type AnswerTarget = { send(event: StoreAnswer | Wake): void }
@@ -118,19 +118,47 @@ const POLL_MS = 100
 /** After so many conflicts, each of which somebody else has won, a write gives up. */
 const MAX_CONFLICTS = 100
 
+/** What inspectors see of a session actor: made anew with each event, so that they see how it changes. */
+class SessionContext {
+  readonly status: Status
+  readonly version: number
+  /** How many writes and purges wait for their turn. */
+  readonly waiting: number
+  readonly #mailbox: SessionMailbox
+
+  constructor(mailbox: SessionMailbox) {
+    this.status = mailbox.status
+    this.version = mailbox.version
+    this.waiting = mailbox.waiting
+    this.#mailbox = mailbox
+  }
+
+  /** Whether the actor may be stopped without anybody noticing. */
+  get isIdle(): boolean {
+    return this.#mailbox.isIdle
+  }
+
+  after(event: SessionRequest | StoreAnswer | Wake, self: AnswerTarget): SessionContext {
+    this.#mailbox.receive(event, self)
+    return new SessionContext(this.#mailbox)
+  }
+}
+
+/**
+ * - `unloaded`: nothing is known of the log, or not how new that is.
+ * - `loading`: what is new in the log is being read.
+ * - `ready`: the log is known, and nothing is under way.
+ * - `storing`: a batch is with the store.
+ * - `purging`: the log is being erased.
+ */
+type Status = 'unloaded' | 'loading' | 'ready' | 'storing' | 'purging'
+
 /**
  * What a session actor knows and does. Writes are decided in order of arrival; all that arrived while a batch was with the
  * store is the next batch. The state moves only after the store has said yes.
  */
 class SessionMailbox {
-  /**
-   * - `unloaded`: nothing is known of the log.
-   * - `loading`: what is new in the log is being read.
-   * - `ready`: the log is known, and nothing is under way.
-   * - `storing`: a batch is with the store.
-   * - `purging`: the log is being erased.
-   */
-  status: 'unloaded' | 'loading' | 'ready' | 'storing' | 'purging' = 'unloaded'
+  status: Status = 'unloaded'
   #log: FoldedLog
   /** What waits, in order of arrival. */
   #queue: (WriteRequest | PurgeRequest)[] = []
@@ -156,19 +184,21 @@ class SessionMailbox {
     this.#environment = environment
   }
 
-  /** Whether it may be stopped without anybody noticing. */
+  get version(): number {
+    return this.#log.version
+  }
+
+  get waiting(): number {
+    return this.#queue.length + this.#parked.length
+  }
+
   get isIdle(): boolean {
     const isResting = this.status === 'ready' || this.status === 'unloaded'
     const waiting = this.#queue.length + this.#readers.length + this.#parked.length
     return isResting && waiting === 0 && !this.#check && !this.#holder
   }
 
-  /** What inspectors show of the actor. */
-  toJSON(): object {
-    return { status: this.status, ...this.#log.key, version: this.#log.version, waiting: this.#queue.length }
-  }
-
-  receive(event: SessionRequest | StoreAnswer | Wake, self: AnswerTarget): this {
+  receive(event: SessionRequest | StoreAnswer | Wake, self: AnswerTarget): void {
     this.#self = self
     try {
       this.#handle(event)
@@ -179,7 +209,6 @@ class SessionMailbox {
       // A throw from here would end the actor and leave everybody waiting. A store whose answers make no sense can do it.
       this.#rejectAll(error, 'unknown')
     }
-    return this
   }
 
   #handle(event: SessionRequest | StoreAnswer | Wake): void {
@@ -392,7 +421,8 @@ class SessionMailbox {
   #stored(results: readonly AppendResult[]): void {
     const batch = this.#batch
     const commits = batch.filter((decided) => 'commit' in decided).length
-    if (!Array.isArray(results) || results.length !== commits || !results.every((result) => result?.status)) {
+    const given: unknown = results
+    if (!Array.isArray(given) || results.length !== commits || !results.every((result) => result?.status)) {
       return this.#failed('store', new Error(`The store did not give ${commits} results for ${commits} commits`))
     }
     this.status = 'ready'

@@ -85,12 +85,12 @@ export type Command =
       readonly inherited: Content
     }
   | {
-      /** Also to renew the turn, if it is the one that is open. */
       readonly type: 'start-turn'
       readonly turnId: string
       readonly owner: string | undefined
       readonly ttlMs: number
-      readonly takesOver: boolean
+      /** A takeover ends the turn of another; a renewal is for the one that is open. */
+      readonly mode: 'begin' | 'takeover' | 'renewal'
     }
   | {
       readonly type: 'end-turn'
@@ -164,11 +164,11 @@ export function decide(state: SessionState, command: Command, { now, past }: Cir
       return decideCommit(state, command, now, past)
 
     case 'start-turn': {
+      if (command.mode === 'renewal') checkHolder(state, command.turnId)
       if (!state.isLive) throw sessionNotFound(state)
-      const { turnId, owner, ttlMs, takesOver } = command
+      const { turnId, owner, ttlMs, mode } = command
       const started = { type: 'turn-started', data: { turnId, ttlMs, ...(owner !== undefined && { owner }) } } as const
-      if (state.turn?.id === turnId) return { facts: [started] }
-      return { facts: [...endOfOther(state, now, takesOver), started] }
+      return { facts: mode === 'renewal' ? [started] : [...endOfOther(state, now, mode === 'takeover'), started] }
     }
 
     case 'end-turn': {

@@ -59,7 +59,7 @@ export interface TurnService<M, Input> {
   putMessage(session: SessionRef, message: Input, options: TurnId): Promise<Session<M> | null>
   commit(session: SessionRef, changes: readonly Change<Input>[], options: TurnId): Promise<Session<M> | null>
   /** Stores that the turn has begun, or goes on. */
-  startTurn(): Promise<Session<M>>
+  startTurn(mode: 'begin' | 'renewal'): Promise<Session<M>>
   endTurn(outcome: 'completed' | 'aborted', setsBack: boolean): Promise<Session<M>>
 }
 
@@ -94,8 +94,12 @@ export class HeldTurn<M, Input> implements Turn<M, Input> {
     return this.#controller.signal
   }
 
+  begin(): Promise<Session<M>> {
+    return this.#write(() => this.#service.startTurn('begin'))
+  }
+
   renew(): Promise<Session<M>> {
-    return this.#write(() => this.#service.startTurn())
+    return this.#write(() => this.#service.startTurn('renewal'))
   }
 
   append(message: Input | readonly Input[], options?: TurnWriteOptions): Promise<Session<M>> {

@@ -186,6 +186,13 @@ describe('a content part', () => {
 })
 
 describe('schemaFormat', () => {
+  it.each([[{}], [null], [undefined], [{ '~standard': {} }], [() => true]])(
+    'refuses %o, which is no Standard Schema',
+    (schema) => {
+      expect(() => schemaFormat(schema as never, 'custom')).toThrow(TypeError)
+    }
+  )
+
   const dated = z.object({ at: z.string().transform((text) => text.trim()), tags: z.array(z.string()).default([]) })
 
   it('given zod, then what it answers is stored, frozen', () => {

@@ -24,7 +24,7 @@ function given(...facts: readonly (Fact<Json> & { idempotencyKey?: string; conte
 function eventOf(state: SessionState, fact: Fact<Json>): SessionEvent<Json> {
   const version = state.version + 1
   const place = { id: `e${version}`, ...KEY, version, at: 1000 + version, schemaVersion: 1, commitId: `e${version}` }
-  return { ...place, ...fact } as SessionEvent<Json>
+  return { ...place, ...fact }
 }
 
 const created: Fact<Json> = { type: 'created', data: { format: 'message' } }
@@ -54,6 +54,17 @@ describe('decide', () => {
     expect(decide(given(created), remove)).toEqual({ facts: [{ type: 'deleted', data: { reason: 'expired' } }] })
     expect(decide(given(created, deleted), remove)).toEqual({ answer: null })
     expect(decide(initialState(KEY), remove)).toEqual({ answer: null })
+  })
+
+  it('puts among messages that are no objects', () => {
+    const message = { id: 'x' }
+    const state = given(
+      created,
+      ...[null, 3, 'x'].map((other) => ({ type: 'message-appended', data: { message: other } }) as const)
+    )
+    expect(decide(state, commit([{ type: 'put', message }]))).toEqual({
+      facts: [{ type: 'message-appended', data: { message } }]
+    })
   })
 
   it('appends each message of a list as an event', () => {
@@ -260,7 +271,7 @@ describe('fold', () => {
   })
 
   it('fails on an unknown event, and passes over one that may be skipped', () => {
-    expect(() => fold(state, { ...next, type: 'message-pinned' })).toThrow(code('UNKNOWN_EVENT') as Error)
+    expect(() => fold(state, { ...next, type: 'message-pinned' })).toThrow(code('UNKNOWN_EVENT'))
     const passed = fold(state, { ...next, type: 'message-pinned', skippable: true })
     expect(toSession(passed)).toMatchObject({ version: 2, updatedAt: 1002, messages: [] })
   })

@@ -119,7 +119,7 @@ export async function assertHead(store: EventStore, { key, logId, summary }: Com
 /** The name is free, and nothing is left of the log that it had. */
 export async function assertNoLog(store: EventStore, { key, logId }: Commit): Promise<void> {
   assert.equal(await store.head(key), null)
-  assert.deepEqual(await readAll(store, logId), [])
+  assertEvents(await readAll(store, logId), [])
 }
 
 /** Versions first: where these differ, the rest would be thousands of lines. */

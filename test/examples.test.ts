@@ -1,0 +1,171 @@
+import { execFile } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, describe, expect, it } from 'vitest'
+import { fileStore } from '../examples/own-store.ts'
+import type { EventStore } from '../src/index.ts'
+import { testEventStore } from '../src/testing.ts'
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url))
+const REAL_RUNS = join(ROOT, '../shared/data/tau-airline.jsonl')
+
+const directory = mkdtempSync(join(tmpdir(), 'turnlog-examples-'))
+afterAll(() => rmSync(directory, { recursive: true }))
+
+/** What the output of each example has to have. */
+const TELLING: Readonly<Record<string, readonly string[]>> = {
+  'quick-start': [
+    '4 messages after 7 events',
+    '{"role":"assistant","content":null,"tool_calls":[{"id":"call_1"',
+    '{"role":"tool","tool_call_id":"call_1","name":"find_trains","content":"[\\"22:47\\"]"}',
+    '{"role":"assistant","content":"Yes: one at 22:47."}',
+    "trip { title: 'To Oslo', tags: [ 'travel' ] }"
+  ],
+  'read-the-past': [
+    '6  09:04  deleted',
+    "at version 2 [ 'A train to Oslo?' ]",
+    "at version 4 [ 'A train to Bergen?', 'At 22:47.' ]",
+    'at version 6 no session',
+    "at 09:01:30  [ 'A train to Oslo?' ]",
+    'in 2025      no session'
+  ],
+  'two-writers': [
+    '1. 100 messages, 100 different ones, at version 101',
+    '2. refused: expected version 101, the log is at 102',
+    '3. stored once: version 103, and again version 103',
+    '   refused: ',
+    '4. begun, refused, refused, refused'
+  ],
+  'own-message-type': [
+    'caller (calm): My train was cancelled.',
+    'agent (90 % sure): I am sorry.',
+    'Refused, both of them: 1.confidence',
+    "[ { note: 'call back at 9' } ]",
+    'Refused: '
+  ],
+  'own-store': ['After run 1: 1 messages', 'After run 2: 2 messages', 'After run 3: 3 messages']
+}
+
+describe('the examples', () => {
+  const names = readdirSync(join(ROOT, 'examples')).filter((file) => file.endsWith('.ts') && file !== 'demo.ts')
+
+  it('are those that are known here', () => {
+    expect(names.sort()).toEqual(
+      Object.keys(TELLING)
+        .map((name) => `${name}.ts`)
+        .sort()
+    )
+  })
+
+  it.each(Object.entries(TELLING))('%s does what it says', async (name, lines) => {
+    const { code, stdout, stderr } = await run(`${name}.ts`)
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    for (const line of lines) expect(stdout).toContain(line)
+  })
+
+  it.each(names)('%s has at most 60 lines', (name) => {
+    const lines = readFileSync(join(ROOT, 'examples', name), 'utf8')
+      .trimEnd()
+      .split('\n')
+    expect(lines.length).toBeLessThanOrEqual(60)
+  })
+})
+
+describe('the demo', () => {
+  it('gives a small conversation of our own back as it came', async () => {
+    const { code, stdout, stderr } = await run('demo.ts')
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toContain('3 conversations with 28 messages, read and stored in')
+    expect(stdout).toMatch(/line-1 +11 +3 +1 {2}Hi! Can I keep/)
+    expect(stdout).toContain('✓ the 12 events come to the 11 messages of the session')
+    for (const version of [3, 6, 9]) expect(stdout).toContain(`✓ at version ${version}: ${version - 1} messages`)
+    expect(stdout).toContain('✓ all 100 are there, each once')
+    expect(stdout).toContain('✓ each has a version of its own, 13 to 112')
+    expect(stdout).toContain('✓ the 11 messages before them are as they were')
+    expect(stdout).toContain('✓ 28 of 28 messages came back as they went in')
+    expect(stdout).not.toContain('✗')
+    expect(stdout, 'no colours where there is no terminal').not.toContain('\u001B')
+  })
+
+  const isAbsent = !existsSync(REAL_RUNS) && !process.env['CI']
+  it(`gives 100 real runs back as they came${isAbsent ? ` (skipped: there is no ${REAL_RUNS})` : ''}`, async ({
+    skip
+  }) => {
+    skip(isAbsent, `there is no ${REAL_RUNS}`)
+    const { code, stdout, stderr } = await run('demo.ts', REAL_RUNS)
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toContain('100 sessions')
+    expect(stdout).toContain('… 88 more')
+    expect(stdout).toContain('✓ 2658 of 2658 messages came back as they went in')
+    expect(stdout).not.toContain('✗')
+  })
+
+  const good = '{"messages":[{"role":"user","content":"Hello"}]}'
+  it.each([
+    ['is not there', undefined, ': cannot be read (ENOENT'],
+    ['is empty', '', ': has no conversations'],
+    ['has a line that is no JSON', `${good}\n\n{"messages":`, ':3: is not JSON ('],
+    ['has a line without messages', `${good}\n{"task_id":1}\n`, ':2: has no list of messages'],
+    ['has a line that is null', 'null', ':1: has no list of messages'],
+    ['has a message without a role', `${good}\n{"messages":[{"content":"Hello"}]}`, ':2: '],
+    ['has a message that is none', `{"messages":[null]}`, ':1: ']
+  ])('says so in one line when the file %s', async (what, content, complaint) => {
+    const file = join(directory, `${what.replaceAll(' ', '-')}.jsonl`)
+    if (content !== undefined) writeFileSync(file, content)
+    const { code, stderr } = await run('demo.ts', file)
+    expect(stderr.startsWith(`${file}${complaint}`), stderr).toBe(true)
+    expect(stderr.trimEnd().split('\n')).toHaveLength(1)
+    expect(code).toBe(1)
+  })
+
+  // JSON has a -0, and what is stored is 0.
+  it('fails when a message does not come back as it came', async () => {
+    const file = join(directory, 'minus-zero.jsonl')
+    writeFileSync(file, '{"messages":[{"role":"user","content":"Hello","weight":-0}]}')
+    const { code, stdout } = await run('demo.ts', file)
+    expect(stdout).toContain(`✗ ${file}:1: message 0 came back as {"role":"user","content":"Hello","weight":0}`)
+    expect(stdout).toContain('✗ 0 of 1 messages came back as they went in')
+    expect(code).toBe(1)
+  })
+
+  it('says so when it is given a directory', async () => {
+    expect(await run('demo.ts', directory)).toMatchObject({ code: 1, stderr: `${directory}: is a directory\n` })
+  })
+})
+
+const paths = new WeakMap<EventStore, string>()
+let made = 0
+function fileStoreAt(path: string): EventStore {
+  const store = fileStore(path)
+  paths.set(store, path)
+  return store
+}
+
+testEventStore(
+  { describe, it },
+  {
+    name: 'fileStore of examples/own-store.ts',
+    create: () => fileStoreAt(join(directory, `${made++}.jsonl`)),
+    reopen: (store) => fileStoreAt(paths.get(store)!)
+  }
+)
+
+interface Outcome {
+  readonly code: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+function run(example: string, ...args: string[]): Promise<Outcome> {
+  const { NO_COLOR: _, FORCE_COLOR: __, ...env } = process.env
+  return new Promise((resolve) => {
+    execFile(
+      process.execPath,
+      ['--import', 'tsx', join('examples', example), ...args],
+      { cwd: ROOT, env },
+      (error, stdout, stderr) => resolve({ code: Number(error?.code ?? 0), stdout, stderr })
+    )
+  })
+}
