@@ -476,7 +476,9 @@ class SessionMailbox {
   }
 
   #hold({ command, onTurnOver }: WriteRequest): void {
-    if (command.type === 'start-turn' && onTurnOver) this.#holder = { turnId: command.turnId, onTurnOver }
+    if (command.type !== 'start-turn' || !onTurnOver || this.#holder?.turnId === command.turnId) return
+    this.#holder?.onTurnOver()
+    this.#holder = { turnId: command.turnId, onTurnOver }
   }
 
   // Tells the holder of a turn, and those who wait for its end, when it is over.
