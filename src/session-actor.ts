@@ -316,8 +316,7 @@ class SessionMailbox {
       const decision = decide(state, command)
       if ('answer' in decision) return { request, answer: decision.answer }
       const events = this.#stamp(decision.facts, state, command)
-      const states: SessionState[] = []
-      for (const event of events) states.push((state = evolve(state, event)))
+      const states = events.map((event) => (state = evolve(state, event)))
       const expectedVersion = events[0]!.version - 1
       const commit = {
         key: this.#log.key,
