@@ -288,18 +288,34 @@ export class Engine {
 /** How often a store that cannot tell of changes is asked. */
 const POLL_MS = 200
 
-// Several services may be given one store: the first opens it and the last closes it.
-const usesOf = new WeakMap<EventStore, number>()
-
-async function openShared(store: EventStore): Promise<void> {
-  await store.open()
-  usesOf.set(store, (usesOf.get(store) ?? 0) + 1)
+/** The services that use a store, and the opening or closing that is under way. */
+interface Uses {
+  services: number
+  turnover: Promise<void>
 }
 
-async function closeShared(store: EventStore): Promise<void> {
-  const others = (usesOf.get(store) ?? 1) - 1
-  usesOf.set(store, others)
-  if (others === 0) await store.close()
+// Several services may be given one store: the first opens it and the last closes it, one after the other.
+const usesOf = new WeakMap<EventStore, Uses>()
+
+function openShared(store: EventStore): Promise<void> {
+  return inTurn(store, async (uses) => {
+    await store.open()
+    uses.services++
+  })
+}
+
+function closeShared(store: EventStore): Promise<void> {
+  return inTurn(store, async (uses) => {
+    if (--uses.services === 0) await store.close()
+  })
+}
+
+function inTurn(store: EventStore, work: (uses: Uses) => Promise<void>): Promise<void> {
+  const uses = usesOf.get(store) ?? { services: 0, turnover: Promise.resolve() }
+  usesOf.set(store, uses)
+  const done = uses.turnover.then(() => work(uses))
+  uses.turnover = done.catch(() => undefined)
+  return done
 }
 
 // A call, as a store may throw before it gives a promise.

@@ -143,12 +143,15 @@ export interface MessageFormat {
 
 /** The format of {@link Message}. */
 export function defaultFormat(newId: () => string): MessageFormat {
-  // Defaults and string contents are filled in before: then the schema need not try one form after the other.
-  const judge = messageSchema.extend({ id: z.string(), content: z.array(contentPartSchema).nullish() })
+  // Defaults and string contents are filled in before: then the schema need not try one form after the other. And as zod
+  // only judges, it need not copy the unknown fields.
+  const [first, ...others] = contentPartSchema.options
+  const part = z.discriminatedUnion('type', [first.strip(), ...others.map((option) => option.strip())])
+  const judge = messageSchema.extend({ id: z.string(), content: z.array(part).nullish() }).strip()
   return {
     name: 'message',
     complete(copy, path) {
-      // zod only judges: what it gives back has lost keys that are named `__proto__`.
+      // What zod gives back has lost keys that are named `__proto__`, too.
       const message =
         typeof copy === 'object' && copy !== null && !Array.isArray(copy) ? filledIn(copy as MessageInput, newId) : copy
       check(judge, message, path)

@@ -452,7 +452,10 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
         }
       }
     } catch (error) {
-      throw range.signal?.aborted ? range.signal.reason : storeFailure(error, 'not-stored')
+      if (range.signal?.aborted) throw range.signal.reason
+      // Of a store that was closed meanwhile there is no more to say.
+      this.#engine.assertAccepting()
+      throw storeFailure(error, 'not-stored')
     }
   }
 
@@ -707,7 +710,13 @@ function record(name: string, value: unknown, path: Path = []): JsonObject {
 // As the seed does; but never a snapshot, whose messages would be made just to find that they are frozen.
 function extend(session: SessionRef, appended: () => readonly unknown[]): void {
   const messages: unknown = Object.getOwnPropertyDescriptor(session, 'messages')?.value
-  if (Array.isArray(messages) && !Object.isFrozen(messages)) messages.push(...appended())
+  if (!Array.isArray(messages) || !canGrow(messages)) return
+  // One by one: as arguments of one push, there may be too many.
+  for (const message of appended()) messages.push(message)
+}
+
+function canGrow(list: readonly unknown[]): boolean {
+  return Object.isExtensible(list) && Object.getOwnPropertyDescriptor(list, 'length')!.writable === true
 }
 
 function isList<T>(value: T | readonly T[]): value is readonly T[] {

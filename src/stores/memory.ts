@@ -12,6 +12,8 @@ import {
   type Summary
 } from '../store.ts'
 
+const STORED: AppendResult = Object.freeze({ status: 'stored' })
+
 /** Events of a log that are read at once. */
 const PAGE_SIZE = 1000
 
@@ -33,21 +35,21 @@ export function memoryStore(): EventStore {
   }
 
   function appendOne(commit: Commit): AppendResult {
-    const name = keyString(commit.key)
-    const log = logs.get(name)
     if (commit.expectedVersion === 0) {
-      if (log) return { status: 'conflict' }
+      const name = keyString(commit.key)
+      if (logs.has(name)) return { status: 'conflict' }
       const parent = commit.parent && logsById.get(commit.parent.logId)
       if (commit.parent && !(parent && parent.events.length >= commit.parent.version)) return { status: 'orphaned' }
       begin(name, commit, parent)
     } else {
-      if (!log || log.logId !== commit.logId || log.events.length !== commit.expectedVersion)
+      const log = logsById.get(commit.logId)
+      if (!log || !isNamed(log, commit.key) || log.events.length !== commit.expectedVersion)
         return { status: 'conflict' }
       for (const event of commit.events) log.events.push(event)
       log.summary = commit.summary
     }
-    notify(name)
-    return { status: 'stored' }
+    if (watchers.size > 0) notify(keyString(commit.key))
+    return STORED
   }
 
   function begin(name: string, { key, logId, events, summary, parent: origin }: Commit, parent?: Log): void {
@@ -111,10 +113,10 @@ export function memoryStore(): EventStore {
 
     async append(commits) {
       assertOpen()
-      const broken = new Set<string>()
+      let broken: Set<string> | undefined
       return commits.map((commit): AppendResult => {
-        const result = broken.has(commit.logId) ? ({ status: 'conflict' } as const) : appendOne(commit)
-        if (result.status !== 'stored') broken.add(commit.logId)
+        const result = broken?.has(commit.logId) ? ({ status: 'conflict' } as const) : appendOne(commit)
+        if (result.status !== 'stored') broken = (broken ?? new Set()).add(commit.logId)
         return result
       })
     },
@@ -207,6 +209,10 @@ interface Log {
   readonly base: number
   forks: Set<Log> | undefined
   purged: boolean
+}
+
+function isNamed({ summary, purged }: Log, { userId, sessionId }: SessionKey): boolean {
+  return !purged && summary.sessionId === sessionId && summary.userId === userId
 }
 
 function newestFirst(a: Pick<Summary, 'updatedAt' | 'sessionId'>, b: Pick<Summary, 'updatedAt' | 'sessionId'>): number {

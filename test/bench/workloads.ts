@@ -91,10 +91,10 @@ async function turnsAt(subject: Subject, turn: number, count: number): Promise<n
   return perTurn
 }
 
-// V8 compiles what is called thousands of times: so often no subject runs a turn in the few rounds. And it forgets what it has
-// learned of objects when a collection finds none of them: in a running program there always are some.
+// V8 compiles what is called thousands of times: so often no subject runs a turn in the few rounds. And as in a running
+// program, something stays alive.
 async function warmUp(subject: Subject): Promise<void> {
-  for (let i = 0; i < 100; i++) await turnsAt(subject, 20, 30)
+  for (let i = 0; i < 20; i++) await turnsAt(subject, 100, 150)
   const conversation = await (await subject.open()).begin()
   await conversation.load(texts(2))
   await conversation.append('user', textOf(2))

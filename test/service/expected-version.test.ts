@@ -198,6 +198,38 @@ describe('two services over one store', () => {
     }
   })
 
+  it.each<[string, (stale: SessionHistoryService) => Promise<unknown>, object]>([
+    ['an empty list', (stale) => stale.appendMessage(ADA, []), { version: 4 }],
+    ['an equal put', (stale) => stale.putMessage(ADA, { id: 'm' }), { version: 4 }],
+    ['unchanged metadata', (stale) => stale.updateMetadata(ADA, { unset: ['a'] }), { version: 5 }],
+    ['the version of the other', (stale) => stale.appendMessage(ADA, [], { expectedVersion: 4 }), { version: 4 }],
+    ['the key of the other', (stale) => stale.appendMessage(ADA, {}, { idempotencyKey: 'k' }), { version: 4 }],
+    ['a truncation', (stale) => stale.commit(ADA, [{ type: 'truncate', length: 1 }]), { version: 5 }]
+  ])('decide upon the log as it is, not as one of them last saw it: %s', async (_, call, expected) => {
+    const [one, two] = await both()
+    await one.getSession('ada', 's1')
+    await two.commit(ADA, [
+      { type: 'metadata', set: { a: 1 } },
+      { type: 'put', message: { id: 'm' } }
+    ])
+    await two.appendMessage(ADA, {}, { idempotencyKey: 'k' })
+    expect(await call(one)).toMatchObject(expected)
+  })
+
+  it('find a session that the other has created, or miss one that it has deleted, without reading before', async () => {
+    const store = memoryStore()
+    const [one, two] = [await open({ store }), await open({ store })]
+    expect(await one.appendMessage(ADA, text('x'))).toBeNull()
+    await two.createSession('ada', 's1')
+    expect(await one.appendMessage(ADA, text('x'))).toMatchObject({ version: 2 })
+    await two.deleteSession('ada', 's1')
+    expect(await storesNothing(two, () => one.appendMessage(ADA, text('x')))).toBeNull()
+    expect(await storesNothing(two, () => one.deleteSession('ada', 's1'))).toBeUndefined()
+    await two.createSession('ada', 's1')
+    await one.deleteSession('ada', 's1')
+    expect(await eventsOf(two)).toHaveLength(5)
+  })
+
   it('tell a stale expectedVersion, with the version of the log as it is', async () => {
     const [one, two] = await both()
     await one.getSession('ada', 's1')

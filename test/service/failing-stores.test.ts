@@ -301,6 +301,18 @@ describe('a store that fails', () => {
     expect(await history.appendMessage(ADA, text('x'))).toMatchObject({ version: 2 })
   })
 
+  it('loses the answer to a purge: the call says so, and the session is gone', async () => {
+    const { history, hooks, inner } = await rig({ missing: { get: 'null' } })
+    hooks.purge = async (key) => {
+      delete hooks.purge
+      await inner.purge(key)
+      throw CAUSE
+    }
+    await fails(() => history.purgeSession('ada', 's1'), 'STORE_UNAVAILABLE', { outcome: 'unknown' })
+    expect(await history.getSession('ada', 's1')).toBeNull()
+    expect(await history.createSession('ada', 's1')).toMatchObject({ version: 1 })
+  })
+
   it('fails with an error of ours: it is passed on as it is', async () => {
     const { history, inner, hooks } = await rig()
     await inner.close()

@@ -97,7 +97,7 @@ export async function misuses(call: () => unknown, shown: string): Promise<void>
 
 /** Expects that the log of a session is the same after `call` as before. */
 export async function storesNothing<T>(
-  history: Pick<SessionHistoryService, 'readEvents'>,
+  history: Pick<SessionHistoryService<unknown>, 'readEvents'>,
   call: () => Promise<T>,
   session = ADA
 ): Promise<T> {

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { createSessionHistory, memoryStore, type Commit, type SessionHistoryService } from '../../src/index.ts'
 import {
   ADA,
+  clockOf,
   deferred,
   eventsOf,
   failureOf,
@@ -140,6 +141,21 @@ describe('stop', () => {
     expect(await store.health()).toBe(false)
   })
 
+  it('of one service while another is started over the same store leaves the other at work', async () => {
+    const inner = memoryStore()
+    const slow = async (): Promise<void> => {
+      for (let hops = 0; hops < 20; hops++) await Promise.resolve()
+    }
+    const store = hooked({ open: () => slow().then(inner.open), close: () => slow().then(inner.close) }, inner)
+    let history = await openAda({ store })
+    for (let round = 0; round < 3; round++) {
+      const [, next] = await Promise.all([history.stop(), open({ store })])
+      history = next
+      expect(await history.health()).toBe(true)
+      expect(await history.getSession('ada', 's1')).toMatchObject({ version: 1 })
+    }
+  })
+
   it('by way of what withMessage gave stops the one service', async () => {
     const history = await openAda()
     const { messageSchema } = await import('../../src/index.ts')
@@ -152,21 +168,17 @@ describe('stop', () => {
     expect(await view.getSession('ada', 's1')).toMatchObject({ version: 1 })
   })
 
-  it('ends a readEvents that is under way with STOPPED, or lets it finish', async () => {
+  // Stores give events in pages: the end of one may be anywhere.
+  it.each([0, 1, 999, 1_000, 1_001])('ends a readEvents that has given %d events with STOPPED', async (count) => {
     const history = await openAda()
-    await history.appendMessage(ADA, [text('a'), text('b')])
+    await history.appendMessage(
+      ADA,
+      Array.from({ length: 1_500 }, () => ({ id: 'm' }))
+    )
     const events = history.readEvents('ada', 's1')[Symbol.asyncIterator]()
-    await events.next()
+    for (let i = 1; i <= count; i++) expect((await events.next()).value).toMatchObject({ version: i })
     await history.stop()
-    let error: unknown
-    let rest = 0
-    try {
-      while (!(await events.next()).done) rest++
-    } catch (reason) {
-      error = reason
-    }
-    if (error === undefined) expect(rest).toBe(2)
-    else expect(error).toMatchObject({ code: 'STOPPED' })
+    await fails(() => events.next(), 'STOPPED')
   })
 })
 
@@ -355,6 +367,29 @@ describe('the option inspect', () => {
 })
 
 describe('the options', () => {
+  it.each([Number.NaN, Infinity, 'noon', undefined])(
+    'a clock that says %s is a TypeError; nothing is stored',
+    async (wrong) => {
+      let now: unknown = 5
+      const history = await openAda({ clock: clockOf(() => now as number) })
+      now = wrong
+      await storesNothing(history, () => misuses(() => history.appendMessage(ADA, text('x')), 'clock'))
+      now = 6
+      expect(await history.appendMessage(ADA, text('x'))).toMatchObject({ version: 2, updatedAt: 6 })
+    }
+  )
+
+  it.each([
+    ['', "''"],
+    [5, '5'],
+    ['a\ud800', "'a\\uD800'"]
+  ])('ids that give %j are a TypeError; nothing is stored', async (id, shown) => {
+    const [ids, made] = [{ session: () => id as string }, ['e1']]
+    await misuses(async () => (await open({ ids })).createSession('ada'), shown)
+    const history = await openAda({ ids: { event: () => made.shift() ?? (id as string) } })
+    await storesNothing(history, () => misuses(() => history.appendMessage(ADA, text('x')), shown))
+  })
+
   it.each([
     ['maxActiveSessions', 0],
     ['maxActiveSessions', -1],

@@ -111,6 +111,17 @@ describe('the session that is passed to appendMessage', () => {
     expect(textsOf(snapshot)).toEqual(['one'])
   })
 
+  it.each([
+    ['sealed', Object.seal(['own'])],
+    ['not extensible', Object.preventExtensions(['own'])],
+    ['of a fixed length', Object.defineProperty(['own'], 'length', { writable: false })]
+  ])('is left alone where its messages are %s', async (_, messages) => {
+    const history = await openAda()
+    const session = { userId: 'ada', id: 's1', messages }
+    expect(await history.appendMessage(session, text('one'))).toMatchObject({ version: 2 })
+    expect(messages).toEqual(['own'])
+  })
+
   it.each([[undefined], [null], ['text'], [{}]])('is left alone where its messages are %j', async (messages) => {
     const history = await openAda()
     const session = { userId: 'ada', id: 's1', messages }
@@ -153,6 +164,15 @@ describe('the session that is passed to appendMessage', () => {
     const session = structuredClone(await history.getSession('ada', 's1')) as Session & { messages: Message[] }
     await Promise.all(Array.from({ length: 20 }, (_, i) => history.appendMessage(session, text(`${i}`))))
     expect(session.messages).toEqual((await history.getSession('ada', 's1'))?.messages)
+  })
+
+  it('is extended with a list of any length', async () => {
+    const history = await openAda()
+    const session = { userId: 'ada', id: 's1', messages: [] as Message[] }
+    const message = { id: 'm', object: 'message', type: 'message', status: 'created' as const }
+    const list = Array.from({ length: 150_000 }, () => message)
+    expect(await history.appendMessage(session, list)).toMatchObject({ version: 150_001 })
+    expect(session.messages).toHaveLength(150_000)
   })
 
   it('is not changed otherwise', async () => {

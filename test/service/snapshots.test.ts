@@ -1,7 +1,8 @@
 import { inspect } from 'node:util'
+import { produce } from 'immer'
 import { describe, expect, it } from 'vitest'
-import type { Session } from '../../src/index.ts'
-import { ADA, open, openAda, text, textsOf } from './kit.ts'
+import { memoryStore, type Session } from '../../src/index.ts'
+import { ADA, eventsOf, hooked, open, openAda, text, textsOf } from './kit.ts'
 
 function isDeeplyFrozen(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return true
@@ -29,6 +30,39 @@ async function snapshots(): Promise<[string, Session][]> {
 describe('a snapshot', () => {
   it('is deeply frozen, whichever call gave it', async () => {
     for (const [call, session] of await snapshots()) expect([call, isDeeplyFrozen(session)]).toEqual([call, true])
+  })
+
+  it('is deeply frozen, as events are, also where the store gives data that is not', async () => {
+    const inner = memoryStore()
+    const store = hooked(
+      {
+        head: async (key) => structuredClone(await inner.head(key)),
+        list: async (userId, page) => structuredClone(await inner.list(userId, page)),
+        read: async function* (logId, range) {
+          for await (const page of inner.read(logId, range)) yield structuredClone(page)
+        }
+      },
+      inner
+    )
+    const writer = await openAda({ store })
+    await writer.appendMessage(ADA, { id: 'm', metadata: { deep: [{ x: 1 }] } })
+    await writer.updateMetadata(ADA, { set: { deep: [{ x: 1 }] } })
+    const reader = await open({ store })
+    expect(isDeeplyFrozen(await reader.getSession('ada', 's1'))).toBe(true)
+    expect(isDeeplyFrozen(await reader.getSession('ada', 's1', { at: 2 }))).toBe(true)
+    expect((await reader.listSessions('ada')).map(isDeeplyFrozen)).toEqual([true])
+    expect((await eventsOf(reader)).map(isDeeplyFrozen)).toEqual([true, true, true])
+  })
+
+  it("may be the base of immer's produce", async () => {
+    const history = await openAda()
+    const session = (await history.appendMessage(ADA, text('x')))!
+    const next = produce(session as unknown as { version: number; messages: unknown[] }, (draft) => {
+      draft.version = 9
+      draft.messages.push('more')
+    })
+    expect(next).toMatchObject({ version: 9, messages: [{}, 'more'] })
+    expect(session.messages).toHaveLength(1)
   })
 
   it('cannot be changed', async () => {
