@@ -1,20 +1,28 @@
 import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import type { Fact, SessionEvent, StoredEvent } from '../src/event.ts'
+import type { SessionChange } from '../src/content.ts'
 import type { Json } from '../src/json.ts'
 import {
-  decide,
-  evolve,
-  fold,
+  decide as decideWith,
+  evolve as evolveWith,
+  fold as foldWith,
   initialState,
   toSession,
   toSummary,
   type Command,
-  type SessionChange,
+  type Decision,
   type SessionState
 } from '../src/session.ts'
 
 const KEY = { userId: 'ada', sessionId: 's' }
+
+// Where nothing goes back, nobody looks at the past.
+const NO_PAST = (): never => expect.unreachable('the past')
+const decide = (state: SessionState, command: Command): Decision =>
+  decideWith(state, command, { now: 2000, past: NO_PAST })
+const evolve = (state: SessionState, event: SessionEvent<Json>): SessionState => evolveWith(state, event, NO_PAST)
+const fold = (state: SessionState, event: StoredEvent): SessionState => foldWith(state, event, NO_PAST)
 
 /** The state after facts, one a millisecond. */
 function given(...facts: readonly (Fact<Json> & { idempotencyKey?: string; contentHash?: string })[]): SessionState {
@@ -35,7 +43,13 @@ function commit(
   changes: readonly SessionChange[],
   options: Partial<Extract<Command, { type: 'commit' }>> = {}
 ): Command {
-  const defaults = { format: 'message', expectedVersion: 'any', idempotency: undefined, ifAbsent: 'nothing' } as const
+  const defaults = {
+    format: 'message',
+    expectedVersion: 'any',
+    idempotency: undefined,
+    ifAbsent: 'nothing',
+    turnId: undefined
+  } as const
   return { type: 'commit', changes, ...defaults, ...options }
 }
 
@@ -63,7 +77,7 @@ describe('decide', () => {
       ...[null, 3, 'x'].map((other) => ({ type: 'message-appended', data: { message: other } }) as const)
     )
     expect(decide(state, commit([{ type: 'put', message }]))).toEqual({
-      facts: [{ type: 'message-appended', data: { message } }]
+      facts: [{ type: 'message-appended', data: { message, put: true } }]
     })
   })
 
@@ -94,7 +108,7 @@ describe('decide', () => {
       facts: [{ type: 'message-replaced', data: { message } }]
     })
     expect(decide(state, commit([{ type: 'put', message: { id: 'c' } }]))).toEqual({
-      facts: [{ type: 'message-appended', data: { message: { id: 'c' } } }]
+      facts: [{ type: 'message-appended', data: { message: { id: 'c' }, put: true } }]
     })
   })
 
@@ -323,10 +337,12 @@ describe('toSession', () => {
     expect(toSession(state, 9).messages).toEqual(expected.messages)
   })
 
-  it('names the parent of a fork', () => {
+  it('names the parent of a fork, and begins with what it had', () => {
     const forkedFrom = { userId: 'u', sessionId: 'p', version: 4 }
-    expect(toSession(given({ type: 'created', data: { format: 'message', forkedFrom } })).forkedFrom).toEqual(
-      forkedFrom
-    )
+    const parent = given({ type: 'created', data: { format: 'message', metadata: { a: 1 } } }, appended('a'))
+    const begun = initialState(KEY, parent)
+    const event = eventOf(begun, { type: 'created', data: { format: 'message', forkedFrom, parentLogId: 'log' } })
+    const session = toSession(evolveWith(begun, event, () => begun))
+    expect(session).toMatchObject({ version: 1, forkedFrom, metadata: { a: 1 }, messages: [{ id: 'a', text: 'a' }] })
   })
 })
