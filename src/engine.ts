@@ -57,7 +57,7 @@ export interface EngineOptions {
    */
   readonly idleMs?: number
   /**
-   * The largest message, in bytes of its JSON in UTF-8.
+   * The largest message, in bytes of its JSON in UTF-8, as it is stored: with its defaults.
    * @default 16_777_216
    */
   readonly maxMessageBytes?: number
@@ -170,44 +170,52 @@ export class Engine {
   }
 
   read(key: SessionKey, at?: number | Date, last?: number): Promise<Session<Json> | null> {
-    return this.#request(key, undefined, (reply) => ({ type: 'read', at, last, ...reply }))
+    return this.#request(key, undefined, (resolve, reject) => ({ type: 'read', at, last, resolve, reject }))
   }
 
   write(key: SessionKey, command: Command, signal?: AbortSignal): Promise<Written> {
-    return this.#request(key, signal, (reply) => ({
+    return this.#request(key, signal, (resolve, reject) => ({
       type: 'write',
       command,
       signal,
       isSent: false,
       conflicts: 0,
-      ...reply
+      resolve,
+      reject
     }))
   }
 
   purge(key: SessionKey): Promise<void> {
-    return this.#request(key, undefined, (reply) => ({ type: 'purge', ...reply }))
+    return this.#request(key, undefined, (resolve, reject) => ({ type: 'purge', resolve, reject }))
   }
 
-  #request<T>(key: SessionKey, signal: AbortSignal | undefined, make: (reply: Reply<T>) => SessionRequest): Promise<T> {
+  #request<T>(
+    key: SessionKey,
+    signal: AbortSignal | undefined,
+    make: (resolve: Reply<T>['resolve'], reject: Reply<T>['reject']) => SessionRequest
+  ): Promise<T> {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted()
       this.#accept()
       let isAnswered = false
+      let cancel: (() => void) | undefined
       const isFirstAnswer = (): boolean => {
         if (isAnswered) return false
         isAnswered = true
-        signal?.removeEventListener('abort', cancel)
+        if (cancel) signal!.removeEventListener('abort', cancel)
         this.#answered()
         return true
       }
-      const request = make({
-        resolve: (value) => void (isFirstAnswer() && resolve(value)),
-        reject: (reason) => void (isFirstAnswer() && reject(reason))
-      })
-      const cancel = (): void => {
-        if (request.type !== 'write' || !request.isSent) request.reject(signal!.reason)
+      const request = make(
+        (value) => void (isFirstAnswer() && resolve(value)),
+        (reason) => void (isFirstAnswer() && reject(reason))
+      )
+      if (signal) {
+        cancel = () => {
+          if (request.type !== 'write' || !request.isSent) request.reject(signal.reason)
+        }
+        signal.addEventListener('abort', cancel)
       }
-      signal?.addEventListener('abort', cancel)
       this.#registry!.send({ type: 'request', key, request })
     })
   }
