@@ -58,7 +58,7 @@ export interface EngineOptions {
    */
   readonly idleMs?: number
   /**
-   * The largest message, in bytes of its JSON in UTF-8.
+   * The largest message, in bytes of its JSON in UTF-8, as it is stored: with its defaults.
    * @default 16_777_216
    */
   readonly maxMessageBytes?: number
@@ -185,7 +185,7 @@ export class Engine {
 
   /** The session at a version or time; `null` where there was none. */
   read(key: SessionKey, at?: number | Date, last?: number): Promise<Session<Json> | null> {
-    return this.#request(key, undefined, ({ resolve, reject }) => ({
+    return this.#request(key, undefined, (resolve, reject) => ({
       type: 'read',
       at,
       resolve: (log, state) => resolve(log.session(state, last)),
@@ -195,7 +195,7 @@ export class Engine {
 
   /** The state at a version or time, and the log that it is of, to fork from. */
   origin(key: SessionKey, at?: number | Date): Promise<Origin> {
-    return this.#request(key, undefined, ({ resolve, reject }) => ({
+    return this.#request(key, undefined, (resolve, reject) => ({
       type: 'read',
       at,
       resolve: ({ logId, version }, state) => resolve({ logId, newest: version, state }),
@@ -205,7 +205,7 @@ export class Engine {
 
   write(key: SessionKey, command: Command, options: WriteSettings = {}): Promise<Written> {
     const { signal, waits = false, onTurnOver } = options
-    return this.#request(key, signal, (reply) => ({
+    return this.#request(key, signal, (resolve, reject) => ({
       type: 'write',
       command,
       signal,
@@ -213,12 +213,13 @@ export class Engine {
       conflicts: 0,
       waits,
       ...(onTurnOver && { onTurnOver }),
-      ...reply
+      resolve,
+      reject
     }))
   }
 
   purge(key: SessionKey): Promise<void> {
-    return this.#request(key, undefined, (reply) => ({ type: 'purge', ...reply }))
+    return this.#request(key, undefined, (resolve, reject) => ({ type: 'purge', resolve, reject }))
   }
 
   /**
@@ -244,26 +245,33 @@ export class Engine {
     }
   }
 
-  #request<T>(key: SessionKey, signal: AbortSignal | undefined, make: (reply: Reply<T>) => SessionCall): Promise<T> {
+  #request<T>(
+    key: SessionKey,
+    signal: AbortSignal | undefined,
+    make: (resolve: Reply<T>['resolve'], reject: Reply<T>['reject']) => SessionCall
+  ): Promise<T> {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted()
       this.#accept()
       let isAnswered = false
+      let cancel: (() => void) | undefined
       const isFirstAnswer = (): boolean => {
         if (isAnswered) return false
         isAnswered = true
-        signal?.removeEventListener('abort', cancel)
+        if (cancel) signal!.removeEventListener('abort', cancel)
         this.#answered()
         return true
       }
-      const request = make({
-        resolve: (value) => void (isFirstAnswer() && resolve(value)),
-        reject: (reason) => void (isFirstAnswer() && reject(reason))
-      })
-      const cancel = (): void => {
-        if (request.type !== 'write' || !request.isSent) request.reject(signal!.reason)
+      const request = make(
+        (value) => void (isFirstAnswer() && resolve(value)),
+        (reason) => void (isFirstAnswer() && reject(reason))
+      )
+      if (signal) {
+        cancel = () => {
+          if (request.type !== 'write' || !request.isSent) request.reject(signal.reason)
+        }
+        signal.addEventListener('abort', cancel)
       }
-      signal?.addEventListener('abort', cancel)
       this.#registry!.send({ type: 'request', key, request })
     })
   }

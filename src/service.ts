@@ -516,10 +516,9 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
 
   withMessage<S extends StandardSchema>(
     schema: S,
-    options: { readonly format: string }
+    options?: { readonly format: string }
   ): SessionHistoryService<SchemaOutput<S>, SchemaInput<S>> {
-    const { format } = (options as typeof options | undefined) ?? { format: undefined }
-    return new SessionHistory(this.#engine, schemaFormat(schema, idOf('format', format)))
+    return new SessionHistory(this.#engine, schemaFormat(schema, idOf('format', options?.format)))
   }
 
   // The id of a new session is trimmed, as in the seed; blank or absent gives a fresh one.
@@ -627,8 +626,9 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
   }
 
   #complete(copy: Json, path: Path): Json {
-    checkSize(copy, this.#engine.maxMessageBytes, path)
-    return this.#format.complete(copy, path)
+    const message = this.#format.complete(copy, path)
+    checkSize(message, this.#engine.maxMessageBytes, path)
+    return message
   }
 
   #typed(session: Session<Json>): Session<M> {
