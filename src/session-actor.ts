@@ -14,7 +14,7 @@ import {
   type Session,
   type SessionState
 } from './session.ts'
-import type { Clock } from './clock.ts'
+import { LONGEST_TIMEOUT_MS, type Clock } from './clock.ts'
 import { storeFailure, type AppendResult, type Commit, type EventStore, type Head, type SessionKey } from './store.ts'
 
 /** What a session actor needs of the world. */
@@ -195,7 +195,13 @@ class SessionMailbox {
   get isIdle(): boolean {
     const isResting = this.status === 'ready' || this.status === 'unloaded'
     const waiting = this.#queue.length + this.#readers.length + this.#parked.length
-    return isResting && waiting === 0 && !this.#check && !this.#holder
+    return isResting && waiting === 0 && !this.#check && !this.#isTurnHeld
+  }
+
+  // Once its turn has expired, a holder knows already.
+  get #isTurnHeld(): boolean {
+    const { turn } = this.#log.state
+    return this.#holder !== undefined && turn !== undefined && this.#environment.clock.now() < turn.expiresAt
   }
 
   receive(event: SessionRequest | StoreAnswer | Wake, self: AnswerTarget): void {
@@ -341,7 +347,8 @@ class SessionMailbox {
       commits.push(decided.commit)
       logId = decided.commit.logId
       state = decided.states.at(-1)!
-      pending.push(...decided.states)
+      // One by one: as arguments of one push, there may be too many.
+      for (const each of decided.states) pending.push(each)
     }
     const { store } = this.#environment
     if (commits.length === 0 && !store.supports.shared) return this.#settle(batch)
@@ -500,15 +507,16 @@ class SessionMailbox {
     const wake = (): void => this.#self.send({ type: 'wake' })
     const left = turn ? turn.expiresAt - clock.now() : 0
     const isPolled = store.supports.shared && !store.watch
-    const timer = clock.setTimeout(wake, Math.max(1, isPolled ? Math.min(left, POLL_MS) : left))
+    const timer = clock.setTimeout(wake, Math.max(1, Math.min(left, isPolled ? POLL_MS : LONGEST_TIMEOUT_MS)))
     controller.signal.addEventListener('abort', () => clock.clearTimeout(timer))
     this.#waiting = { turnId: turn?.id, stop: () => controller.abort() }
-    if (store.supports.shared && store.watch) void this.#watch(store.watch(this.#log.key, controller.signal), wake)
+    if (store.supports.shared && store.watch) void this.#watch(controller.signal, wake)
   }
 
-  async #watch(versions: AsyncIterable<number>, wake: () => void): Promise<void> {
+  async #watch(signal: AbortSignal, wake: () => void): Promise<void> {
+    const { store } = this.#environment
     try {
-      for await (const version of versions) if (version !== this.#log.version) return wake()
+      for await (const version of store.watch!(this.#log.key, signal)) if (version !== this.#log.version) return wake()
     } catch {
       // The store is away; the turn expires all the same.
     }
