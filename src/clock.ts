@@ -16,7 +16,7 @@ export function clockOf(given: Partial<Clock> = {}): Clock {
   }
 }
 
-/** A timer that does not keep the process alive. */
+/** A timer that does not keep the process alive; for a time longer than a timer can wait, it fires early. */
 export function backgroundTimer(clock: Clock, callback: () => void, ms: number): unknown {
   const timer = clock.setTimeout(callback, Math.min(ms, LONGEST_TIMEOUT_MS))
   if (typeof timer === 'object' && timer !== null && 'unref' in timer) (timer as NodeJS.Timeout).unref()
@@ -24,4 +24,4 @@ export function backgroundTimer(clock: Clock, callback: () => void, ms: number):
 }
 
 /** Node's timers fire at once beyond this. */
-const LONGEST_TIMEOUT_MS = 2 ** 31 - 1
+export const LONGEST_TIMEOUT_MS = 2 ** 31 - 1

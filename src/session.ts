@@ -195,6 +195,8 @@ function decideCommit(
   checkExpectedVersion(state, command.expectedVersion)
   const { format, turnId } = command
   if (turnId !== undefined) checkHolder(state, turnId)
+  // Which step is the newest is known only once nobody else may write.
+  else if (typeof command.changes === 'string') endOfOther(state, now, false)
   const changes = typeof command.changes === 'string' ? [step(state, command.changes)] : command.changes
   const contentAt = (version: number): Content | undefined => {
     const then = version > 0 && version <= state.version ? past(version) : undefined

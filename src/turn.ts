@@ -75,7 +75,7 @@ export class HeldTurn<M, Input> implements Turn<M, Input> {
   readonly #service: TurnService<M, Input>
   readonly #clock: Clock
   readonly #controller = new AbortController()
-  #session!: Session<M>
+  #session: Session<M> | undefined
   #hasEnded = false
   #timer: unknown
 
@@ -87,7 +87,7 @@ export class HeldTurn<M, Input> implements Turn<M, Input> {
   }
 
   get session(): Session<M> {
-    return this.#session
+    return this.#session!
   }
 
   get signal(): AbortSignal {
@@ -139,9 +139,13 @@ export class HeldTurn<M, Input> implements Turn<M, Input> {
 
   async #write(call: () => Promise<Session<M> | null>): Promise<Session<M>> {
     if (this.#hasEnded) throw ended(this.id)
-    this.#session = (await call())!
-    this.#expireLater()
-    return this.#session
+    const session = (await call())!
+    // A call that is repeated is answered with the session as of then.
+    if (!this.#session || session.version >= this.#session.version) {
+      this.#session = session
+      this.#expireLater()
+    }
+    return session
   }
 
   async #end(outcome: 'completed' | 'aborted', setsBack: boolean): Promise<Session<M>> {
@@ -160,10 +164,11 @@ export class HeldTurn<M, Input> implements Turn<M, Input> {
 
   #expireLater(): void {
     this.#clock.clearTimeout(this.#timer)
-    const { turn } = this.#session
+    const { turn } = this.session
     if (turn?.id !== this.id || this.signal.aborted) return
-    const left = Math.max(0, turn.expiresAt - this.#clock.now())
-    this.#timer = backgroundTimer(this.#clock, () => this.#over(fenced(this.id, 'it has expired')), left)
+    const left = turn.expiresAt - this.#clock.now()
+    if (left <= 0) this.#over(fenced(this.id, 'it has expired'))
+    else this.#timer = backgroundTimer(this.#clock, () => this.#expireLater(), left)
   }
 
   #over(reason: Error): void {

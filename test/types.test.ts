@@ -188,11 +188,13 @@ describe('SessionHistoryService', () => {
     expectTypeOf<Options['last']>().toEqualTypeOf<number | undefined>()
   })
 
-  it('takes changes of four types', () => {
-    expectTypeOf<Change['type']>().toEqualTypeOf<'append' | 'put' | 'truncate' | 'metadata'>()
+  it('takes changes of five types', () => {
+    expectTypeOf<Change['type']>().toEqualTypeOf<'append' | 'put' | 'truncate' | 'rewind' | 'metadata'>()
     expectTypeOf<{ type: 'append'; messages: [{ role: 'user'; content: 'x' }] }>().toExtend<Change>()
     expectTypeOf<{ type: 'append'; message: object }>().not.toExtend<Change>()
     expectTypeOf<{ type: 'truncate' }>().not.toExtend<Change>()
+    expectTypeOf<{ type: 'rewind'; toVersion: 3 }>().toExtend<Change>()
+    expectTypeOf<{ type: 'rewind' }>().not.toExtend<Change>()
     expectTypeOf<{ type: 'explode' }>().not.toExtend<Change>()
   })
 })
@@ -263,6 +265,14 @@ describe('SessionEvent', () => {
         case 'metadata-changed':
           expectTypeOf(event.data.set).toEqualTypeOf<JsonObject>()
           return expectTypeOf(event.data.unset).toEqualTypeOf<readonly string[]>()
+        case 'rewound':
+          expectTypeOf(event.data.toVersion).toEqualTypeOf<number>()
+          return expectTypeOf(event.data.kind).toEqualTypeOf<'rewind' | 'undo' | 'redo' | 'abort'>()
+        case 'turn-started':
+          expectTypeOf(event.data.owner).toEqualTypeOf<string | undefined>()
+          return expectTypeOf(event.data.ttlMs).toEqualTypeOf<number>()
+        case 'turn-ended':
+          return expectTypeOf(event.data.outcome).toEqualTypeOf<'completed' | 'aborted' | 'expired' | 'taken-over'>()
         case 'deleted':
           return expectTypeOf(event.data).toEqualTypeOf<{ readonly reason?: string }>()
         default:

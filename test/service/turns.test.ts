@@ -352,7 +352,7 @@ describe('an end', () => {
     await quiet()
     expect(timers.size).toBe(0)
     await history.beginTurn(ADA)
-    await history.beginTurn(ADA, { onBusy: 'takeover' }).then((turn) => turn.end())
+    await history.beginTurn(ADA, { onBusy: 'takeover' }).then((other) => other.end())
     expect(timers.size).toBe(0)
     await history.stop()
   })
