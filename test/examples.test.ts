@@ -45,6 +45,27 @@ const TELLING: Readonly<Record<string, readonly string[]>> = {
     "[ { note: 'call back at 9' } ]",
     'Refused: '
   ],
+  'fork-and-compare': [
+    "open calls: [ 'find_trains (call_1)' ]",
+    'run-2 was forked from run-1 at version 3',
+    '- assistant: There is no train.',
+    '+ assistant: There is one at 22:47.',
+    'after the purge of run-1: 4 messages'
+  ],
+  'undo-and-redo': [
+    'undo again: the reply    version 8: Write a line about trains.',
+    'redo                     version 9: Write a line about trains. | Trains run at night.',
+    'undo of the rewind       version 11: Write a line about trains. | Trains run at night.',
+    'redo after a write: NOTHING_TO_REDO',
+    'as it was at version 6   version 6: Write a line about trains. | Trains run at night. | Shorter!'
+  ],
+  'two-agents': [
+    'the session is held by trains for 60000 ms',
+    'the hotel agent: TURN_BUSY by trains',
+    'function_call book_train\nfunction_call_output book_train\nfunction_call book_hotel\nfunction_call_output book_hotel',
+    'open calls: 0'
+  ],
+  'follow': ['  1 created', 'away until version 4', '  8 deleted', 'none left out, none twice'],
   'own-store': ['After run 1: 1 messages', 'After run 2: 2 messages', 'After run 3: 3 messages']
 }
 
