@@ -197,8 +197,12 @@ export class Engine {
   origin(key: SessionKey, at?: number | Date): Promise<Origin> {
     return this.#request(key, undefined, (resolve, reject) => ({
       type: 'read',
-      at,
-      resolve: ({ logId, version }, state) => resolve({ logId, newest: version, state }),
+      at: undefined,
+      resolve: (log, newest) => {
+        const { logId, version } = log
+        // Where there is no log, no version of it is missing.
+        resolve({ logId, newest: version, state: logId === null ? newest : log.at(at) })
+      },
       reject
     }))
   }
@@ -235,12 +239,15 @@ export class Engine {
     }
     while (!ended.aborted) {
       yield
+      if (ended.aborted) return
       await new Promise<void>((resolve) => {
-        const timer = this.clock.setTimeout(resolve, POLL_MS)
-        ended.addEventListener('abort', () => {
+        const wake = (): void => {
           this.clock.clearTimeout(timer)
+          ended.removeEventListener('abort', wake)
           resolve()
-        })
+        }
+        const timer = this.clock.setTimeout(wake, POLL_MS)
+        ended.addEventListener('abort', wake)
       })
     }
   }

@@ -468,6 +468,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
   }
 
   async *#follow(key: SessionKey, from: number, signal: AbortSignal | undefined): AsyncGenerator<SessionEvent<M>> {
+    this.#engine.assertAccepting()
     const { store } = this.#engine
     const left = new AbortController()
     const ended = signal ? AbortSignal.any([signal, left.signal]) : left.signal

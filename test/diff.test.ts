@@ -1,0 +1,138 @@
+import * as fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { createSessionHistory, diff, type Session } from '../src/index.ts'
+import { ADA, openAda, text, textsOf } from './service/kit.ts'
+
+/** A snapshot with these messages, as far as a difference is concerned. */
+function snapshot(
+  messages: readonly unknown[],
+  metadata: object = {}
+): Pick<Session<unknown>, 'messages' | 'metadata'> {
+  return { messages, metadata: metadata as Session['metadata'] }
+}
+
+describe('diff', () => {
+  it('of two versions of a session is what came after those they begin with alike', async () => {
+    const history = await openAda()
+    const before = (await history.appendMessage(ADA, [text('1'), text('2')]))!
+    const after = (await history.commit(ADA, [
+      { type: 'truncate', length: 1 },
+      { type: 'append', messages: [text('3'), text('4')] }
+    ]))!
+    const { common, a, b, metadata } = diff(before, after)
+    expect([common, textsOf({ messages: a }), textsOf({ messages: b }), metadata]).toEqual([1, ['2'], ['3', '4'], {}])
+    expect(diff(after, before)).toEqual({ common: 1, a: b, b: a, metadata: {} })
+    expect(diff(before, before)).toEqual({ common: 2, a: [], b: [], metadata: {} })
+  })
+
+  it('of two forks, of a session and its fork, and of sessions without an ancestor', async () => {
+    const history = await openAda()
+    await history.appendMessage(ADA, [text('1'), text('2')])
+    const [one, other] = [await history.fork(ADA), await history.fork(ADA, { at: 2 })]
+    const a = (await history.appendMessage(one, text('a')))!
+    const b = (await history.appendMessage(other, text('b')))!
+    expect(diff(a, b).common).toBe(1)
+    expect(textsOf({ messages: diff(a, b).a })).toEqual(['2', 'a'])
+    expect(diff((await history.getSession('ada', 's1'))!, a)).toMatchObject({ common: 2, a: [] })
+    expect(diff(await history.createSession('ada'), a)).toMatchObject({ common: 0, a: [] })
+  })
+
+  it('tells which keys of the metadata differ, with the value in each that has one', () => {
+    const { metadata } = diff(
+      snapshot([], { same: { x: [1] }, only: 1, both: { x: 1, y: 2 }, none: null }),
+      snapshot([], JSON.parse('{"same":{"x":[1]},"__proto__":5,"both":{"x":2,"y":2},"toString":"x"}') as object)
+    )
+    expect(Object.entries(metadata)).toEqual([
+      ['only', { a: 1 }],
+      ['both', { a: { x: 1, y: 2 }, b: { x: 2, y: 2 } }],
+      ['none', { a: null }],
+      ['__proto__', { b: 5 }],
+      ['toString', { b: 'x' }]
+    ])
+  })
+
+  it('takes messages for alike that are equal as JSON, whatever the order of their keys', () => {
+    const made = [{ id: 'x', content: [{ text: 'a', type: 'text' }] }]
+    const read = [{ content: [{ type: 'text', text: 'a' }], id: 'x' }]
+    expect(diff(snapshot(made), snapshot(read)).common).toBe(1)
+  })
+
+  it('is plain data', () => {
+    const difference = diff(snapshot([{ id: 'a' }], { x: 1 }), snapshot([{ id: 'b' }]))
+    expect(Object.keys(difference)).toEqual(['common', 'a', 'b', 'metadata'])
+    expect(JSON.parse(JSON.stringify(difference))).toEqual(difference)
+    expect(structuredClone(difference)).toEqual({
+      common: 0,
+      a: [{ id: 'a' }],
+      b: [{ id: 'b' }],
+      metadata: { x: { a: 1 } }
+    })
+  })
+
+  it('leaves what it was given as it is', () => {
+    const [a, b] = [snapshot([{ id: 'a' }]), snapshot([{ id: 'b' }])]
+    const copies = structuredClone([a, b])
+    diff(a, b)
+    expect([a, b]).toEqual(copies)
+  })
+
+  it('agrees with a naive loop, whichever side is first', () => {
+    const message = fc.record({ id: fc.constantFrom('a', 'b'), n: fc.nat(1) })
+    const messages = fc.array(message, { maxLength: 6 })
+    const metadata = fc.dictionary(fc.constantFrom('x', 'y', '__proto__'), fc.nat(1))
+    fc.assert(
+      fc.property(messages, messages, messages, metadata, metadata, (shared, ownA, ownB, metaA, metaB) => {
+        const [a, b] = [snapshot([...shared, ...ownA], metaA), snapshot([...shared, ...structuredClone(ownB)], metaB)]
+        const { common, a: onlyA, b: onlyB, metadata: values } = diff(a, b)
+        let alike = 0
+        while (
+          alike < Math.min(a.messages.length, b.messages.length) &&
+          JSON.stringify(a.messages[alike]) === JSON.stringify(b.messages[alike])
+        )
+          alike++
+        expect(common).toBe(alike)
+        expect([...a.messages.slice(0, common), ...onlyA]).toEqual(a.messages)
+        expect([...a.messages.slice(0, common), ...onlyB]).toEqual(b.messages)
+        for (const key of ['x', 'y', '__proto__']) {
+          const [inA, inB] = [a, b].map(({ metadata: all }) => (Object.hasOwn(all, key) ? all[key] : undefined))
+          expect(Object.hasOwn(values, key)).toBe(inA !== inB)
+        }
+      }),
+      { numRuns: 1_000 }
+    )
+  })
+})
+
+describe('a difference, printed', () => {
+  it('counts what is in common, and shows the rest a line each', async () => {
+    const history = await createSessionHistory()
+    const session = await history.createSession('ada', 's1')
+    const a = (await history.appendMessage(session, [
+      { role: 'user', content: 'Is there a flight?' },
+      { role: 'assistant', content: 'It is\nfull.' }
+    ]))!
+    const b = (await history.commit(session, [
+      { type: 'rewind', toVersion: 2 },
+      { type: 'append', messages: [{ type: 'plugin_call', content: [{ type: 'data', data: { name: 'search' } }] }] },
+      { type: 'metadata', set: { title: 'Flights', n: 1 } }
+    ]))!
+    expect(String(diff(a, b))).toBe(
+      [
+        '  1 message in common',
+        '- assistant: It is full.',
+        '+ plugin_call: {"name":"search"}',
+        '+ title: "Flights"',
+        '+ n: 1'
+      ].join('\n')
+    )
+    expect(`${diff(a, a)}`).toBe('  2 messages in common')
+  })
+
+  it('shows any message, also of another format than ours', () => {
+    const messages = [null, 'text', 5, [], {}, { content: [] }, { content: [null] }, { role: 'user', content: null }]
+    const [first, ...lines] = String(diff(snapshot(messages), snapshot([]))).split('\n')
+    expect(first).toBe('  0 messages in common')
+    expect(lines).toHaveLength(messages.length)
+    for (const line of lines) expect(line).toMatch(/^- (message|user): ./)
+  })
+})
