@@ -11,6 +11,8 @@ export interface SessionDiff<M> {
   readonly b: readonly M[]
   /** The keys whose values differ, with the value in each that has one. */
   readonly metadata: { readonly [key: string]: { readonly a?: Json; readonly b?: Json } }
+  /** For people: a line for each message and value. */
+  toString(): string
 }
 
 /**

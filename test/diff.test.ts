@@ -125,7 +125,7 @@ describe('a difference, printed', () => {
         '+ n: 1'
       ].join('\n')
     )
-    expect(`${diff(a, a)}`).toBe('  2 messages in common')
+    expect(String(diff(a, a))).toBe('  2 messages in common')
   })
 
   it('shows any message, also of another format than ours', () => {

@@ -104,11 +104,11 @@ else {
       const seen = new Set<string>()
       for (const [i, each] of run.messages.entries()) {
         for (const { id } of each.tool_calls ?? []) {
-          waiting.push(id!)
-          if (seen.has(id!)) reused++
-          seen.add(id!)
+          waiting.push(id)
+          if (seen.has(id)) reused++
+          seen.add(id)
         }
-        const answered = each.role === 'tool' ? waiting.indexOf(each.tool_call_id!) : -1
+        const answered = each.role === 'tool' ? waiting.indexOf(each.tool_call_id) : -1
         if (answered >= 0) waiting.splice(answered, 1)
         const found = openToolCalls({ messages: messages.slice(0, i + 1) }).map(({ callId }) => callId)
         expect(found).toEqual(waiting)
