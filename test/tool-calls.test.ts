@@ -108,7 +108,7 @@ else {
           if (seen.has(id)) reused++
           seen.add(id)
         }
-        const answered = each.role === 'tool' ? waiting.indexOf(each.tool_call_id) : -1
+        const answered = each.role === 'tool' ? waiting.indexOf(each.tool_call_id!) : -1
         if (answered >= 0) waiting.splice(answered, 1)
         const found = openToolCalls({ messages: messages.slice(0, i + 1) }).map(({ callId }) => callId)
         expect(found).toEqual(waiting)
