@@ -72,7 +72,13 @@ describe('the tables of the README', () => {
 
   it('name every option of a write', () => {
     const [, sentence = ''] = /Write options `W`: ([^]*?)\n\n/.exec(README) ?? []
-    const named = Array.from(members(interfaceOf('WriteOptions', read('src/service.ts'))).keys())
+    const named = Array.from(members(interfaceOf('WriteOptions', read('src/calls.ts'))).keys())
+    for (const name of named) expect(sentence).toContain(`\`${name}\``)
+  })
+
+  it('name every option of a turn', () => {
+    const [, sentence = ''] = /Options `T`: ([^]*?)\n\n/.exec(README) ?? []
+    const named = Array.from(members(interfaceOf('TurnOptions', read('src/turn.ts'))).keys())
     for (const name of named) expect(sentence).toContain(`\`${name}\``)
   })
 
