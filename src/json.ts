@@ -171,10 +171,12 @@ function upperBound(value: Json, limit: number): number {
   if (typeof value === 'string') return 6 * value.length + 2
   if (typeof value !== 'object' || value === null) return 25
   let size = 2
-  for (const key of Object.keys(value)) {
-    size += 6 * key.length + 4 + upperBound((value as JsonObject)[key]!, limit)
-    if (size > limit) return size
+  if (isList(value)) {
+    for (const item of value) if ((size += 1 + upperBound(item, limit)) > limit) break
+    return size
   }
+  // for … in makes no array of the keys; what it might inherit only makes the bound higher.
+  for (const key in value) if ((size += 6 * key.length + 4 + upperBound(value[key]!, limit)) > limit) break
   return size
 }
 
