@@ -114,12 +114,13 @@ function describe(object: object): string {
   return typeof name === 'string' && name !== '' ? `an instance of ${name}` : 'an object with a prototype'
 }
 
-/** `path` as one reads it in code: `[0].content[2].text`; the value itself is `the value`. */
+/** `path` as one reads it in code: `[0].content[2].text`; the value itself is `the value`. Long ones are cut in the middle. */
 export function formatPath(path: Path): string {
   const text = path
     .map((key) => (typeof key === 'string' && /^[A-Za-z_$][\w$]*$/.test(key) ? `.${key}` : `[${JSON.stringify(key)}]`))
     .join('')
-  return text === '' ? 'the value' : text.replace(/^\./, '')
+  if (text === '') return 'the value'
+  return text.length > 200 ? `${text.slice(0, 120)} … ${text.slice(-60)}` : text.replace(/^\./, '')
 }
 
 /** Freezes a value that came from JSON, deeply. What is frozen is taken for deeply frozen. */

@@ -30,7 +30,7 @@ export interface SessionHistoryOptions extends EngineOptions {
    * the types follow it. Sessions are of the format `'custom'` then; {@link SessionHistoryService.withMessage} names formats.
    * @default messageSchema
    */
-  readonly message?: StandardSchema
+  readonly message?: StandardSchema | undefined
 }
 
 /** Names a session: anything with these two, such as a {@link Session}. */
@@ -45,14 +45,14 @@ export interface WriteOptions {
    * What the log must be like when the commit is stored; otherwise `VERSION_CONFLICT`, and nothing is stored.
    * @default 'any'
    */
-  readonly expectedVersion?: ExpectedVersion
+  readonly expectedVersion?: ExpectedVersion | undefined
   /**
    * Makes a repeated call safe: the same key with the same content gives the session as of the first call and stores
    * nothing; with other content it is `IDEMPOTENCY_CONFLICT`. Holds until the session is purged. 1 to 512 characters.
    */
-  readonly idempotencyKey?: string
+  readonly idempotencyKey?: string | undefined
   /** Cancels the call as long as the store does not have it: it rejects with the signal's reason, and nothing is stored. */
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
 }
 
 /** One change of {@link SessionHistoryService.commit}. */
@@ -60,7 +60,7 @@ export type Change<Input = MessageInput> =
   | { readonly type: 'append'; readonly messages: readonly Input[] }
   | { readonly type: 'put'; readonly message: Input }
   | { readonly type: 'truncate'; readonly length: number }
-  | { readonly type: 'metadata'; readonly set?: object; readonly unset?: readonly string[] }
+  | { readonly type: 'metadata'; readonly set?: object | undefined; readonly unset?: readonly string[] | undefined }
 
 /** What is accepted where messages of type `M` are stored, if nothing else is said. */
 export type InputOf<M> = [M, Message] extends [Message, M] ? MessageInput : M
@@ -89,7 +89,7 @@ export interface SessionHistoryService<M = Message, Input = InputOf<M>> extends 
   createSession(
     userId: string,
     sessionId?: string,
-    options?: { readonly metadata?: object; readonly expectedVersion?: ExpectedVersion }
+    options?: { readonly metadata?: object | undefined; readonly expectedVersion?: ExpectedVersion | undefined }
   ): Promise<Session<M>>
 
   /**
@@ -101,7 +101,7 @@ export interface SessionHistoryService<M = Message, Input = InputOf<M>> extends 
   getSession(
     userId: string,
     sessionId: string,
-    options?: { readonly at?: number | Date; readonly last?: number }
+    options?: { readonly at?: number | Date | undefined; readonly last?: number | undefined }
   ): Promise<Session<M> | null>
 
   /**
@@ -110,11 +110,11 @@ export interface SessionHistoryService<M = Message, Input = InputOf<M>> extends 
    */
   listSessions(
     userId: string,
-    options?: { readonly limit?: number; readonly after?: Pick<Session, 'id' | 'updatedAt'> }
+    options?: { readonly limit?: number | undefined; readonly after?: Pick<Session, 'id' | 'updatedAt'> | undefined }
   ): Promise<Session<M>[]>
 
   /** The users who have sessions, in an order of the store's own; `after` is the last of the page before. */
-  listUsers(options?: { readonly limit?: number; readonly after?: string }): Promise<string[]>
+  listUsers(options?: { readonly limit?: number | undefined; readonly after?: string | undefined }): Promise<string[]>
 
   /**
    * Appends a message, or a list of them as one commit. Where there is no session the option `missing.append` says what
@@ -142,7 +142,7 @@ export interface SessionHistoryService<M = Message, Input = InputOf<M>> extends 
    */
   updateMetadata(
     session: SessionRef,
-    changes: { readonly set?: object; readonly unset?: readonly string[] },
+    changes: { readonly set?: object | undefined; readonly unset?: readonly string[] | undefined },
     options?: WriteOptions
   ): Promise<Session<M> | null>
 
@@ -157,7 +157,11 @@ export interface SessionHistoryService<M = Message, Input = InputOf<M>> extends 
   readEvents(
     userId: string,
     sessionId: string,
-    options?: { readonly from?: number; readonly to?: number; readonly signal?: AbortSignal }
+    options?: {
+      readonly from?: number | undefined
+      readonly to?: number | undefined
+      readonly signal?: AbortSignal | undefined
+    }
   ): AsyncIterable<SessionEvent<M>>
 
   /** Hides a session; its log stays. Nothing happens where there is none. */
@@ -229,7 +233,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
   async createSession(
     userId: string,
     sessionId?: string | null,
-    options: { readonly metadata?: object; readonly expectedVersion?: ExpectedVersion } = {}
+    options: { readonly metadata?: object | undefined; readonly expectedVersion?: ExpectedVersion | undefined } = {}
   ): Promise<Session<M>> {
     const given = typeof sessionId === 'string' ? sessionId.trim() : (sessionId ?? '')
     const { metadata } = options
@@ -245,7 +249,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
   async getSession(
     userId: string,
     sessionId: string,
-    options: { readonly at?: number | Date; readonly last?: number } = {}
+    options: { readonly at?: number | Date | undefined; readonly last?: number | undefined } = {}
   ): Promise<Session<M> | null> {
     const key = keyOf(userId, sessionId)
     const at = pointInLog(options.at)
@@ -257,7 +261,10 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
 
   async listSessions(
     userId: string,
-    { limit, after }: { readonly limit?: number; readonly after?: Pick<Session, 'id' | 'updatedAt'> } = {}
+    {
+      limit,
+      after
+    }: { readonly limit?: number | undefined; readonly after?: Pick<Session, 'id' | 'updatedAt'> | undefined } = {}
   ): Promise<Session<M>[]> {
     idOf('userId', userId)
     const cursor = after && { updatedAt: after.updatedAt, sessionId: idOf('after.id', after.id) }
@@ -267,7 +274,10 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     return summaries.map((summary) => listed<M>(summary))
   }
 
-  async listUsers({ limit, after }: { readonly limit?: number; readonly after?: string } = {}): Promise<string[]> {
+  async listUsers({
+    limit,
+    after
+  }: { readonly limit?: number | undefined; readonly after?: string | undefined } = {}): Promise<string[]> {
     const page = pageOf(limit, after === undefined ? undefined : idOf('after', after))
     return [...(await this.#engine.ask((store) => store.listUsers(page)))]
   }
@@ -290,7 +300,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
 
   async updateMetadata(
     session: SessionRef,
-    changes: { readonly set?: object; readonly unset?: readonly string[] },
+    changes: { readonly set?: object | undefined; readonly unset?: readonly string[] | undefined },
     options?: WriteOptions
   ): Promise<Session<M> | null> {
     return this.#written(session, await this.#write(session, [metadataChange(changes, [])], options))
@@ -309,7 +319,15 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
   readEvents(
     userId: string,
     sessionId: string,
-    { from, to, signal }: { readonly from?: number; readonly to?: number; readonly signal?: AbortSignal } = {}
+    {
+      from,
+      to,
+      signal
+    }: {
+      readonly from?: number | undefined
+      readonly to?: number | undefined
+      readonly signal?: AbortSignal | undefined
+    } = {}
   ): AsyncIterable<SessionEvent<M>> {
     const key = keyOf(userId, sessionId)
     const range = {
@@ -317,7 +335,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
       ...(to !== undefined && { to: wholeNumber('to', to, 0)! }),
       ...(signal && { signal })
     }
-    return this.#events(key, range)
+    return { [Symbol.asyncIterator]: () => this.#events(key, range) }
   }
 
   async *#events(
@@ -510,9 +528,11 @@ function listed<M>({
 }
 
 function metadataChange(
-  { set = {}, unset = [] }: { readonly set?: object; readonly unset?: readonly string[] },
+  changes: { readonly set?: object | undefined; readonly unset?: readonly string[] | undefined },
   path: Path
 ): Given {
+  if (typeof changes !== 'object' || changes === null) throw misuse('changes', 'an object with set or unset', changes)
+  const { set = {}, unset = [] } = changes
   const values = record('set', set, path)
   if (!Array.isArray(unset) || !unset.every((key) => typeof key === 'string'))
     throw misuse('unset', 'a list of strings', unset)
