@@ -235,16 +235,16 @@ function soleChat(message: MessageInput, asList: boolean): JsonObject {
 function differ(original: Json, made: Json, pointer: string, kept: Kept): void {
   if (original === made) return
   if (!haveMembers(original, made)) {
-    kept.set = { ...kept.set, [pointer]: fresh(original) as Json }
+    ;(kept.set ??= {})[pointer] = fresh(original) as Json
     return
   }
   const [wanted, found] = [original as JsonObject, made as JsonObject]
   for (const key of Object.keys(found)) {
-    if (!Object.hasOwn(wanted, key)) kept.unset = [...(kept.unset ?? []), child(pointer, key)]
+    if (!Object.hasOwn(wanted, key)) (kept.unset ??= []).push(child(pointer, key))
   }
   for (const [key, value] of Object.entries(wanted)) {
     if (Object.hasOwn(found, key)) differ(value, found[key]!, child(pointer, key), kept)
-    else kept.set = { ...kept.set, [child(pointer, key)]: fresh(value) as Json }
+    else (kept.set ??= {})[child(pointer, key)] = fresh(value) as Json
   }
 }
 

@@ -1,7 +1,7 @@
 // A reader of the types may have no lib that knows `AsyncDisposable`.
 /// <reference lib="esnext.disposable" preserve="true" />
 
-import { expectation, idOf, misuse, pointInLog, requiredWholeNumber, wholeNumber } from './arguments.ts'
+import { expectation, idOf, misuse, pointInLog, requiredWholeNumber, signalOf, wholeNumber } from './arguments.ts'
 import { Engine, type EngineOptions } from './engine.ts'
 import { isTurnlogError, type ExpectedVersion, type Path } from './errors.ts'
 import { upcast, type SessionEvent } from './event.ts'
@@ -24,13 +24,13 @@ import type { Written } from './session-actor.ts'
 import { storeFailure, type Page, type SessionKey, type Summary } from './store.ts'
 
 /** Options of {@link createSessionHistory}. Copied; later changes have no effect. */
-export interface SessionHistoryOptions extends EngineOptions {
+export interface SessionHistoryOptions<S extends StandardSchema = never> extends EngineOptions {
   /**
    * The schema of the messages: any Standard Schema that validates synchronously. What it answers is what is stored, and
    * the types follow it. Sessions are of the format `'custom'` then; {@link SessionHistoryService.withMessage} names formats.
    * @default messageSchema
    */
-  readonly message?: StandardSchema | undefined
+  readonly message?: S | undefined
 }
 
 /** Names a session: anything with these two, such as a {@link Session}. */
@@ -66,8 +66,9 @@ export type Change<Input = MessageInput> =
 export type InputOf<M> = [M, Message] extends [Message, M] ? MessageInput : M
 
 /**
- * The history of many sessions. Every call is a promise; calls of one session take effect in the order in which they
- * were made, and a call that has resolved is stored. Writes give the session as it is after them.
+ * The history of many sessions. Every call is a promise; writes to one session take effect in the order in which they
+ * were made, and one that has resolved is stored. Writes give the session as it is after them; reads see what was stored
+ * before they were made, and do not wait for writes that are under way.
  *
  * Beside the errors named, every call rejects with `STORE_UNAVAILABLE` when the store fails, `CORRUPT_LOG` or
  * `UNKNOWN_EVENT` when the log cannot be read, `STOPPED` after `stop`, and a `TypeError` for arguments that make no sense.
@@ -193,10 +194,12 @@ export interface SessionHistoryService<M = Message, Input = InputOf<M>> extends 
  * await history.appendMessage(session, { role: 'user', content: 'Hello' })
  */
 export async function createSessionHistory<S extends StandardSchema>(
-  options: SessionHistoryOptions & { readonly message: S }
+  options: SessionHistoryOptions<S> & { readonly message: S }
 ): Promise<SessionHistoryService<SchemaOutput<S>, SchemaInput<S>>>
 export async function createSessionHistory(options?: SessionHistoryOptions): Promise<SessionHistoryService>
-export async function createSessionHistory(options: SessionHistoryOptions = {}): Promise<SessionHistoryService> {
+export async function createSessionHistory(
+  options: SessionHistoryOptions<StandardSchema> = {}
+): Promise<SessionHistoryService> {
   const engine = new Engine(options)
   const format = options.message ? schemaFormat(options.message, 'custom') : defaultFormat(engine.newMessageId)
   const service = new SessionHistory<Message, MessageInput>(engine, format)
@@ -287,10 +290,10 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     message: Input | readonly Input[],
     options?: WriteOptions
   ): Promise<Session<M> | null> {
-    const messages = isList(message) ? message : [message]
-    const append = this.#append(messages, isList(message) ? (i) => [i] : () => [])
+    const append = isList(message) ? this.#append(message, (i) => [i]) : this.#append([message], () => [])
     const updated = this.#written(session, await this.#write(session, [append], options))
-    if (updated && messages.length > 0) extend(session, () => updated.messages.slice(-messages.length))
+    const count = append.change.messages.length
+    if (updated && count > 0) extend(session, () => updated.messages.slice(-count))
     return updated
   }
 
@@ -312,7 +315,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     options?: WriteOptions
   ): Promise<Session<M> | null> {
     if (!Array.isArray(changes)) throw misuse('changes', 'a list', changes)
-    const given = (changes as readonly Change<Input>[]).map((change, i) => this.#change(change, i))
+    const given = Array.from(changes as readonly Change<Input>[], (change, i) => this.#change(change, i))
     return this.#written(session, await this.#write(session, given, options))
   }
 
@@ -345,13 +348,15 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     range.signal?.throwIfAborted()
     const head = await this.#engine.ask((store) => store.head(key))
     if (!head) return
-    checkFormat(head.summary, this.#format.name)
+    // From the first event on, each `created` tells the format of what follows; else that of the newest has to do.
+    if (range.from > 1) checkFormat(head.summary, this.#format.name)
     try {
       for await (const page of this.#engine.store.read(head.logId, range)) {
         for (const stored of page) {
           this.#engine.assertAccepting()
           range.signal?.throwIfAborted()
           const event = upcast(stored)
+          if (event?.type === 'created') checkFormat(event.data, this.#format.name)
           if (event) yield event as SessionEvent<M>
         }
       }
@@ -413,7 +418,8 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
   #write(session: SessionRef, changes: readonly Given[], options: WriteOptions = {}): Promise<Written> {
     if (typeof session !== 'object' || session === null)
       throw misuse('session', 'an object with userId and id', session)
-    const { expectedVersion, idempotencyKey, signal } = options
+    const { expectedVersion, idempotencyKey } = options
+    const signal = signalOf(options.signal)
     const { append } = this.#engine.missing
     const command = {
       type: 'commit' as const,
@@ -458,18 +464,24 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     }
   }
 
-  #append(messages: readonly Input[], pathOf: (index: number) => Path): Given {
-    const copies = messages.map((message, i) => plain(message, pathOf(i)))
+  #append(
+    messages: readonly Input[],
+    pathOf: (index: number) => Path
+  ): Given & { readonly change: { readonly messages: readonly Json[] } } {
+    // Array.from visits holes, which no list of messages may have.
+    const copies = Array.from(messages, (message, i) => plain(message, pathOf(i)))
     const complete = copies.map((copy, i) => this.#complete(copy, pathOf(i)))
     return { change: { type: 'append', messages: complete }, given: { type: 'append', messages: copies } }
   }
 
   #put(message: Input, path: Path): Given {
     const copy = plain(message, path)
-    const given = copy as { readonly id?: unknown } | null
-    if (typeof given !== 'object' || typeof given?.id !== 'string')
-      throw invalid('putMessage needs an id, a string', [...path, 'id'])
-    return { change: { type: 'put', message: this.#complete(copy, path) }, given: { type: 'put', message: copy } }
+    const id = idIn(copy)
+    if (id === undefined) throw invalid('putMessage needs an id, a string', [...path, 'id'])
+    const complete = this.#complete(copy, path)
+    // A schema may have dropped it, or answer with something else.
+    if (idIn(complete) !== id) throw invalid('putMessage needs a schema that keeps the id', [...path, 'id'])
+    return { change: { type: 'put', message: complete }, given: { type: 'put', message: copy } }
   }
 
   #complete(copy: Json, path: Path): Json {
@@ -494,8 +506,13 @@ const DELETE = { type: 'delete', reason: undefined } as const
 
 const NO_MESSAGES: readonly never[] = Object.freeze([])
 
+function idIn(message: Json): string | undefined {
+  const { id } = (message ?? {}) as { readonly id?: unknown }
+  return typeof id === 'string' ? id : undefined
+}
+
 function keyOf(userId: string, sessionId: string): SessionKey {
-  return { userId: idOf('userId', userId), sessionId: idOf('sessionId', sessionId) }
+  return Object.freeze({ userId: idOf('userId', userId), sessionId: idOf('sessionId', sessionId) })
 }
 
 function pageOf<After>(limit: number | undefined, after: After | undefined): Page<After> {

@@ -1,6 +1,6 @@
 import { Immer } from 'immer'
-import { turnlogError, type ExpectedVersion } from './errors.ts'
-import { upcast, type Fact, type ForkOrigin, type SessionEvent, type StoredEvent } from './event.ts'
+import { isTurnlogError, turnlogError, type ExpectedVersion } from './errors.ts'
+import { upcast, type Envelope, type Fact, type ForkOrigin, type SessionEvent, type StoredEvent } from './event.ts'
 import { equalJson, type Json, type JsonObject } from './json.ts'
 import type { Message } from './message.ts'
 import { MessageLog } from './message-log.ts'
@@ -127,9 +127,6 @@ export function decide(state: SessionState, command: Command): Decision {
 /** The state after `event`. Pure; `state` stays as it is. */
 export function evolve(state: SessionState, event: SessionEvent<Json>): SessionState {
   return next(state, event, (draft) => {
-    if (event.idempotencyKey !== undefined && event.contentHash !== undefined) {
-      draft.keys = state.keys.with(event.idempotencyKey, event.contentHash, event.version)
-    }
     switch (event.type) {
       case 'created':
         draft.isLive = true
@@ -161,7 +158,12 @@ export function evolve(state: SessionState, event: SessionEvent<Json>): SessionS
 export function fold(state: SessionState, stored: StoredEvent): SessionState {
   if (!isNext(state, stored)) throw corruptLog(state)
   const event = upcast(stored)
-  return event ? evolve(state, event as SessionEvent<Json>) : next(state, stored)
+  try {
+    return event ? evolve(state, event as SessionEvent<Json>) : next(state, stored)
+  } catch (error) {
+    // Its data are not those of its type.
+    throw isTurnlogError(error) ? error : corruptLog(state)
+  }
 }
 
 /** The snapshot of a state; `last`: only that many of the newest messages. */
@@ -241,12 +243,16 @@ const { produce } = new Immer({ autoFreeze: false })
 
 function next(
   state: SessionState,
-  { version, at }: { readonly version: number; readonly at: number },
+  { version, at, idempotencyKey, contentHash }: Envelope,
   change?: (draft: Draft) => void
 ): SessionState {
   const recipe = (draft: Draft): void => {
     draft.version = version
     draft.updatedAt = at
+    // Also of an event that is passed over: its commit must not be repeated.
+    if (idempotencyKey !== undefined && contentHash !== undefined) {
+      draft.keys = state.keys.with(idempotencyKey, contentHash, version)
+    }
     change?.(draft)
   }
   return Object.freeze(produce(state, recipe as (draft: unknown) => void))
@@ -293,7 +299,7 @@ function apply({ messages, metadata }: Content, { type, data }: ContentFact): Co
     case 'message-appended':
       return { messages: messages.push(data.message), metadata }
     case 'message-replaced':
-      return { messages: messages.replace(lastOfSameId(messages, data.message), data.message), metadata }
+      return { messages: messages.replace(indexOfSameId(messages, data.message), data.message), metadata }
     case 'messages-truncated':
       return { messages: messages.take(data.length), metadata }
     case 'metadata-changed': {
@@ -310,13 +316,22 @@ function metadataChanged(metadata: JsonObject, set: JsonObject, unset: readonly 
   )
   const gone = [...new Set(unset)].filter((key) => Object.hasOwn(metadata, key))
   if (changes.length === 0 && gone.length === 0) return undefined
-  return { type: 'metadata-changed', data: { set: Object.freeze(Object.fromEntries(changes)), unset: gone } }
+  return {
+    type: 'metadata-changed',
+    data: { set: Object.freeze(Object.fromEntries(changes)), unset: Object.freeze(gone) }
+  }
 }
 
 function lastOfSameId(messages: MessageLog<Json>, message: Json): number {
   const { id } = message as JsonObject
   // Of a format of its own, a message may be any JSON, null too.
   return messages.findLastIndex((other) => (other as JsonObject | null)?.['id'] === id)
+}
+
+function indexOfSameId(messages: MessageLog<Json>, message: Json): number {
+  const index = lastOfSameId(messages, message)
+  if (index < 0) throw new RangeError('There is no message of that id')
+  return index
 }
 
 function created(format: string, metadata: JsonObject | undefined): Fact<Json> {
@@ -348,7 +363,8 @@ function isNext(state: SessionState, { version, at, userId, sessionId, data }: S
     at >= state.updatedAt &&
     userId === state.userId &&
     sessionId === state.id &&
-    typeof data === 'object'
+    typeof data === 'object' &&
+    data !== null
   )
 }
 

@@ -1,11 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import {
-  createSessionHistory,
-  toOpenAIMessages,
-  type SessionHistoryOptions,
-  type StandardSchema
-} from '../../src/index.ts'
+import { createSessionHistory, toOpenAIMessages, type StandardSchema } from '../../src/index.ts'
 
 const SESSION = { userId: 'ada', id: 's' }
 
@@ -54,7 +49,7 @@ describe('options that make no sense', () => {
     ['ids that are no functions', { ids: { event: 5 } }],
     ['a message that is no schema', { message: {} }]
   ])('are a TypeError: %s', async (_, options) => {
-    await expect(createSessionHistory(options as SessionHistoryOptions)).rejects.toThrow(TypeError)
+    await expect(createSessionHistory(options as never)).rejects.toThrow(TypeError)
   })
 
   it('are NOT_A_STORE where the store is null', async () => {
