@@ -51,6 +51,16 @@ export function expectation(value: unknown): ExpectedVersion {
   }
 }
 
+/** A signal, or `undefined`. */
+export function signalOf(value: unknown): AbortSignal | undefined {
+  const signal = value as Partial<AbortSignal> | null | undefined
+  if (signal === undefined) return undefined
+  // By what it can do: there may be more than one AbortSignal.
+  if (typeof signal?.aborted === 'boolean' && typeof signal.addEventListener === 'function')
+    return signal as AbortSignal
+  throw misuse('signal', 'an AbortSignal', value)
+}
+
 /** One of `choices`. */
 export function oneOf<T extends string>(name: string, value: unknown, choices: readonly T[]): T {
   if (choices.includes(value as T)) return value as T

@@ -97,7 +97,7 @@ export function contentAfter(content: Content, { type, data }: ContentFact, past
     case 'message-appended':
       return { messages: messages.push(data.message), metadata, format }
     case 'message-replaced':
-      return { messages: messages.replace(lastOfSameId(messages, data.message), data.message), metadata, format }
+      return { messages: messages.replace(indexOfSameId(messages, data.message), data.message), metadata, format }
     case 'messages-truncated':
       return { messages: messages.take(data.length), metadata, format }
     case 'metadata-changed': {
@@ -129,11 +129,20 @@ function metadataChanged(metadata: JsonObject, set: JsonObject, unset: readonly 
   )
   const gone = [...new Set(unset)].filter((key) => Object.hasOwn(metadata, key))
   if (changes.length === 0 && gone.length === 0) return undefined
-  return { type: 'metadata-changed', data: { set: Object.freeze(Object.fromEntries(changes)), unset: gone } }
+  return {
+    type: 'metadata-changed',
+    data: { set: Object.freeze(Object.fromEntries(changes)), unset: Object.freeze(gone) }
+  }
 }
 
 function lastOfSameId(messages: MessageLog<Json>, message: Json): number {
   const { id } = message as JsonObject
   // Of a format of its own, a message may be any JSON, null too.
   return messages.findLastIndex((other) => (other as JsonObject | null)?.['id'] === id)
+}
+
+function indexOfSameId(messages: MessageLog<Json>, message: Json): number {
+  const index = lastOfSameId(messages, message)
+  if (index < 0) throw new RangeError('There is no message of that id')
+  return index
 }

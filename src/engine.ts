@@ -1,4 +1,4 @@
-import { createActor, type ActorOptions, type AnyActorLogic } from 'xstate'
+import { createActor } from 'xstate'
 import { misuse, oneOf, positive } from './arguments.ts'
 import { turnlogError } from './errors.ts'
 import { freshId } from './ids.ts'
@@ -16,26 +16,26 @@ export interface EngineOptions {
    * Where the logs are kept.
    * @default memoryStore()
    */
-  readonly store?: EventStore
+  readonly store?: EventStore | undefined
   /** What a call does where there is no session: never created, or deleted, or purged. */
   readonly missing?: {
     /**
      * `getSession` without `at`: make an empty one, give `null`, or throw `SESSION_NOT_FOUND`.
      * @default 'create'
      */
-    readonly get?: 'create' | 'null' | 'throw'
+    readonly get?: 'create' | 'null' | 'throw' | undefined
     /**
      * `appendMessage`, `putMessage`, `updateMetadata` and `commit`: log a warning and give `null`, make the session in the
      * same commit, or throw `SESSION_NOT_FOUND`.
      * @default 'warn'
      */
-    readonly append?: 'warn' | 'create' | 'throw'
+    readonly append?: 'warn' | 'create' | 'throw' | undefined
   }
   /**
    * Where time comes from; what is left out is the system's. xstate's `SimulatedClock` fits.
    * @default Date.now, setTimeout, clearTimeout
    */
-  readonly clock?: Partial<Clock>
+  readonly clock?: Partial<Clock> | undefined
   /**
    * Where ids come from: each must give a new one on each call, those of events unique among all processes.
    * @default nanoid(); for messages with `msg_` before it
@@ -51,23 +51,40 @@ export interface EngineOptions {
    * the store when they are asked for. Busy ones may exceed it for a moment.
    * @default 10_000
    */
-  readonly maxActiveSessions?: number
+  readonly maxActiveSessions?: number | undefined
   /**
    * After how many ms without a request a session is dropped from memory. `Infinity`: never.
    * @default 300_000
    */
-  readonly idleMs?: number
+  readonly idleMs?: number | undefined
   /**
    * The largest message, in bytes of its JSON in UTF-8, as it is stored: with its defaults.
    * @default 16_777_216
    */
-  readonly maxMessageBytes?: number
+  readonly maxMessageBytes?: number | undefined
   /**
-   * xstate's `inspect`: is told of every actor, event and snapshot.
+   * xstate's `inspect`: is told of every actor, event and snapshot. What it throws is logged, once, and changes nothing.
    * @see https://stately.ai/docs/inspection
    */
-  readonly inspect?: NonNullable<ActorOptions<AnyActorLogic>['inspect']>
+  readonly inspect?: InspectionListener | InspectionObserver | undefined
 }
+
+/** What `inspect` is told: xstate's `InspectionEvent`, as far as it tells something here. */
+export interface InspectionEvent {
+  /** `@xstate.actor`, `@xstate.event`, `@xstate.snapshot`, … */
+  readonly type: string
+  readonly rootId: string
+  /** `id` is `registry`, or the user id and the session id with a slash between them. */
+  readonly actorRef: { readonly sessionId: string; readonly id?: string }
+  readonly event?: { readonly type: string }
+  readonly snapshot?: object
+}
+
+/** An observer, as xstate takes one. */
+export type InspectionObserver = { next?: InspectionListener }
+
+/** Takes functions for xstate's own events, too: hence a method's type, whose parameter may be narrower. */
+export type InspectionListener = { call(event: InspectionEvent): void }['call']
 
 /** The running parts of a service: its store and its actors. Knows nothing of the types of messages. */
 export class Engine {
@@ -91,7 +108,7 @@ export class Engine {
   #onIdle: (() => void) | undefined
 
   constructor({
-    store,
+    store = memoryStore(),
     missing,
     clock,
     ids,
@@ -101,27 +118,27 @@ export class Engine {
     maxMessageBytes,
     inspect
   }: EngineOptions) {
-    this.store = store ?? memoryStore()
-    assertStore(this.store)
+    assertStore(store)
+    this.store = store
     this.missing = {
       get: oneOf('missing.get', missing?.get ?? 'create', ['create', 'null', 'throw']),
       append: oneOf('missing.append', missing?.append ?? 'warn', ['warn', 'create', 'throw'])
     }
-    this.logger = logger ?? console
-    if (typeof this.logger.warn !== 'function') throw misuse('logger', 'an object with warn', logger)
+    this.logger = quiet(logger ?? console)
     this.maxMessageBytes = positive('maxMessageBytes', maxMessageBytes ?? 16 * 1024 * 1024)
-    this.newMessageId = ids?.message ?? (() => freshId('msg_'))
-    this.newSessionId = ids?.session ?? freshId
-    this.newEventId = ids?.event ?? freshId
+    this.newMessageId = generator('message', ids?.message) ?? (() => freshId('msg_'))
+    this.newSessionId = generator('session', ids?.session) ?? freshId
+    this.newEventId = generator('event', ids?.event) ?? freshId
     this.clock = clockOf(clock)
     const input = {
       environment: { store: this.store, clock: this.clock, newEventId: this.newEventId },
       clock: this.clock,
       maxActiveSessions: positive('maxActiveSessions', maxActiveSessions ?? 10_000),
       idleMs: positive('idleMs', idleMs ?? 300_000),
-      inspect
+      inspect: inspect && inspector(inspect, this.logger)
     }
-    this.#newRegistry = () => createActor(registryLogic, { input, id: 'registry', ...(inspect && { inspect }) })
+    this.#newRegistry = () =>
+      createActor(registryLogic, { input, id: 'registry', ...(input.inspect && { inspect: input.inspect }) })
   }
 
   start(): Promise<void> {
@@ -340,6 +357,46 @@ async function storeAnswer<A>(call: () => Promise<A>): Promise<A> {
   } catch (error) {
     throw storeFailure(error, 'not-stored')
   }
+}
+
+// What a logger throws would reach the caller in place of the answer.
+function quiet(logger: { warn(message: string): void }): { warn(message: string): void } {
+  if (typeof logger.warn !== 'function') throw misuse('logger', 'an object with warn', logger)
+  return {
+    warn(message) {
+      try {
+        logger.warn(message)
+      } catch {
+        // There is nobody left to tell.
+      }
+    }
+  }
+}
+
+// What an inspector throws would end up in the middle of an actor, and leave callers waiting.
+function inspector(
+  inspect: NonNullable<EngineOptions['inspect']>,
+  logger: { warn(message: string): void }
+): InspectionListener {
+  if (typeof inspect !== 'function' && typeof inspect.next !== 'function') {
+    throw misuse('inspect', 'a function, or an observer with next', inspect)
+  }
+  let hasWarned = false
+  return (event) => {
+    try {
+      if (typeof inspect === 'function') inspect(event)
+      else inspect.next?.(event)
+    } catch (error) {
+      if (hasWarned) return
+      hasWarned = true
+      logger.warn(`turnlog: the option inspect has thrown (${String(error)}); this is said once`)
+    }
+  }
+}
+
+function generator(name: string, generate: (() => string) | undefined): (() => string) | undefined {
+  if (generate !== undefined && typeof generate !== 'function') throw misuse(`ids.${name}`, 'a function', generate)
+  return generate
 }
 
 /** A log, its newest version, and a state of it. */

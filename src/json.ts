@@ -114,12 +114,13 @@ function describe(object: object): string {
   return typeof name === 'string' && name !== '' ? `an instance of ${name}` : 'an object with a prototype'
 }
 
-/** `path` as one reads it in code: `[0].content[2].text`; the value itself is `the value`. */
+/** `path` as one reads it in code: `[0].content[2].text`; the value itself is `the value`. Long ones are cut in the middle. */
 export function formatPath(path: Path): string {
   const text = path
     .map((key) => (typeof key === 'string' && /^[A-Za-z_$][\w$]*$/.test(key) ? `.${key}` : `[${JSON.stringify(key)}]`))
     .join('')
-  return text === '' ? 'the value' : text.replace(/^\./, '')
+  if (text === '') return 'the value'
+  return text.length > 200 ? `${text.slice(0, 120)} … ${text.slice(-60)}` : text.replace(/^\./, '')
 }
 
 /** Freezes a value that came from JSON, deeply. What is frozen is taken for deeply frozen. */
@@ -171,10 +172,12 @@ function upperBound(value: Json, limit: number): number {
   if (typeof value === 'string') return 6 * value.length + 2
   if (typeof value !== 'object' || value === null) return 25
   let size = 2
-  for (const key of Object.keys(value)) {
-    size += 6 * key.length + 4 + upperBound((value as JsonObject)[key]!, limit)
-    if (size > limit) return size
+  if (isList(value)) {
+    for (const item of value) if ((size += 1 + upperBound(item, limit)) > limit) break
+    return size
   }
+  // for … in makes no array of the keys; what it might inherit only makes the bound higher.
+  for (const key in value) if ((size += 6 * key.length + 4 + upperBound(value[key]!, limit)) > limit) break
   return size
 }
 

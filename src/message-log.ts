@@ -85,6 +85,7 @@ export class MessageLog<M> {
 
   /** A new array of the items from `start` on, by default all. */
   toArray(start = 0): M[] {
+    if (start >= this.length) return []
     const blocks: M[][] = []
     const tailStart = this.#tailStart()
     for (let i = start & ~MASK; i < tailStart; i += WIDTH) blocks.push(this.#block(i))

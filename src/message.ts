@@ -147,7 +147,9 @@ export function defaultFormat(newId: () => string): MessageFormat {
   // only judges, it need not copy the unknown fields.
   const [first, ...others] = contentPartSchema.options
   const part = z.discriminatedUnion('type', [first.strip(), ...others.map((option) => option.strip())])
-  const judge = messageSchema.extend({ id: z.string(), content: z.array(part).nullish() }).strip()
+  const judge = messageSchema
+    .extend({ id: z.string(), content: z.array(part, 'expected a string or a list of content parts').nullish() })
+    .strip()
   return {
     name: 'message',
     complete(copy, path) {
@@ -173,6 +175,9 @@ export function schemaFormat(schema: StandardSchema, name: string): MessageForma
   const standard: unknown = (schema as Partial<StandardSchema> | null | undefined)?.['~standard']
   if (typeof (standard as StandardSchema['~standard'] | undefined)?.validate !== 'function') {
     throw misuse('The message schema', 'a Standard Schema, with ["~standard"].validate', schema)
+  }
+  if (name === 'message' && schema !== messageSchema) {
+    throw misuse('format', "another name than 'message', which is that of the default Message", name)
   }
   return {
     name,

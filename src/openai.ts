@@ -1,4 +1,5 @@
 import { type Json, type JsonObject } from './json.ts'
+import { misuse } from './arguments.ts'
 import { invalid, plain, type MessageInput } from './message.ts'
 
 /** A message in the format of OpenAI's chat API. Fields that are not named here are carried along, too. */
@@ -74,6 +75,8 @@ export function fromOpenAIMessage<M extends OpenAIMessage>(message: M): MessageI
  * @throws `INVALID_MESSAGE` if one is not an object; `path` says which.
  */
 export function toOpenAIMessages(messages: readonly MessageInput[]): OpenAIMessage[] {
+  const given: unknown = messages
+  if (!Array.isArray(given)) throw misuse('messages', 'a list', given)
   return messages.flatMap((message, i) => {
     if (!isObject(message)) throw invalid('a message is an object', [i])
     const kept = keptOf(message)
@@ -135,8 +138,18 @@ function toChat(message: MessageInput, asList: boolean): object[] {
     if (outputs.length > 0) return outputs.map((part) => toolMessage(part, asList))
     return [{ role: 'tool', content: chatContent(parts, asList) }]
   }
-  return type === 'message' ? [{ role: role ?? 'user', content: chatContent(parts, asList) }] : []
+  if (type !== 'message') return []
+  return [{ role: role ?? 'user', content: chatContent(parts, asList), ...chatFields(message) }]
 }
+
+// What a chat message has that was appended as it is, without fromOpenAIMessage: else its calls would get lost.
+function chatFields(message: MessageInput): object {
+  return Object.fromEntries(
+    CHAT_FIELDS.filter((field) => Object.hasOwn(message, field)).map((field) => [field, message[field]])
+  )
+}
+
+const CHAT_FIELDS = ['name', 'tool_calls', 'tool_call_id', 'refusal', 'function_call', 'audio']
 
 /** A content part, of any type, with whatever fields it has. */
 type Part = { readonly type: string } & { readonly [field: string]: Json | undefined }
@@ -222,16 +235,16 @@ function soleChat(message: MessageInput, asList: boolean): JsonObject {
 function differ(original: Json, made: Json, pointer: string, kept: Kept): void {
   if (original === made) return
   if (!haveMembers(original, made)) {
-    kept.set = { ...kept.set, [pointer]: fresh(original) as Json }
+    ;(kept.set ??= {})[pointer] = fresh(original) as Json
     return
   }
   const [wanted, found] = [original as JsonObject, made as JsonObject]
   for (const key of Object.keys(found)) {
-    if (!Object.hasOwn(wanted, key)) kept.unset = [...(kept.unset ?? []), child(pointer, key)]
+    if (!Object.hasOwn(wanted, key)) (kept.unset ??= []).push(child(pointer, key))
   }
   for (const [key, value] of Object.entries(wanted)) {
     if (Object.hasOwn(found, key)) differ(value, found[key]!, child(pointer, key), kept)
-    else kept.set = { ...kept.set, [child(pointer, key)]: fresh(value) as Json }
+    else (kept.set ??= {})[child(pointer, key)] = fresh(value) as Json
   }
 }
 

@@ -71,23 +71,23 @@ class Registry {
 
   receive(event: RegistryEvent, self: RegistryTarget): void {
     this.#self = self
-    switch (event.type) {
-      case 'request':
-        // Thrown from here, an error of the clock would end the actor and leave the caller waiting.
-        try {
+    // Thrown from here, an error of the clock would end the actor and leave the caller waiting.
+    try {
+      switch (event.type) {
+        case 'request':
           this.#hand(event.key, event.request)
-        } catch (error) {
-          event.request.reject(error)
-        }
-        break
-      case 'release':
-        for (const { actor } of this.#sessions.values()) actor.send(event)
-        break
-      case 'sweep':
-        this.#sweep()
-        break
-      case 'stop':
-        this.#stop()
+          break
+        case 'release':
+          for (const { actor } of this.#sessions.values()) actor.send(event)
+          break
+        case 'sweep':
+          this.#sweep()
+          break
+        case 'stop':
+          this.#stop()
+      }
+    } catch (error) {
+      if (event.type === 'request') event.request.reject(error)
     }
   }
 
@@ -100,13 +100,14 @@ class Registry {
       this.#sessions.set(name, entry)
     } else entry.isRecent = true
     entry.usedAt = this.#input.clock.now()
-    entry.actor.send(request)
     this.#sweepTimer ??= this.#sweepAfter(this.#input.idleMs)
+    entry.actor.send(request)
   }
 
   // Stops sessions that have been idle for so long, and comes back when the next one may be.
   #sweep(): void {
     const { clock, idleMs } = this.#input
+    this.#sweepTimer = undefined
     const now = clock.now()
     let oldest = Infinity
     for (const [name, { actor, usedAt }] of this.#sessions) {

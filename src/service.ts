@@ -1,7 +1,16 @@
 // A reader of the types may have no lib that knows `AsyncDisposable`.
 /// <reference lib="esnext.disposable" preserve="true" />
 
-import { expectation, idOf, misuse, oneOf, pointInLog, requiredWholeNumber, wholeNumber } from './arguments.ts'
+import {
+  expectation,
+  idOf,
+  misuse,
+  oneOf,
+  pointInLog,
+  requiredWholeNumber,
+  signalOf,
+  wholeNumber
+} from './arguments.ts'
 import { Engine, type EngineOptions, type WriteSettings } from './engine.ts'
 import { isTurnlogError, type ExpectedVersion, type Path } from './errors.ts'
 import { upcast, type SessionEvent } from './event.ts'
@@ -27,18 +36,19 @@ import type { Written } from './session-actor.ts'
 import { storeFailure, type Head, type Page, type SessionKey, type Summary } from './store.ts'
 
 /** Options of {@link createSessionHistory}. Copied; later changes have no effect. */
-export interface SessionHistoryOptions extends EngineOptions {
+export interface SessionHistoryOptions<S extends StandardSchema = never> extends EngineOptions {
   /**
    * The schema of the messages: any Standard Schema that validates synchronously. What it answers is what is stored, and
    * the types follow it. Sessions are of the format `'custom'` then; {@link SessionHistoryService.withMessage} names formats.
    * @default messageSchema
    */
-  readonly message?: StandardSchema
+  readonly message?: S | undefined
 }
 
 /**
- * The history of many sessions. Every call is a promise; calls of one session take effect in the order in which they
- * were made, and a call that has resolved is stored. Writes give the session as it is after them.
+ * The history of many sessions. Every call is a promise; writes to one session take effect in the order in which they
+ * were made, and one that has resolved is stored. Writes give the session as it is after them; reads see what was stored
+ * before they were made, and do not wait for writes that are under way.
  *
  * Beside the errors named, every call rejects with `STORE_UNAVAILABLE` when the store fails, `CORRUPT_LOG` or
  * `UNKNOWN_EVENT` when the log cannot be read, `STOPPED` after `stop`, and a `TypeError` for arguments that make no sense.
@@ -60,7 +70,7 @@ export interface SessionHistoryService<M = Message, Input = InputOf<M>> extends 
   createSession(
     userId: string,
     sessionId?: string,
-    options?: { readonly metadata?: object; readonly expectedVersion?: ExpectedVersion }
+    options?: { readonly metadata?: object | undefined; readonly expectedVersion?: ExpectedVersion | undefined }
   ): Promise<Session<M>>
 
   /**
@@ -72,7 +82,7 @@ export interface SessionHistoryService<M = Message, Input = InputOf<M>> extends 
   getSession(
     userId: string,
     sessionId: string,
-    options?: { readonly at?: number | Date; readonly last?: number }
+    options?: { readonly at?: number | Date | undefined; readonly last?: number | undefined }
   ): Promise<Session<M> | null>
 
   /**
@@ -81,11 +91,11 @@ export interface SessionHistoryService<M = Message, Input = InputOf<M>> extends 
    */
   listSessions(
     userId: string,
-    options?: { readonly limit?: number; readonly after?: Pick<Session, 'id' | 'updatedAt'> }
+    options?: { readonly limit?: number | undefined; readonly after?: Pick<Session, 'id' | 'updatedAt'> | undefined }
   ): Promise<Session<M>[]>
 
   /** The users who have sessions, in an order of the store's own; `after` is the last of the page before. */
-  listUsers(options?: { readonly limit?: number; readonly after?: string }): Promise<string[]>
+  listUsers(options?: { readonly limit?: number | undefined; readonly after?: string | undefined }): Promise<string[]>
 
   /**
    * Appends a message, or a list of them as one commit. Where there is no session the option `missing.append` says what
@@ -113,7 +123,7 @@ export interface SessionHistoryService<M = Message, Input = InputOf<M>> extends 
    */
   updateMetadata(
     session: SessionRef,
-    changes: { readonly set?: object; readonly unset?: readonly string[] },
+    changes: { readonly set?: object | undefined; readonly unset?: readonly string[] | undefined },
     options?: WriteOptions
   ): Promise<Session<M> | null>
 
@@ -133,7 +143,7 @@ export interface SessionHistoryService<M = Message, Input = InputOf<M>> extends 
   rewind(
     session: SessionRef,
     toVersion: number,
-    options?: WriteOptions & { readonly reason?: string }
+    options?: WriteOptions & { readonly reason?: string | undefined }
   ): Promise<Session<M>>
 
   /**
@@ -158,7 +168,10 @@ export interface SessionHistoryService<M = Message, Input = InputOf<M>> extends 
    * @throws `SESSION_EXISTS` where a session of that id exists, or was deleted and not purged; `VERSION_NOT_FOUND`;
    * `SESSION_NOT_FOUND`, also where the parent is purged meanwhile; `FORMAT_MISMATCH`
    */
-  fork(session: SessionRef, options?: { readonly at?: number | Date; readonly sessionId?: string }): Promise<Session<M>>
+  fork(
+    session: SessionRef,
+    options?: { readonly at?: number | Date | undefined; readonly sessionId?: string | undefined }
+  ): Promise<Session<M>>
 
   /** The forks of a session, in order of their creation, without messages. */
   forks(session: SessionRef): Promise<Session<M>[]>
@@ -178,7 +191,11 @@ export interface SessionHistoryService<M = Message, Input = InputOf<M>> extends 
   readEvents(
     userId: string,
     sessionId: string,
-    options?: { readonly from?: number; readonly to?: number; readonly signal?: AbortSignal }
+    options?: {
+      readonly from?: number | undefined
+      readonly to?: number | undefined
+      readonly signal?: AbortSignal | undefined
+    }
   ): AsyncIterable<SessionEvent<M>>
 
   /**
@@ -190,7 +207,7 @@ export interface SessionHistoryService<M = Message, Input = InputOf<M>> extends 
   subscribe(
     userId: string,
     sessionId: string,
-    options?: { readonly from?: number; readonly signal?: AbortSignal }
+    options?: { readonly from?: number | undefined; readonly signal?: AbortSignal | undefined }
   ): AsyncIterable<SessionEvent<M>>
 
   /** Hides a session; its log stays. Nothing happens where there is none. */
@@ -222,10 +239,12 @@ export interface SessionHistoryService<M = Message, Input = InputOf<M>> extends 
  * await history.appendMessage(session, { role: 'user', content: 'Hello' })
  */
 export async function createSessionHistory<S extends StandardSchema>(
-  options: SessionHistoryOptions & { readonly message: S }
+  options: SessionHistoryOptions<S> & { readonly message: S }
 ): Promise<SessionHistoryService<SchemaOutput<S>, SchemaInput<S>>>
 export async function createSessionHistory(options?: SessionHistoryOptions): Promise<SessionHistoryService>
-export async function createSessionHistory(options: SessionHistoryOptions = {}): Promise<SessionHistoryService> {
+export async function createSessionHistory(
+  options: SessionHistoryOptions<StandardSchema> = {}
+): Promise<SessionHistoryService> {
   const engine = new Engine(options)
   const format = options.message ? schemaFormat(options.message, 'custom') : defaultFormat(engine.newMessageId)
   const service = new SessionHistory<Message, MessageInput>(engine, format)
@@ -262,7 +281,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
   async createSession(
     userId: string,
     sessionId?: string | null,
-    options: { readonly metadata?: object; readonly expectedVersion?: ExpectedVersion } = {}
+    options: { readonly metadata?: object | undefined; readonly expectedVersion?: ExpectedVersion | undefined } = {}
   ): Promise<Session<M>> {
     const { metadata } = options
     const { session } = await this.#engine.write(this.#newKey(userId, sessionId), {
@@ -277,7 +296,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
   async getSession(
     userId: string,
     sessionId: string,
-    options: { readonly at?: number | Date; readonly last?: number } = {}
+    options: { readonly at?: number | Date | undefined; readonly last?: number | undefined } = {}
   ): Promise<Session<M> | null> {
     const key = keyOf(userId, sessionId)
     const at = pointInLog(options.at)
@@ -289,7 +308,10 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
 
   async listSessions(
     userId: string,
-    { limit, after }: { readonly limit?: number; readonly after?: Pick<Session, 'id' | 'updatedAt'> } = {}
+    {
+      limit,
+      after
+    }: { readonly limit?: number | undefined; readonly after?: Pick<Session, 'id' | 'updatedAt'> | undefined } = {}
   ): Promise<Session<M>[]> {
     idOf('userId', userId)
     const cursor = after && { updatedAt: after.updatedAt, sessionId: idOf('after.id', after.id) }
@@ -299,7 +321,10 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     return summaries.map((summary) => listed<M>(summary))
   }
 
-  async listUsers({ limit, after }: { readonly limit?: number; readonly after?: string } = {}): Promise<string[]> {
+  async listUsers({
+    limit,
+    after
+  }: { readonly limit?: number | undefined; readonly after?: string | undefined } = {}): Promise<string[]> {
     const page = pageOf(limit, after === undefined ? undefined : idOf('after', after))
     return [...(await this.#engine.ask((store) => store.listUsers(page)))]
   }
@@ -309,10 +334,10 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     message: Input | readonly Input[],
     options?: WriteOptions
   ): Promise<Session<M> | null> {
-    const messages = isList(message) ? message : [message]
-    const append = this.#append(messages, isList(message) ? (i) => [i] : () => [])
+    const append = isList(message) ? this.#append(message, (i) => [i]) : this.#append([message], () => [])
     const updated = this.#written(session, await this.#write(session, [append], options))
-    if (updated && messages.length > 0) extend(session, () => updated.messages.slice(-messages.length))
+    const count = append.change.messages.length
+    if (updated && count > 0) extend(session, () => updated.messages.slice(-count))
     return updated
   }
 
@@ -322,7 +347,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
 
   async updateMetadata(
     session: SessionRef,
-    changes: { readonly set?: object; readonly unset?: readonly string[] },
+    changes: { readonly set?: object | undefined; readonly unset?: readonly string[] | undefined },
     options?: WriteOptions
   ): Promise<Session<M> | null> {
     return this.#written(session, await this.#write(session, [metadataChange(changes, [])], options))
@@ -334,14 +359,14 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     options?: WriteOptions
   ): Promise<Session<M> | null> {
     if (!Array.isArray(changes)) throw misuse('changes', 'a list', changes)
-    const given = (changes as readonly Change<Input>[]).map((change, i) => this.#change(change, i))
+    const given = Array.from(changes as readonly Change<Input>[], (change, i) => this.#change(change, i))
     return this.#written(session, await this.#write(session, given, options))
   }
 
   async rewind(
     session: SessionRef,
     toVersion: number,
-    options: WriteOptions & { readonly reason?: string } = {}
+    options: WriteOptions & { readonly reason?: string | undefined } = {}
   ): Promise<Session<M>> {
     const { reason } = options
     if (reason !== undefined && typeof reason !== 'string') throw misuse('reason', 'a string', reason)
@@ -359,7 +384,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
 
   async fork(
     session: SessionRef,
-    { at, sessionId }: { readonly at?: number | Date; readonly sessionId?: string } = {}
+    { at, sessionId }: { readonly at?: number | Date | undefined; readonly sessionId?: string | undefined } = {}
   ): Promise<Session<M>> {
     const parent = refKey(session)
     const when = pointInLog(at)
@@ -423,7 +448,15 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
   readEvents(
     userId: string,
     sessionId: string,
-    { from, to, signal }: { readonly from?: number; readonly to?: number; readonly signal?: AbortSignal } = {}
+    {
+      from,
+      to,
+      signal
+    }: {
+      readonly from?: number | undefined
+      readonly to?: number | undefined
+      readonly signal?: AbortSignal | undefined
+    } = {}
   ): AsyncIterable<SessionEvent<M>> {
     const key = keyOf(userId, sessionId)
     const range = {
@@ -431,7 +464,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
       ...(to !== undefined && { to: wholeNumber('to', to, 0)! }),
       ...(signal && { signal })
     }
-    return this.#events(key, range)
+    return { [Symbol.asyncIterator]: () => this.#events(key, range) }
   }
 
   async *#events(
@@ -441,13 +474,15 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     range.signal?.throwIfAborted()
     const head = await this.#engine.ask((store) => store.head(key))
     if (!head) return
-    checkFormat(head.summary, this.#format.name)
+    // From the first event on, each `created` tells the format of what follows; else that of the newest has to do.
+    if (range.from > 1) checkFormat(head.summary, this.#format.name)
     try {
       for await (const page of this.#engine.store.read(head.logId, range)) {
         for (const stored of page) {
           this.#engine.assertAccepting()
           range.signal?.throwIfAborted()
           const event = upcast(stored)
+          if (event?.type === 'created') checkFormat(event.data, this.#format.name)
           if (event) yield event as SessionEvent<M>
         }
       }
@@ -462,7 +497,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
   subscribe(
     userId: string,
     sessionId: string,
-    { from, signal }: { readonly from?: number; readonly signal?: AbortSignal } = {}
+    { from, signal }: { readonly from?: number | undefined; readonly signal?: AbortSignal | undefined } = {}
   ): AsyncIterable<SessionEvent<M>> {
     return this.#follow(keyOf(userId, sessionId), wholeNumber('from', from, 1) ?? 1, signal)
   }
@@ -558,7 +593,8 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     missing: 'warn' | 'create' | 'throw' = this.#engine.missing.append
   ): Promise<Written> {
     const key = refKey(session)
-    const { expectedVersion, idempotencyKey, signal, turnId } = options
+    const { expectedVersion, idempotencyKey, turnId } = options
+    const signal = signalOf(options.signal)
     const onBusy = oneOf('onBusy', options.onBusy ?? 'throw', ['throw', 'wait'])
     const isStep = typeof changes === 'string'
     const command = {
@@ -612,18 +648,24 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     }
   }
 
-  #append(messages: readonly Input[], pathOf: (index: number) => Path): Given {
-    const copies = messages.map((message, i) => plain(message, pathOf(i)))
+  #append(
+    messages: readonly Input[],
+    pathOf: (index: number) => Path
+  ): Given & { readonly change: { readonly messages: readonly Json[] } } {
+    // Array.from visits holes, which no list of messages may have.
+    const copies = Array.from(messages, (message, i) => plain(message, pathOf(i)))
     const complete = copies.map((copy, i) => this.#complete(copy, pathOf(i)))
     return { change: { type: 'append', messages: complete }, given: { type: 'append', messages: copies } }
   }
 
   #put(message: Input, path: Path): Given {
     const copy = plain(message, path)
-    const given = copy as { readonly id?: unknown } | null
-    if (typeof given !== 'object' || typeof given?.id !== 'string')
-      throw invalid('putMessage needs an id, a string', [...path, 'id'])
-    return { change: { type: 'put', message: this.#complete(copy, path) }, given: { type: 'put', message: copy } }
+    const id = idIn(copy)
+    if (id === undefined) throw invalid('putMessage needs an id, a string', [...path, 'id'])
+    const complete = this.#complete(copy, path)
+    // A schema may have dropped it, or answer with something else.
+    if (idIn(complete) !== id) throw invalid('putMessage needs a schema that keeps the id', [...path, 'id'])
+    return { change: { type: 'put', message: complete }, given: { type: 'put', message: copy } }
   }
 
   #complete(copy: Json, path: Path): Json {
@@ -657,8 +699,13 @@ function rewindTo(name: string, version: unknown): Extract<SessionChange, { type
   return { type: 'rewind', toVersion: requiredWholeNumber(name, version, 0), kind: 'rewind' }
 }
 
+function idIn(message: Json): string | undefined {
+  const { id } = (message ?? {}) as { readonly id?: unknown | undefined }
+  return typeof id === 'string' ? id : undefined
+}
+
 function keyOf(userId: string, sessionId: string): SessionKey {
-  return { userId: idOf('userId', userId), sessionId: idOf('sessionId', sessionId) }
+  return Object.freeze({ userId: idOf('userId', userId), sessionId: idOf('sessionId', sessionId) })
 }
 
 function pageOf<After>(limit: number | undefined, after: After | undefined): Page<After> {
@@ -691,9 +738,11 @@ function listed<M>({
 }
 
 function metadataChange(
-  { set = {}, unset = [] }: { readonly set?: object; readonly unset?: readonly string[] },
+  changes: { readonly set?: object | undefined; readonly unset?: readonly string[] | undefined },
   path: Path
 ): Given {
+  if (typeof changes !== 'object' || changes === null) throw misuse('changes', 'an object with set or unset', changes)
+  const { set = {}, unset = [] } = changes
   const values = record('set', set, path)
   if (!Array.isArray(unset) || !unset.every((key) => typeof key === 'string'))
     throw misuse('unset', 'a list of strings', unset)

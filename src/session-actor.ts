@@ -264,7 +264,7 @@ class SessionMailbox {
       this.#queue[0]!.type === 'purge' ? this.#purge() : this.#store()
     if (this.status === 'unloaded') {
       if (this.#queue[0]?.type === 'purge') this.#purge()
-      else if (this.#queue.length > 0 || this.#readers.length > 0) {
+      else if (this.#queue.length > 0 || this.#readers.length > 0 || this.#check) {
         // Loading asks how new the log is: that serves those who wait to read, too.
         this.#check ??= { readers: this.#readers.splice(0), head: null }
         this.#load()
@@ -384,14 +384,16 @@ class SessionMailbox {
         state = evolve(state, event, (version) => states[version - begun - 1] ?? past(version))
         states.push(state)
       }
-      const commit: Commit = {
+      const commit: Commit = Object.freeze({
         key: this.#log.key,
         logId: logId ?? events[0]!.id,
         expectedVersion: events[0]!.version - 1,
-        events: events as Commit['events'],
+        events: Object.freeze(events) as Commit['events'],
         summary: toSummary(state),
-        ...(command.type === 'fork' && { parent: { logId: command.parentLogId, version: command.origin.version } })
-      }
+        ...(command.type === 'fork' && {
+          parent: Object.freeze({ logId: command.parentLogId, version: command.origin.version })
+        })
+      })
       return { request, commit, states }
     } catch (error) {
       return { request, error }
@@ -439,8 +441,9 @@ class SessionMailbox {
     let answered = 0
     for (const [place, decided] of batch.entries()) {
       if (!('commit' in decided)) continue
-      const result = results[answered++]!
-      if (result.status !== 'stored') return this.#notStored(result, decided, batch.slice(settled))
+      if (results[answered]!.status !== 'stored')
+        return this.#notStored(batch.slice(settled), place - settled, results.slice(answered))
+      answered++
       if (this.#log.logId === null) this.#log = new FoldedLog(this.#log.key, decided.commit.logId, this.#log.at(0))
       this.#log.add(decided.states)
       this.#settle(batch.slice(settled, place + 1))
@@ -449,19 +452,34 @@ class SessionMailbox {
     this.#settle(batch.slice(settled))
   }
 
-  #notStored(
-    result: Exclude<AppendResult, { status: 'stored' }>,
-    { request }: Decided,
-    unsettled: readonly Decided[]
-  ): void {
-    if (result.status === 'failed' && result.outcome === 'unknown')
-      return this.#failed('store', result.error, unsettled)
-    if (result.status === 'conflict' && ++request.conflicts < MAX_CONFLICTS) {
-      this.#requeue(unsettled)
-      return this.#load()
+  // `results` are those of the commits from `first` on. Each is answered by its own; what met a conflict, or stored nothing,
+  // is decided anew.
+  #notStored(unsettled: readonly Decided[], first: number, results: readonly AppendResult[]): void {
+    const again: Decided[] = unsettled.slice(0, first)
+    const doubtful: Decided[] = []
+    let answered = 0
+    let doubt: unknown
+    let hasConflict = false
+    for (const decided of unsettled.slice(first)) {
+      const result = 'commit' in decided ? results[answered++]! : undefined
+      const { request } = decided
+      if (!result) again.push(decided)
+      else if (result.status === 'conflict' && ++request.conflicts < MAX_CONFLICTS) {
+        hasConflict = true
+        again.push(decided)
+      } else if (result.status === 'stored' || (result.status === 'failed' && result.outcome === 'unknown')) {
+        doubtful.push(decided)
+        doubt ??=
+          result.status === 'failed'
+            ? result.error
+            : new Error('The store has stored a commit after one that it has not')
+      } else {
+        request.reject(storeFailure(causeOf(result, request.command), 'not-stored'))
+      }
     }
-    request.reject(storeFailure(causeOf(result, request.command), 'not-stored'))
-    this.#requeue(unsettled.filter((decided) => decided.request !== request))
+    this.#requeue(again)
+    if (doubtful.length > 0) this.#failed('store', doubt, doubtful)
+    else if (hasConflict) this.#load()
   }
 
   #settle(batch: readonly Decided[]): void {

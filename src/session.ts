@@ -1,6 +1,6 @@
 import { Immer } from 'immer'
-import { turnlogError, type ExpectedVersion } from './errors.ts'
-import { upcast, type Fact, type ForkOrigin, type SessionEvent, type StoredEvent } from './event.ts'
+import { isTurnlogError, turnlogError, type ExpectedVersion } from './errors.ts'
+import { upcast, type Envelope, type Fact, type ForkOrigin, type SessionEvent, type StoredEvent } from './event.ts'
 import { checkFormat, contentAfter, factsOf, NOTHING, type Content, type SessionChange } from './content.ts'
 import type { Json, JsonObject } from './json.ts'
 import type { Message } from './message.ts'
@@ -225,9 +225,6 @@ function decideCommit(
  */
 export function evolve(state: SessionState, event: SessionEvent<Json>, past: Past): SessionState {
   return next(state, event, (draft) => {
-    if (event.idempotencyKey !== undefined && event.contentHash !== undefined) {
-      draft.keys = state.keys.with(event.idempotencyKey, event.contentHash, event.version)
-    }
     draft.steps = stepsAfter(state.steps, event, state.isLive, (version) => past(version).steps)
     draft.turn = turnAfter(state, event)
     switch (event.type) {
@@ -270,7 +267,12 @@ export function evolve(state: SessionState, event: SessionEvent<Json>, past: Pas
 export function fold(state: SessionState, stored: StoredEvent, past: Past): SessionState {
   if (!isNext(state, stored)) throw corruptLog(state)
   const event = upcast(stored)
-  return event ? evolve(state, event as SessionEvent<Json>, past) : next(state, stored)
+  try {
+    return event ? evolve(state, event as SessionEvent<Json>, past) : next(state, stored)
+  } catch (error) {
+    // Its data are not those of its type.
+    throw isTurnlogError(error) ? error : corruptLog(state)
+  }
 }
 
 /** The snapshot of a state; `last`: only that many of the newest messages. */
@@ -341,12 +343,16 @@ const { produce } = new Immer({ autoFreeze: false })
 
 function next(
   state: SessionState,
-  { version, at }: { readonly version: number; readonly at: number },
+  { version, at, idempotencyKey, contentHash }: Envelope,
   change?: (draft: Draft) => void
 ): SessionState {
   const recipe = (draft: Draft): void => {
     draft.version = version
     draft.updatedAt = at
+    // Also of an event that is passed over: its commit must not be repeated.
+    if (idempotencyKey !== undefined && contentHash !== undefined) {
+      draft.keys = state.keys.with(idempotencyKey, contentHash, version)
+    }
     change?.(draft)
   }
   return Object.freeze(produce(state, recipe as (draft: unknown) => void))
@@ -445,7 +451,8 @@ function isNext(state: SessionState, { version, at, userId, sessionId, data }: S
     at >= state.updatedAt &&
     userId === state.userId &&
     sessionId === state.id &&
-    typeof data === 'object'
+    typeof data === 'object' &&
+    data !== null
   )
 }
 

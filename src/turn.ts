@@ -29,7 +29,7 @@ export interface Turn<M = Message, Input = InputOf<M>> extends AsyncDisposable {
   /** Lets others write. */
   end(): Promise<Session<M>>
   /** Ends it and sets the session back to where it began, in one commit; with `keep` it only ends. */
-  abort(options?: { readonly keep?: boolean }): Promise<Session<M>>
+  abort(options?: { readonly keep?: boolean | undefined }): Promise<Session<M>>
 }
 
 /** Options of a turn's writes. */
@@ -41,16 +41,16 @@ export interface TurnOptions {
    * What happens where another turn is open: `TURN_BUSY`, waiting for its end in order of arrival, or fencing its holder.
    * @default 'throw'
    */
-  readonly onBusy?: 'throw' | 'wait' | 'takeover'
+  readonly onBusy?: 'throw' | 'wait' | 'takeover' | undefined
   /**
    * After how many ms without an event of the turn others may write.
    * @default 60_000
    */
-  readonly ttlMs?: number
+  readonly ttlMs?: number | undefined
   /** Who holds it: shown to others in `session.turn` and in their `TURN_BUSY`. */
-  readonly owner?: string
+  readonly owner?: string | undefined
   /** Cancels waiting. */
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
 }
 
 /** What a turn asks of the service. */
@@ -118,7 +118,7 @@ export class HeldTurn<M, Input> implements Turn<M, Input> {
     return this.#end('completed', false)
   }
 
-  abort({ keep = false }: { readonly keep?: boolean } = {}): Promise<Session<M>> {
+  abort({ keep = false }: { readonly keep?: boolean | undefined } = {}): Promise<Session<M>> {
     return this.#end('aborted', !keep)
   }
 

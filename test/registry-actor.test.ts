@@ -5,7 +5,7 @@ import { gatedStore } from './stores/gated.ts'
 
 /** A service, and which sessions have an actor, in the order in which those began. */
 async function begin(
-  options: SessionHistoryOptions = {}
+  options: Omit<SessionHistoryOptions, 'message'> = {}
 ): Promise<{ history: SessionHistoryService; active: () => string[] }> {
   const actors = new Set<{ readonly id: string; readonly _processingStatus: number }>()
   const history = await createSessionHistory({
