@@ -30,15 +30,16 @@ export function diff<M>(
   a: Pick<Session<M>, 'messages' | 'metadata'>,
   b: Pick<Session<M>, 'messages' | 'metadata'>
 ): SessionDiff<M> {
-  const shorter = Math.min(a.messages.length, b.messages.length)
+  const [left, right] = [a.messages, b.messages]
+  const shorter = Math.min(left.length, right.length)
   let common = 0
-  while (common < shorter && equalJson(a.messages[common] as Json, b.messages[common] as Json)) common++
+  while (common < shorter && equalJson(left[common] as Json, right[common] as Json)) common++
   const keys = new Set([...Object.keys(a.metadata), ...Object.keys(b.metadata)])
   const differing = [...keys].filter((key) => !equalJson(own(a.metadata, key), own(b.metadata, key)))
   const result = {
     common,
-    a: a.messages.slice(common),
-    b: b.messages.slice(common),
+    a: left.slice(common),
+    b: right.slice(common),
     metadata: Object.fromEntries(
       differing.map((key) => [key, { ...side('a', a.metadata, key), ...side('b', b.metadata, key) }])
     )

@@ -187,12 +187,27 @@ export class Engine {
   }
 
   /**
+   * Runs a call that asks more than once: it is accepted as a whole, and `stop` waits for all of it. What it asks is to be
+   * marked as accepted.
+   *
+   * @throws `STOPPED`
+   */
+  async during<T>(call: () => Promise<T>): Promise<T> {
+    this.#accept(false)
+    try {
+      return await call()
+    } finally {
+      this.#answered()
+    }
+  }
+
+  /**
    * A question to the store itself, which stores nothing.
    *
    * @throws `STOPPED`, `STORE_UNAVAILABLE`
    */
-  async ask<A>(question: (store: EventStore) => Promise<A>): Promise<A> {
-    this.#accept()
+  async ask<A>(question: (store: EventStore) => Promise<A>, isAccepted = false): Promise<A> {
+    this.#accept(isAccepted)
     try {
       return await storeAnswer(() => question(this.store))
     } finally {
@@ -201,8 +216,8 @@ export class Engine {
   }
 
   /** The session at a version or time; `null` where there was none. */
-  read(key: SessionKey, at?: number | Date, last?: number): Promise<Session<Json> | null> {
-    return this.#request(key, undefined, (resolve, reject) => ({
+  read(key: SessionKey, at?: number | Date, last?: number, isAccepted = false): Promise<Session<Json> | null> {
+    return this.#request(key, undefined, isAccepted, (resolve, reject) => ({
       type: 'read',
       at,
       resolve: (log, state) => resolve(log.session(state, last)),
@@ -211,8 +226,8 @@ export class Engine {
   }
 
   /** The state at a version or time, and the log that it is of, to fork from. */
-  origin(key: SessionKey, at?: number | Date): Promise<Origin> {
-    return this.#request(key, undefined, (resolve, reject) => ({
+  origin(key: SessionKey, at?: number | Date, isAccepted = false): Promise<Origin> {
+    return this.#request(key, undefined, isAccepted, (resolve, reject) => ({
       type: 'read',
       at: undefined,
       resolve: (log, newest) => {
@@ -225,8 +240,8 @@ export class Engine {
   }
 
   write(key: SessionKey, command: Command, options: WriteSettings = {}): Promise<Written> {
-    const { signal, waits = false, onTurnOver } = options
-    return this.#request(key, signal, (resolve, reject) => ({
+    const { signal, waits = false, onTurnOver, isAccepted = false } = options
+    return this.#request(key, signal, isAccepted, (resolve, reject) => ({
       type: 'write',
       command,
       signal,
@@ -240,7 +255,7 @@ export class Engine {
   }
 
   purge(key: SessionKey): Promise<void> {
-    return this.#request(key, undefined, (resolve, reject) => ({ type: 'purge', resolve, reject }))
+    return this.#request(key, undefined, false, (resolve, reject) => ({ type: 'purge', resolve, reject }))
   }
 
   /**
@@ -272,11 +287,12 @@ export class Engine {
   #request<T>(
     key: SessionKey,
     signal: AbortSignal | undefined,
+    isAccepted: boolean,
     make: (resolve: Reply<T>['resolve'], reject: Reply<T>['reject']) => SessionCall
   ): Promise<T> {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted()
-      this.#accept()
+      this.#accept(isAccepted)
       let isAnswered = false
       let cancel: (() => void) | undefined
       const isFirstAnswer = (): boolean => {
@@ -301,8 +317,8 @@ export class Engine {
   }
 
   // What is accepted is answered, also while stopping.
-  #accept(): void {
-    this.assertAccepting()
+  #accept(isAccepted: boolean): void {
+    if (!isAccepted) this.assertAccepting()
     this.#underWay++
   }
 
@@ -409,6 +425,8 @@ export interface Origin {
 /** How a write is done, beside what is written. */
 export type WriteSettings = Partial<Pick<WriteRequest, 'waits' | 'onTurnOver'>> & {
   readonly signal?: AbortSignal | undefined
+  /** Part of a call that was accepted: see {@link Engine.during}. */
+  readonly isAccepted?: boolean
 }
 
 function stopped(): Error {

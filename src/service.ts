@@ -302,7 +302,11 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     const at = pointInLog(options.at)
     const last = wholeNumber('last', options.last, 0)
     const session =
-      (await this.#engine.read(key, at, last)) ?? (at === undefined ? await this.#missing(key, last) : null)
+      at === undefined
+        ? await this.#engine.during(
+            async () => (await this.#engine.read(key, at, last, true)) ?? this.#missing(key, last)
+          )
+        : await this.#engine.read(key, at, last)
     return session && this.#typed(session)
   }
 
@@ -389,8 +393,13 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     const parent = refKey(session)
     const when = pointInLog(at)
     const child = this.#newKey(parent.userId, sessionId)
-    const { logId, newest, state } = await this.#engine.origin(parent, when)
-    if (logId === null || (when === undefined && !state.isLive)) throw sessionNotFound(session)
+    const forked = await this.#engine.during(() => this.#fork(parent, child, when))
+    return this.#typed(forked)
+  }
+
+  async #fork(parent: SessionKey, child: SessionKey, when: number | Date | undefined): Promise<Session<Json>> {
+    const { logId, newest, state } = await this.#engine.origin(parent, when, true)
+    if (logId === null || (when === undefined && !state.isLive)) throw sessionNotFound(state)
     if (!state.isLive) throw noSessionThen(state.version, newest)
     checkFormat(state, this.#format.name)
     const { version, messages, metadata, format } = state
@@ -400,13 +409,15 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
       parentLogId: logId,
       inherited: { messages, metadata, format }
     }
-    return this.#typed((await this.#engine.write(child, command)).session!)
+    return (await this.#engine.write(child, command, { isAccepted: true })).session!
   }
 
   async forks(session: SessionRef): Promise<Session<M>[]> {
     const key = refKey(session)
-    const head = await this.#engine.ask((store) => store.head(key))
-    const summaries = head ? await this.#engine.ask((store) => store.forks(head.logId)) : []
+    const summaries = await this.#engine.ask(async (store) => {
+      const head = await store.head(key)
+      return head ? store.forks(head.logId) : []
+    })
     return summaries.filter(({ deleted }) => !deleted).map((summary) => listed<M>(summary))
   }
 
@@ -507,6 +518,9 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     const { store } = this.#engine
     const left = new AbortController()
     const ended = signal ? AbortSignal.any([signal, left.signal]) : left.signal
+    // Asking the signal takes longer than giving an event.
+    let hasEnded = ended.aborted
+    ended.addEventListener('abort', () => (hasEnded = true))
     let logId: string | null = null
     let next = from
     try {
@@ -522,12 +536,12 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
             next = stored.version + 1
             const event = upcast(stored)
             if (event) yield event as SessionEvent<M>
-            if (ended.aborted || !this.#engine.isAccepting) return
+            if (hasEnded || !this.#engine.isAccepting) return
           }
         }
       }
     } catch (error) {
-      if (!ended.aborted && this.#engine.isAccepting) throw storeFailure(error, 'not-stored')
+      if (!hasEnded && this.#engine.isAccepting) throw storeFailure(error, 'not-stored')
     } finally {
       left.abort()
     }
@@ -539,11 +553,13 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
 
   async deleteUserSessions(userId: string): Promise<number> {
     idOf('userId', userId)
-    const sessions = await this.#engine.ask((store) => store.list(userId))
-    const results = await Promise.all(
-      sessions.map(({ sessionId }) => this.#engine.write({ userId, sessionId }, DELETE))
-    )
-    return results.filter(({ hasStored }) => hasStored).length
+    return this.#engine.during(async () => {
+      const sessions = await this.#engine.ask((store) => store.list(userId), true)
+      const results = await Promise.all(
+        sessions.map(({ sessionId }) => this.#engine.write({ userId, sessionId }, DELETE, { isAccepted: true }))
+      )
+      return results.filter(({ hasStored }) => hasStored).length
+    })
   }
 
   async purgeSession(userId: string, sessionId: string): Promise<void> {
@@ -577,10 +593,10 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
             metadata: undefined,
             expectedVersion: 'none'
           } as const
-          return (await this.#engine.write(key, command)).session
+          return (await this.#engine.write(key, command, { isAccepted: true })).session
         } catch (error) {
           // Somebody else was first, and may have appended already.
-          if (isTurnlogError(error, 'VERSION_CONFLICT')) return this.#engine.read(key, undefined, last)
+          if (isTurnlogError(error, 'VERSION_CONFLICT')) return this.#engine.read(key, undefined, last, true)
           throw error
         }
     }
@@ -700,7 +716,7 @@ function rewindTo(name: string, version: unknown): Extract<SessionChange, { type
 }
 
 function idIn(message: Json): string | undefined {
-  const { id } = (message ?? {}) as { readonly id?: unknown | undefined }
+  const { id } = (message ?? {}) as { readonly id?: unknown }
   return typeof id === 'string' ? id : undefined
 }
 

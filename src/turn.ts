@@ -74,7 +74,10 @@ export class HeldTurn<M, Input> implements Turn<M, Input> {
   readonly #ref: SessionRef
   readonly #service: TurnService<M, Input>
   readonly #clock: Clock
-  readonly #controller = new AbortController()
+  /** Made, as its timer, only where somebody asks for the signal: they are as much work as a write. */
+  #controller: AbortController | undefined
+  /** Why it is over, once it is. */
+  #reason: (() => Error) | undefined
   #session: Session<M> | undefined
   #hasEnded = false
   #timer: unknown
@@ -91,6 +94,11 @@ export class HeldTurn<M, Input> implements Turn<M, Input> {
   }
 
   get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController()
+      if (this.#reason) this.#controller.abort(this.#reason())
+      else this.#expireLater()
+    }
     return this.#controller.signal
   }
 
@@ -134,7 +142,8 @@ export class HeldTurn<M, Input> implements Turn<M, Input> {
 
   /** The log says that the turn is no longer open. */
   noticeEnd(): void {
-    this.#over(this.#hasEnded ? ended(this.id) : fenced(this.id, 'somebody else has ended it'))
+    const hasEnded = this.#hasEnded
+    this.#over(() => (hasEnded ? ended(this.id) : fenced(this.id, 'somebody else has ended it')))
   }
 
   async #write(call: () => Promise<Session<M> | null>): Promise<Session<M>> {
@@ -158,22 +167,28 @@ export class HeldTurn<M, Input> implements Turn<M, Input> {
       this.#hasEnded = isTurnlogError(error, 'TURN_FENCED')
       throw error
     }
-    this.#over(ended(this.id))
+    this.#over(() => ended(this.id))
     return this.#session
   }
 
   #expireLater(): void {
-    this.#clock.clearTimeout(this.#timer)
+    // A timer that is too early by now looks again.
+    if (!this.#controller || this.#controller.signal.aborted || this.#timer !== undefined) return
     const { turn } = this.session
-    if (turn?.id !== this.id || this.signal.aborted) return
+    if (turn?.id !== this.id) return
     const left = turn.expiresAt - this.#clock.now()
-    if (left <= 0) this.#over(fenced(this.id, 'it has expired'))
-    else this.#timer = backgroundTimer(this.#clock, () => this.#expireLater(), left)
+    if (left <= 0) return this.#over(() => fenced(this.id, 'it has expired'))
+    const look = (): void => {
+      this.#timer = undefined
+      this.#expireLater()
+    }
+    this.#timer = backgroundTimer(this.#clock, look, left)
   }
 
-  #over(reason: Error): void {
+  #over(reason: () => Error): void {
     this.#clock.clearTimeout(this.#timer)
-    this.#controller.abort(reason)
+    this.#reason ??= reason
+    if (this.#controller && !this.#controller.signal.aborted) this.#controller.abort(this.#reason())
   }
 }
 

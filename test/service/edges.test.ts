@@ -77,6 +77,19 @@ describe('at the edges', () => {
     expect((await history.getSession('ada', 's', { last: 0 }))?.messages).toEqual([])
   })
 
+  it('stop waits for calls that ask more than once', async () => {
+    const history = await createSessionHistory()
+    for (const id of ['a', 'b']) await history.createSession('ada', id)
+    const calls = [
+      history.getSession('ada', 'new'),
+      history.deleteUserSessions('ada'),
+      history.fork({ userId: 'ada', id: 'a' }, { at: 1, sessionId: 'c' })
+    ] as const
+    await history.stop()
+    expect(await Promise.all(calls)).toMatchObject([{ id: 'new', version: 1 }, 2, { id: 'c', version: 1 }])
+    await expect(history.getSession('ada', 'new')).rejects.toMatchObject({ code: 'STOPPED' })
+  })
+
   it('a hole in a list is refused', async () => {
     const history = await createSessionHistory()
     await history.createSession('ada', 's')

@@ -334,6 +334,7 @@ describe('an end', () => {
     const history = await createSessionHistory({ clock: counting, idleMs: Infinity, logger: warnings() })
     await history.createSession('ada', 's1')
     const turn = await history.beginTurn(ADA)
+    expect(turn.signal.aborted).toBe(false)
     const waiting = history.appendMessage(ADA, text('waits'), { onBusy: 'wait' })
     await quiet()
     await turn.append(text('mine'))
@@ -722,6 +723,25 @@ describe('expiry', () => {
     expect(isTurnlogError(turn.signal.reason, 'TURN_FENCED')).toBe(true)
     expect(textsOf(await history.appendMessage(ADA, text('theirs')))).toEqual(['mine', 'theirs'])
     await storesNothing(history, () => fails(() => turn.append(text('late')), 'TURN_FENCED', { turnId: turn.id }))
+  })
+
+  it('aborts the signal whenever it was first asked for', async () => {
+    const { history, clock } = await begin()
+    const turn = await history.beginTurn(ADA, { ttlMs: 100 })
+    const { signal } = turn
+    clock.increment(50)
+    await turn.renew()
+    clock.increment(99)
+    expect(signal.aborted).toBe(false)
+    clock.increment(1)
+    expect(signal.aborted).toBe(true)
+    const late = await history.beginTurn(ADA, { ttlMs: 100 })
+    clock.increment(100)
+    expect(isTurnlogError(late.signal.reason, 'TURN_FENCED')).toBe(true)
+    const fenced = await history.beginTurn(ADA)
+    await history.beginTurn(ADA, { onBusy: 'takeover' })
+    await fails(() => fenced.end(), 'TURN_FENCED')
+    expect(isTurnlogError(fenced.signal.reason, 'TURN_FENCED')).toBe(true)
   })
 
   it('is 60 seconds by default', async () => {
