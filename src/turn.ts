@@ -148,7 +148,7 @@ export class HeldTurn<M, Input> implements Turn<M, Input> {
 
   async #write(call: () => Promise<Session<M> | null>): Promise<Session<M>> {
     if (this.#hasEnded) throw ended(this.id)
-    const session = (await call())!
+    const session = (await this.#noticing(call))!
     // A call that is repeated is answered with the session as of then.
     if (!this.#session || session.version >= this.#session.version) {
       this.#session = session
@@ -161,7 +161,7 @@ export class HeldTurn<M, Input> implements Turn<M, Input> {
     if (this.#hasEnded) throw ended(this.id)
     this.#hasEnded = true
     try {
-      this.#session = await this.#service.endTurn(outcome, setsBack)
+      this.#session = await this.#noticing(() => this.#service.endTurn(outcome, setsBack))
     } catch (error) {
       // Where the end was not stored, it may be tried again.
       this.#hasEnded = isTurnlogError(error, 'TURN_FENCED')
@@ -169,6 +169,16 @@ export class HeldTurn<M, Input> implements Turn<M, Input> {
     }
     this.#over(() => ended(this.id))
     return this.#session
+  }
+
+  // What noticed the end may be gone: it does not outlast a stop of the service.
+  async #noticing<T>(call: () => Promise<T>): Promise<T> {
+    try {
+      return await call()
+    } catch (error) {
+      if (isTurnlogError(error, 'TURN_FENCED')) this.#over(() => error)
+      throw error
+    }
   }
 
   #expireLater(): void {

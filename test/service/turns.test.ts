@@ -939,6 +939,18 @@ describe('a turn and what is kept in memory', () => {
     await other.appendMessage(ADA, text('three'))
     await one.start()
     await fails(() => turn.append(text('four')), 'TURN_FENCED')
+    expect(isTurnlogError(turn.signal.reason, 'TURN_FENCED')).toBe(true)
+  })
+
+  it('that was taken over after its service was stopped and started has an aborted signal once it is told', async () => {
+    const { history } = await begin()
+    const turn = await history.beginTurn(ADA)
+    const { signal } = turn
+    await history.stop()
+    await history.start()
+    await history.beginTurn(ADA, { onBusy: 'takeover' })
+    await fails(() => turn.append(text('late')), 'TURN_FENCED')
+    expect(isTurnlogError(signal.reason, 'TURN_FENCED')).toBe(true)
   })
 
   it('is read from the log by a service that knows nothing of it', async () => {
