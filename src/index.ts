@@ -8,7 +8,8 @@ export type { SessionDiff } from './diff.ts'
 export { openToolCalls } from './tool-calls.ts'
 export type { OpenToolCall } from './tool-calls.ts'
 
-export type { OpenTurn, Session } from './session.ts'
+export type { OpenTurn } from './open-turn.ts'
+export type { Session } from './session.ts'
 
 export { contentPartSchema, messageSchema } from './message.ts'
 export type {

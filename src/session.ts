@@ -5,6 +5,7 @@ import { checkFormat, contentAfter, factsOf, NOTHING, type Content, type Session
 import type { Json, JsonObject } from './json.ts'
 import type { Message } from './message.ts'
 import type { MessageLog } from './message-log.ts'
+import { checkHolder, endOfOther, shownTurn, turnAfter, type OpenTurn, type TurnState } from './open-turn.ts'
 import { NO_STEPS, stepsAfter, type Steps } from './steps.ts'
 import type { SessionKey, Summary } from './store.ts'
 
@@ -31,17 +32,6 @@ export interface Session<M = Message> {
   readonly turn?: OpenTurn
 }
 
-/** Who may write: the turn that is open. */
-export interface OpenTurn {
-  readonly id: string
-  /** Who holds it, as its holder says. */
-  readonly owner?: string
-  /** Milliseconds since the Unix epoch. */
-  readonly startedAt: number
-  /** When it ends if its holder writes no more; each event of the turn puts it off by `ttlMs`. */
-  readonly expiresAt: number
-}
-
 /** What is known after a prefix of a log: what {@link evolve} folds events into. Messages are JSON: the format checks them. */
 export interface SessionState extends Content {
   readonly userId: string
@@ -51,8 +41,7 @@ export interface SessionState extends Content {
   readonly createdAt: number
   readonly updatedAt: number
   readonly forkedFrom: ForkOrigin | undefined
-  /** The turn that is open, and the version at which it began. */
-  readonly turn: (OpenTurn & { readonly ttlMs: number; readonly version: number }) | undefined
+  readonly turn: TurnState | undefined
   readonly steps: Steps
   readonly keys: IdempotencyKeys
 }
@@ -164,16 +153,16 @@ export function decide(state: SessionState, command: Command, { now, past }: Cir
       return decideCommit(state, command, now, past)
 
     case 'start-turn': {
-      if (command.mode === 'renewal') checkHolder(state, command.turnId)
+      if (command.mode === 'renewal') checkHolder(state.turn, command.turnId)
       if (!state.isLive) throw sessionNotFound(state)
       const { turnId, owner, ttlMs, mode } = command
       const started = { type: 'turn-started', data: { turnId, ttlMs, ...(owner !== undefined && { owner }) } } as const
-      return { facts: mode === 'renewal' ? [started] : [...endOfOther(state, now, mode === 'takeover'), started] }
+      return { facts: mode === 'renewal' ? [started] : [...endOfOther(state.turn, now, mode === 'takeover'), started] }
     }
 
     case 'end-turn': {
       const { turnId, outcome, setsBack } = command
-      checkHolder(state, turnId)
+      checkHolder(state.turn, turnId)
       const toVersion = state.turn!.version
       const { messages, metadata } = past(toVersion)
       const hasChanged = state.messages !== messages || state.metadata !== metadata
@@ -194,9 +183,9 @@ function decideCommit(
   if (repeated !== undefined) return { answer: repeated }
   checkExpectedVersion(state, command.expectedVersion)
   const { format, turnId } = command
-  if (turnId !== undefined) checkHolder(state, turnId)
+  if (turnId !== undefined) checkHolder(state.turn, turnId)
   // Which step is the newest is known only once nobody else may write.
-  else if (typeof command.changes === 'string') endOfOther(state, now, false)
+  else if (typeof command.changes === 'string') endOfOther(state.turn, now)
   const changes = typeof command.changes === 'string' ? [step(state, command.changes)] : command.changes
   const contentAt = (version: number): Content | undefined => {
     const then = version > 0 && version <= state.version ? past(version) : undefined
@@ -206,7 +195,7 @@ function decideCommit(
     checkFormat(state, format)
     const facts = factsOf(changes, state, contentAt, state.version)
     if (facts.length === 0) return { answer: state.version }
-    return { facts: turnId === undefined ? [...endOfOther(state, now, false), ...facts] : facts }
+    return { facts: turnId === undefined ? [...endOfOther(state.turn, now), ...facts] : facts }
   }
   if (changes[0]?.type === 'rewind' && state.version > 0) {
     // Of its own identity: bringing back a session without messages is an effect, too.
@@ -226,7 +215,7 @@ function decideCommit(
 export function evolve(state: SessionState, event: SessionEvent<Json>, past: Past): SessionState {
   return next(state, event, (draft) => {
     draft.steps = stepsAfter(state.steps, event, state.isLive, (version) => past(version).steps)
-    draft.turn = turnAfter(state, event)
+    draft.turn = turnAfter(state.turn, event)
     switch (event.type) {
       case 'created': {
         const { format, forkedFrom, metadata } = event.data
@@ -281,7 +270,7 @@ export function toSession(state: SessionState, last = Infinity): Session<Json> {
   const known = { userId, id, version, createdAt, updatedAt, metadata, format }
   if (!forkedFrom && !turn) return withMessages(known, state.messages, last)
   return withMessages(
-    { ...known, ...(forkedFrom && { forkedFrom }), ...(turn && { turn: openTurn(turn) }) },
+    { ...known, ...(forkedFrom && { forkedFrom }), ...(turn && { turn: shownTurn(turn) }) },
     state.messages,
     last
   )
@@ -363,10 +352,6 @@ function sessionExists({ userId, id }: SessionState): Error {
   return turnlogError('SESSION_EXISTS', message, { userId, sessionId: id })
 }
 
-function openTurn({ id, owner, startedAt, expiresAt }: OpenTurn): OpenTurn {
-  return Object.freeze({ id, ...(owner !== undefined && { owner }), startedAt, expiresAt })
-}
-
 function isPast(version: number, state: SessionState, past: Past): boolean {
   return version > 0 && version <= state.version && past(version).isLive
 }
@@ -378,48 +363,6 @@ function step({ steps, userId, id, isLive }: SessionState, kind: 'undo' | 'redo'
   if (toVersion !== undefined) return { type: 'rewind', toVersion, kind }
   const code = kind === 'undo' ? 'NOTHING_TO_UNDO' : 'NOTHING_TO_REDO'
   throw turnlogError(code, `Session ${JSON.stringify(id)} has nothing to ${kind}`, { userId, sessionId: id })
-}
-
-// The fact that ends the turn of somebody else, if there is one and it is over.
-function endOfOther({ turn }: SessionState, now: number, takesOver: boolean): Fact<Json>[] {
-  if (!turn) return []
-  const { id: turnId, owner, expiresAt } = turn
-  if (now < expiresAt && !takesOver) {
-    const holder = owner === undefined ? 'A turn' : `A turn of ${JSON.stringify(owner)}`
-    const message = `${holder} is open until ${new Date(expiresAt).toISOString()} or longer`
-    throw turnlogError('TURN_BUSY', message, { turnId, expiresAt, ...(owner !== undefined && { owner }) })
-  }
-  return [{ type: 'turn-ended', data: { turnId, outcome: now < expiresAt ? 'taken-over' : 'expired' } }]
-}
-
-// A turn that has expired may go on as long as nobody else has written.
-function checkHolder({ turn }: SessionState, turnId: string): void {
-  if (turn?.id === turnId) return
-  throw turnlogError('TURN_FENCED', 'The turn is over: somebody else has written, or holds a turn, since', { turnId })
-}
-
-function turnAfter({ turn }: SessionState, event: SessionEvent<Json>): SessionState['turn'] {
-  switch (event.type) {
-    case 'created':
-    case 'deleted':
-    case 'turn-ended':
-      return undefined
-    case 'turn-started': {
-      const { turnId: id, owner, ttlMs } = event.data
-      const begun = turn?.id === id ? turn : { startedAt: event.at, version: event.version }
-      const { startedAt, version } = begun
-      return Object.freeze({
-        id,
-        ...(owner !== undefined && { owner }),
-        startedAt,
-        version,
-        ttlMs,
-        expiresAt: event.at + ttlMs
-      })
-    }
-    default:
-      return turn && event.turnId === turn.id ? Object.freeze({ ...turn, expiresAt: event.at + turn.ttlMs }) : turn
-  }
 }
 
 function created(format: string, metadata: JsonObject | undefined): Fact<Json> {

@@ -1,0 +1,70 @@
+import { turnlogError } from './errors.ts'
+import type { Fact, SessionEvent } from './event.ts'
+import type { Json } from './json.ts'
+
+/** A turn that is open: who may write to a session. */
+export interface OpenTurn {
+  readonly id: string
+  /** Who holds it, as its holder says. */
+  readonly owner?: string
+  /** Milliseconds since the Unix epoch. */
+  readonly startedAt: number
+  /** When it ends if its holder writes no more; each event of the turn puts it off. In ms since the Unix epoch. */
+  readonly expiresAt: number
+}
+
+/** An open turn as a state has it: with the version at which it began. */
+export interface TurnState extends OpenTurn {
+  readonly ttlMs: number
+  readonly version: number
+}
+
+/** The turn that is open after `event`. */
+export function turnAfter(turn: TurnState | undefined, event: SessionEvent<Json>): TurnState | undefined {
+  switch (event.type) {
+    case 'created':
+    case 'deleted':
+    case 'turn-ended':
+      return undefined
+    case 'turn-started': {
+      const { turnId: id, owner, ttlMs } = event.data
+      // Of a turn that is renewed the beginning stays.
+      const { startedAt, version } = turn?.id === id ? turn : { startedAt: event.at, version: event.version }
+      const expiresAt = event.at + ttlMs
+      return Object.freeze({ id, ...(owner !== undefined && { owner }), startedAt, expiresAt, ttlMs, version })
+    }
+    default:
+      return turn && event.turnId === turn.id ? Object.freeze({ ...turn, expiresAt: event.at + turn.ttlMs }) : turn
+  }
+}
+
+/**
+ * What a write that is not the turn's own has to say first: that it is over, if there is one.
+ *
+ * @throws `TURN_BUSY` where it is not, and is not taken over
+ */
+export function endOfOther(turn: TurnState | undefined, now: number, takesOver = false): Fact<Json>[] {
+  if (!turn) return []
+  const { id: turnId, owner, expiresAt } = turn
+  if (now < expiresAt && !takesOver) {
+    const holder = owner === undefined ? 'A turn' : `A turn of ${JSON.stringify(owner)}`
+    const message = `${holder} is open until ${new Date(expiresAt).toISOString()} or longer`
+    throw turnlogError('TURN_BUSY', message, { turnId, expiresAt, ...(owner !== undefined && { owner }) })
+  }
+  return [{ type: 'turn-ended', data: { turnId, outcome: now < expiresAt ? 'taken-over' : 'expired' } }]
+}
+
+/**
+ * Lets the holder of a turn go on, also after it has expired, as long as nobody else has written.
+ *
+ * @throws `TURN_FENCED`
+ */
+export function checkHolder(turn: TurnState | undefined, turnId: string): void {
+  if (turn?.id === turnId) return
+  throw turnlogError('TURN_FENCED', 'The turn is over: somebody else has written, or holds a turn, since', { turnId })
+}
+
+/** A turn as others may see it. */
+export function shownTurn({ id, owner, startedAt, expiresAt }: TurnState): OpenTurn {
+  return Object.freeze({ id, ...(owner !== undefined && { owner }), startedAt, expiresAt })
+}
