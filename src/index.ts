@@ -1,4 +1,4 @@
-export { createSessionHistory } from './service.ts'
+export { createSessionHistory } from './session-history.ts'
 export type { SessionHistoryOptions, SessionHistoryService } from './service.ts'
 export type { Change, InputOf, SessionRef, WriteOptions } from './calls.ts'
 export type { Turn, TurnOptions, TurnWriteOptions } from './turn.ts'

@@ -1,0 +1,594 @@
+import {
+  expectation,
+  idOf,
+  misuse,
+  oneOf,
+  pointInLog,
+  requiredWholeNumber,
+  signalOf,
+  wholeNumber
+} from './arguments.ts'
+import { Engine, type WriteSettings } from './engine.ts'
+import { isTurnlogError, type ExpectedVersion, type Path } from './errors.ts'
+import { upcast, type SessionEvent } from './event.ts'
+import { copyJson, hashJson, type Json, type JsonObject } from './json.ts'
+import {
+  checkSize,
+  defaultFormat,
+  invalid,
+  plain,
+  schemaFormat,
+  type Message,
+  type MessageFormat,
+  type MessageInput,
+  type SchemaInput,
+  type SchemaOutput,
+  type StandardSchema
+} from './message.ts'
+import type { Change, SessionRef, WriteOptions } from './calls.ts'
+import { checkFormat, noSessionThen, type SessionChange } from './content.ts'
+import { sessionNotFound, type Command, type Session } from './session.ts'
+import { HeldTurn, type Turn, type TurnId, type TurnOptions } from './turn.ts'
+import type { Written } from './session-actor.ts'
+import type { SessionHistoryOptions, SessionHistoryService } from './service.ts'
+import { storeFailure, type Head, type Page, type SessionKey, type Summary } from './store.ts'
+
+/**
+ * A started service; with no options it keeps everything in memory.
+ *
+ * @throws `NOT_A_STORE`, `STORE_UNAVAILABLE`
+ * @example
+ * const history = await createSessionHistory()
+ * const session = await history.createSession('ada')
+ * await history.appendMessage(session, { role: 'user', content: 'Hello' })
+ */
+export async function createSessionHistory<S extends StandardSchema>(
+  options: SessionHistoryOptions<S> & { readonly message: S }
+): Promise<SessionHistoryService<SchemaOutput<S>, SchemaInput<S>>>
+export async function createSessionHistory(options?: SessionHistoryOptions): Promise<SessionHistoryService>
+export async function createSessionHistory(
+  options: SessionHistoryOptions<StandardSchema> = {}
+): Promise<SessionHistoryService> {
+  const engine = new Engine(options)
+  const format = options.message ? schemaFormat(options.message, 'custom') : defaultFormat(engine.newMessageId)
+  const service = new SessionHistory<Message, MessageInput>(engine, format)
+  await service.start()
+  return service
+}
+
+// Inside, messages are JSON; that those of a session are of type M is what its format says.
+class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
+  readonly #engine: Engine
+  readonly #format: MessageFormat
+
+  constructor(engine: Engine, format: MessageFormat) {
+    this.#engine = engine
+    this.#format = format
+  }
+
+  start(): Promise<void> {
+    return this.#engine.start()
+  }
+
+  stop(): Promise<void> {
+    return this.#engine.stop()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#engine.stop()
+  }
+
+  health(): Promise<boolean> {
+    return this.#engine.health()
+  }
+
+  async createSession(
+    userId: string,
+    sessionId?: string | null,
+    options: { readonly metadata?: object | undefined; readonly expectedVersion?: ExpectedVersion | undefined } = {}
+  ): Promise<Session<M>> {
+    const { metadata } = options
+    const { session } = await this.#engine.write(this.#newKey(userId, sessionId), {
+      type: 'create',
+      format: this.#format.name,
+      metadata: metadata === undefined ? undefined : record('metadata', metadata),
+      expectedVersion: expectation(options.expectedVersion)
+    })
+    return this.#typed(session!)
+  }
+
+  async getSession(
+    userId: string,
+    sessionId: string,
+    options: { readonly at?: number | Date | undefined; readonly last?: number | undefined } = {}
+  ): Promise<Session<M> | null> {
+    const key = keyOf(userId, sessionId)
+    const at = pointInLog(options.at)
+    const last = wholeNumber('last', options.last, 0)
+    const session =
+      at === undefined
+        ? await this.#engine.during(
+            async () => (await this.#engine.read(key, at, last, true)) ?? this.#missing(key, last)
+          )
+        : await this.#engine.read(key, at, last)
+    return session && this.#typed(session)
+  }
+
+  async listSessions(
+    userId: string,
+    {
+      limit,
+      after
+    }: { readonly limit?: number | undefined; readonly after?: Pick<Session, 'id' | 'updatedAt'> | undefined } = {}
+  ): Promise<Session<M>[]> {
+    idOf('userId', userId)
+    const cursor = after && { updatedAt: after.updatedAt, sessionId: idOf('after.id', after.id) }
+    if (cursor) requiredWholeNumber('after.updatedAt', cursor.updatedAt, 0)
+    const page = pageOf(limit, cursor)
+    const summaries = await this.#engine.ask((store) => store.list(userId, page))
+    return summaries.map((summary) => listed<M>(summary))
+  }
+
+  async listUsers({
+    limit,
+    after
+  }: { readonly limit?: number | undefined; readonly after?: string | undefined } = {}): Promise<string[]> {
+    const page = pageOf(limit, after === undefined ? undefined : idOf('after', after))
+    return [...(await this.#engine.ask((store) => store.listUsers(page)))]
+  }
+
+  async appendMessage(
+    session: SessionRef,
+    message: Input | readonly Input[],
+    options?: WriteOptions
+  ): Promise<Session<M> | null> {
+    const append = isList(message) ? this.#append(message, (i) => [i]) : this.#append([message], () => [])
+    const updated = this.#written(session, await this.#write(session, [append], options))
+    const count = append.change.messages.length
+    if (updated && count > 0) extend(session, () => updated.messages.slice(-count))
+    return updated
+  }
+
+  async putMessage(session: SessionRef, message: Input, options?: WriteOptions): Promise<Session<M> | null> {
+    return this.#written(session, await this.#write(session, [this.#put(message, [])], options))
+  }
+
+  async updateMetadata(
+    session: SessionRef,
+    changes: { readonly set?: object | undefined; readonly unset?: readonly string[] | undefined },
+    options?: WriteOptions
+  ): Promise<Session<M> | null> {
+    return this.#written(session, await this.#write(session, [metadataChange(changes, [])], options))
+  }
+
+  async commit(
+    session: SessionRef,
+    changes: readonly Change<Input>[],
+    options?: WriteOptions
+  ): Promise<Session<M> | null> {
+    if (!Array.isArray(changes)) throw misuse('changes', 'a list', changes)
+    const given = Array.from(changes as readonly Change<Input>[], (change, i) => this.#change(change, i))
+    return this.#written(session, await this.#write(session, given, options))
+  }
+
+  async rewind(
+    session: SessionRef,
+    toVersion: number,
+    options: WriteOptions & { readonly reason?: string | undefined } = {}
+  ): Promise<Session<M>> {
+    const { reason } = options
+    if (reason !== undefined && typeof reason !== 'string') throw misuse('reason', 'a string', reason)
+    const change = { ...rewindTo('toVersion', toVersion), ...(reason !== undefined && { reason }) }
+    return this.#typed((await this.#write(session, [{ change, given: change }], options, 'throw')).session!)
+  }
+
+  async undo(session: SessionRef, options?: WriteOptions): Promise<Session<M>> {
+    return this.#typed((await this.#write(session, 'undo', options, 'throw')).session!)
+  }
+
+  async redo(session: SessionRef, options?: WriteOptions): Promise<Session<M>> {
+    return this.#typed((await this.#write(session, 'redo', options, 'throw')).session!)
+  }
+
+  async fork(
+    session: SessionRef,
+    { at, sessionId }: { readonly at?: number | Date | undefined; readonly sessionId?: string | undefined } = {}
+  ): Promise<Session<M>> {
+    const parent = refKey(session)
+    const when = pointInLog(at)
+    const child = this.#newKey(parent.userId, sessionId)
+    const forked = await this.#engine.during(() => this.#fork(parent, child, when))
+    return this.#typed(forked)
+  }
+
+  async #fork(parent: SessionKey, child: SessionKey, when: number | Date | undefined): Promise<Session<Json>> {
+    const { logId, newest, state } = await this.#engine.origin(parent, when, true)
+    if (logId === null || (when === undefined && !state.isLive)) throw sessionNotFound(state)
+    if (!state.isLive) throw noSessionThen(state.version, newest)
+    checkFormat(state, this.#format.name)
+    const { version, messages, metadata, format } = state
+    const command = {
+      type: 'fork' as const,
+      origin: { ...parent, version },
+      parentLogId: logId,
+      inherited: { messages, metadata, format }
+    }
+    return (await this.#engine.write(child, command, { isAccepted: true })).session!
+  }
+
+  async forks(session: SessionRef): Promise<Session<M>[]> {
+    const key = refKey(session)
+    const summaries = await this.#engine.ask(async (store) => {
+      const head = await store.head(key)
+      return head ? store.forks(head.logId) : []
+    })
+    return summaries.filter(({ deleted }) => !deleted).map((summary) => listed<M>(summary))
+  }
+
+  async beginTurn(session: SessionRef, options: TurnOptions = {}): Promise<Turn<M, Input>> {
+    const key = refKey(session)
+    const { owner, signal } = options
+    if (owner !== undefined && typeof owner !== 'string') throw misuse('owner', 'a string', owner)
+    const onBusy = oneOf('onBusy', options.onBusy ?? 'throw', ['throw', 'wait', 'takeover'])
+    const ttlMs = wholeNumber('ttlMs', options.ttlMs, 1) ?? 60_000
+    const turnId = this.#engine.newEventId()
+    const write = async (command: Command, settings?: WriteSettings): Promise<Session<M>> =>
+      this.#typed((await this.#engine.write(key, command, settings)).session!)
+    const turn: HeldTurn<M, Input> = new HeldTurn<M, Input>(
+      turnId,
+      { userId: key.userId, id: key.sessionId },
+      {
+        appendMessage: (ref, message, inTurn) => this.appendMessage(ref, message, inTurn),
+        putMessage: (ref, message, inTurn) => this.putMessage(ref, message, inTurn),
+        commit: (ref, changes, inTurn) => this.commit(ref, changes, inTurn),
+        startTurn: (mode) =>
+          write(
+            {
+              type: 'start-turn',
+              turnId,
+              owner,
+              ttlMs,
+              mode: mode === 'begin' && onBusy === 'takeover' ? onBusy : mode
+            },
+            { signal, waits: onBusy === 'wait', onTurnOver: () => turn.noticeEnd() }
+          ),
+        endTurn: (outcome, setsBack) => write({ type: 'end-turn', turnId, outcome, setsBack })
+      },
+      this.#engine.clock
+    )
+    await turn.begin()
+    return turn
+  }
+
+  readEvents(
+    userId: string,
+    sessionId: string,
+    {
+      from,
+      to,
+      signal
+    }: {
+      readonly from?: number | undefined
+      readonly to?: number | undefined
+      readonly signal?: AbortSignal | undefined
+    } = {}
+  ): AsyncIterable<SessionEvent<M>> {
+    const key = keyOf(userId, sessionId)
+    const range = {
+      from: wholeNumber('from', from, 1) ?? 1,
+      ...(to !== undefined && { to: wholeNumber('to', to, 0)! }),
+      ...(signal && { signal })
+    }
+    return { [Symbol.asyncIterator]: () => this.#events(key, range) }
+  }
+
+  async *#events(
+    key: SessionKey,
+    range: { from: number; to?: number; signal?: AbortSignal }
+  ): AsyncGenerator<SessionEvent<M>> {
+    range.signal?.throwIfAborted()
+    const head = await this.#engine.ask((store) => store.head(key))
+    if (!head) return
+    // From the first event on, each `created` tells the format of what follows; else that of the newest has to do.
+    if (range.from > 1) checkFormat(head.summary, this.#format.name)
+    try {
+      for await (const page of this.#engine.store.read(head.logId, range)) {
+        for (const stored of page) {
+          this.#engine.assertAccepting()
+          range.signal?.throwIfAborted()
+          const event = upcast(stored)
+          if (event?.type === 'created') checkFormat(event.data, this.#format.name)
+          if (event) yield event as SessionEvent<M>
+        }
+      }
+    } catch (error) {
+      if (range.signal?.aborted) throw range.signal.reason
+      // Of a store that was closed meanwhile there is no more to say.
+      this.#engine.assertAccepting()
+      throw storeFailure(error, 'not-stored')
+    }
+  }
+
+  subscribe(
+    userId: string,
+    sessionId: string,
+    { from, signal }: { readonly from?: number | undefined; readonly signal?: AbortSignal | undefined } = {}
+  ): AsyncIterable<SessionEvent<M>> {
+    return this.#follow(keyOf(userId, sessionId), wholeNumber('from', from, 1) ?? 1, signal)
+  }
+
+  async *#follow(key: SessionKey, from: number, signal: AbortSignal | undefined): AsyncGenerator<SessionEvent<M>> {
+    this.#engine.assertAccepting()
+    const { store } = this.#engine
+    const left = new AbortController()
+    const ended = signal ? AbortSignal.any([signal, left.signal]) : left.signal
+    // Asking the signal takes longer than giving an event.
+    let hasEnded = ended.aborted
+    ended.addEventListener('abort', () => (hasEnded = true))
+    let logId: string | null = null
+    let next = from
+    try {
+      for await (const _ of this.#engine.changes(key, ended)) {
+        const head: Head | null = await store.head(key)
+        // Purged, or begun again since: another log.
+        if (logId !== null && head?.logId !== logId) return
+        if (!head) continue
+        if (logId === null) checkFormat(head.summary, this.#format.name)
+        logId = head.logId
+        for await (const page of store.read(logId, { from: next, to: head.version, signal: ended })) {
+          for (const stored of page) {
+            next = stored.version + 1
+            const event = upcast(stored)
+            if (event) yield event as SessionEvent<M>
+            if (hasEnded || !this.#engine.isAccepting) return
+          }
+        }
+      }
+    } catch (error) {
+      if (!hasEnded && this.#engine.isAccepting) throw storeFailure(error, 'not-stored')
+    } finally {
+      left.abort()
+    }
+  }
+
+  async deleteSession(userId: string, sessionId: string): Promise<void> {
+    await this.#engine.write(keyOf(userId, sessionId), DELETE)
+  }
+
+  async deleteUserSessions(userId: string): Promise<number> {
+    idOf('userId', userId)
+    return this.#engine.during(async () => {
+      const sessions = await this.#engine.ask((store) => store.list(userId), true)
+      const results = await Promise.all(
+        sessions.map(({ sessionId }) => this.#engine.write({ userId, sessionId }, DELETE, { isAccepted: true }))
+      )
+      return results.filter(({ hasStored }) => hasStored).length
+    })
+  }
+
+  async purgeSession(userId: string, sessionId: string): Promise<void> {
+    await this.#engine.purge(keyOf(userId, sessionId))
+  }
+
+  withMessage<S extends StandardSchema>(
+    schema: S,
+    options?: { readonly format: string }
+  ): SessionHistoryService<SchemaOutput<S>, SchemaInput<S>> {
+    return new SessionHistory(this.#engine, schemaFormat(schema, idOf('format', options?.format)))
+  }
+
+  // The id of a new session is trimmed, as in the seed; blank or absent gives a fresh one.
+  #newKey(userId: string, sessionId: string | null | undefined): SessionKey {
+    const given = typeof sessionId === 'string' ? sessionId.trim() : (sessionId ?? '')
+    return keyOf(userId, given === '' ? this.#engine.newSessionId() : given)
+  }
+
+  async #missing(key: SessionKey, last: number | undefined): Promise<Session<Json> | null> {
+    switch (this.#engine.missing.get) {
+      case 'null':
+        return null
+      case 'throw':
+        throw sessionNotFound({ userId: key.userId, id: key.sessionId })
+      case 'create':
+        try {
+          const command = {
+            type: 'create',
+            format: this.#format.name,
+            metadata: undefined,
+            expectedVersion: 'none'
+          } as const
+          return (await this.#engine.write(key, command, { isAccepted: true })).session
+        } catch (error) {
+          // Somebody else was first, and may have appended already.
+          if (isTurnlogError(error, 'VERSION_CONFLICT')) return this.#engine.read(key, undefined, last, true)
+          throw error
+        }
+    }
+  }
+
+  #write(
+    session: SessionRef,
+    changes: readonly Given[] | 'undo' | 'redo',
+    options: WriteOptions & Partial<TurnId> = {},
+    missing: 'warn' | 'create' | 'throw' = this.#engine.missing.append
+  ): Promise<Written> {
+    const key = refKey(session)
+    const { expectedVersion, idempotencyKey, turnId } = options
+    const signal = signalOf(options.signal)
+    const onBusy = oneOf('onBusy', options.onBusy ?? 'throw', ['throw', 'wait'])
+    const isStep = typeof changes === 'string'
+    const command = {
+      type: 'commit' as const,
+      changes: isStep ? changes : changes.map(({ change }) => change),
+      format: this.#format.name,
+      expectedVersion: expectation(expectedVersion),
+      idempotency:
+        idempotencyKey === undefined
+          ? undefined
+          : {
+              key: idOf('idempotencyKey', idempotencyKey),
+              contentHash: hashJson(isStep ? changes : changes.map(({ given }) => given))
+            },
+      ifAbsent: missing === 'warn' ? ('nothing' as const) : missing,
+      turnId
+    }
+    return this.#engine.write(key, command, { signal, waits: onBusy === 'wait' })
+  }
+
+  #written({ userId, id }: SessionRef, { session }: Written): Session<M> | null {
+    if (session) return this.#typed(session)
+    const name = `user ${JSON.stringify(userId)} has no session ${JSON.stringify(id)}`
+    this.#engine.logger.warn(`turnlog: ${name}; nothing was stored`)
+    return null
+  }
+
+  #change(change: Change<Input>, index: number): Given {
+    switch (change?.type) {
+      case 'append':
+        if (!Array.isArray(change.messages)) throw misuse(`changes[${index}].messages`, 'a list', change.messages)
+        return this.#append(change.messages, (i) => [index, 'messages', i])
+      case 'put':
+        return this.#put(change.message, [index, 'message'])
+      case 'truncate': {
+        const length = requiredWholeNumber(`changes[${index}].length`, change.length, 0)
+        return { change: { type: 'truncate', length }, given: { type: 'truncate', length } }
+      }
+      case 'rewind': {
+        const rewind = rewindTo(`changes[${index}].toVersion`, change.toVersion)
+        return { change: rewind, given: rewind }
+      }
+      case 'metadata':
+        return metadataChange(change, [index])
+      default:
+        throw misuse(
+          `changes[${index}].type`,
+          "'append', 'put', 'truncate', 'rewind' or 'metadata'",
+          (change as Change | undefined)?.type
+        )
+    }
+  }
+
+  #append(
+    messages: readonly Input[],
+    pathOf: (index: number) => Path
+  ): Given & { readonly change: { readonly messages: readonly Json[] } } {
+    // Array.from visits holes, which no list of messages may have.
+    const copies = Array.from(messages, (message, i) => plain(message, pathOf(i)))
+    const complete = copies.map((copy, i) => this.#complete(copy, pathOf(i)))
+    return { change: { type: 'append', messages: complete }, given: { type: 'append', messages: copies } }
+  }
+
+  #put(message: Input, path: Path): Given {
+    const copy = plain(message, path)
+    const id = idIn(copy)
+    if (id === undefined) throw invalid('putMessage needs an id, a string', [...path, 'id'])
+    const complete = this.#complete(copy, path)
+    // A schema may have dropped it, or answer with something else.
+    if (idIn(complete) !== id) throw invalid('putMessage needs a schema that keeps the id', [...path, 'id'])
+    return { change: { type: 'put', message: complete }, given: { type: 'put', message: copy } }
+  }
+
+  #complete(copy: Json, path: Path): Json {
+    const message = this.#format.complete(copy, path)
+    checkSize(message, this.#engine.maxMessageBytes, path)
+    return message
+  }
+
+  #typed(session: Session<Json>): Session<M> {
+    checkFormat(session, this.#format.name)
+    return session as Session<unknown> as Session<M>
+  }
+}
+
+/** A change as it is stored, and the canonical form of what the caller gave for it. */
+interface Given {
+  readonly change: SessionChange
+  readonly given: Json
+}
+
+const DELETE = { type: 'delete', reason: undefined } as const
+
+const NO_MESSAGES: readonly never[] = Object.freeze([])
+
+function refKey(session: SessionRef): SessionKey {
+  if (typeof session !== 'object' || session === null) throw misuse('session', 'an object with userId and id', session)
+  return keyOf(session.userId, session.id)
+}
+
+function rewindTo(name: string, version: unknown): Extract<SessionChange, { type: 'rewind' }> {
+  return { type: 'rewind', toVersion: requiredWholeNumber(name, version, 0), kind: 'rewind' }
+}
+
+function idIn(message: Json): string | undefined {
+  const { id } = (message ?? {}) as { readonly id?: unknown }
+  return typeof id === 'string' ? id : undefined
+}
+
+function keyOf(userId: string, sessionId: string): SessionKey {
+  return Object.freeze({ userId: idOf('userId', userId), sessionId: idOf('sessionId', sessionId) })
+}
+
+function pageOf<After>(limit: number | undefined, after: After | undefined): Page<After> {
+  wholeNumber('limit', limit, 1)
+  return { ...(limit !== undefined && { limit }), ...(after !== undefined && { after }) }
+}
+
+function listed<M>({
+  userId,
+  sessionId: id,
+  version,
+  createdAt,
+  updatedAt,
+  metadata,
+  format,
+  forkedFrom
+}: Summary): Session<M> {
+  return Object.freeze({
+    userId,
+    id,
+    version,
+    createdAt,
+    updatedAt,
+    messages: NO_MESSAGES,
+    // A store that reads it from disk gives fresh, unfrozen data.
+    metadata: Object.isFrozen(metadata) ? metadata : (copyJson(metadata) as JsonObject),
+    format,
+    ...(forkedFrom && { forkedFrom })
+  })
+}
+
+function metadataChange(
+  changes: { readonly set?: object | undefined; readonly unset?: readonly string[] | undefined },
+  path: Path
+): Given {
+  if (typeof changes !== 'object' || changes === null) throw misuse('changes', 'an object with set or unset', changes)
+  const { set = {}, unset = [] } = changes
+  const values = record('set', set, path)
+  if (!Array.isArray(unset) || !unset.every((key) => typeof key === 'string'))
+    throw misuse('unset', 'a list of strings', unset)
+  const both = unset.find((key) => Object.hasOwn(values, key))
+  if (both !== undefined) throw misuse('unset', 'without the keys of set', both)
+  const change = { type: 'metadata', set: values, unset: Object.freeze([...unset]) } as const
+  return { change, given: change }
+}
+
+function record(name: string, value: unknown, path: Path = []): JsonObject {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw misuse(name, 'an object', value)
+  return plain(value, [...path, name]) as JsonObject
+}
+
+// As the seed does; but never a snapshot, whose messages would be made just to find that they are frozen.
+function extend(session: SessionRef, appended: () => readonly unknown[]): void {
+  const messages: unknown = Object.getOwnPropertyDescriptor(session, 'messages')?.value
+  if (!Array.isArray(messages) || !canGrow(messages)) return
+  // One by one: as arguments of one push, there may be too many.
+  for (const message of appended()) messages.push(message)
+}
+
+function canGrow(list: readonly unknown[]): boolean {
+  return Object.isExtensible(list) && Object.getOwnPropertyDescriptor(list, 'length')!.writable === true
+}
+
+function isList<T>(value: T | readonly T[]): value is readonly T[] {
+  return Array.isArray(value)
+}
