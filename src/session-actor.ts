@@ -1,20 +1,11 @@
 import { fromTransition, type ActorRefFrom } from 'xstate'
-import { idOf, misuse } from './arguments.ts'
 import { isTurnlogError } from './errors.ts'
-import { schemaVersionOf, type Fact, type SessionEvent, type StoredEvent } from './event.ts'
+import type { StoredEvent } from './event.ts'
 import { catchUp, FoldedLog } from './folded-log.ts'
 import type { Json } from './json.ts'
-import {
-  decide,
-  evolve,
-  sessionNotFound,
-  toSummary,
-  type Command,
-  type Past,
-  type Session,
-  type SessionState
-} from './session.ts'
+import { sessionNotFound, type Command, type Past, type Session, type SessionState } from './session.ts'
 import { LONGEST_TIMEOUT_MS, type Clock } from './clock.ts'
+import { prepare, type Prepared } from './prepare.ts'
 import { storeFailure, type AppendResult, type Commit, type EventStore, type Head, type SessionKey } from './store.ts'
 
 /** What a session actor needs of the world. */
@@ -107,7 +98,7 @@ interface Check {
 
 /** What a request has come to: a commit to store and the states after its events, or an answer that stores nothing. */
 type Decided = { readonly request: WriteRequest } & (
-  | { readonly commit: Commit; readonly states: readonly SessionState[] }
+  | Prepared
   | { readonly answer: number | null }
   | { readonly error: unknown }
 )
@@ -372,59 +363,13 @@ class SessionMailbox {
 
   #decide(request: WriteRequest, state: SessionState, logId: string | null, past: Past): Decided {
     const { command, signal } = request
+    const { clock, newEventId } = this.#environment
     try {
       signal?.throwIfAborted()
-      const now = this.#environment.clock.now()
-      const decision = decide(state, command, { now, past })
-      if ('answer' in decision) return { request, answer: decision.answer }
-      const events = this.#stamp(decision.facts, state, command, now)
-      const states: SessionState[] = []
-      const begun = state.version
-      for (const event of events) {
-        state = evolve(state, event, (version) => states[version - begun - 1] ?? past(version))
-        states.push(state)
-      }
-      const commit: Commit = Object.freeze({
-        key: this.#log.key,
-        logId: logId ?? events[0]!.id,
-        expectedVersion: events[0]!.version - 1,
-        events: Object.freeze(events) as Commit['events'],
-        summary: toSummary(state),
-        ...(command.type === 'fork' && {
-          parent: Object.freeze({ logId: command.parentLogId, version: command.origin.version })
-        })
-      })
-      return { request, commit, states }
+      return { request, ...prepare(command, state, logId, { now: clock.now(), past }, newEventId) }
     } catch (error) {
       return { request, error }
     }
-  }
-
-  #stamp(facts: readonly Fact<Json>[], state: SessionState, command: Command, now: number): SessionEvent<Json>[] {
-    const { newEventId } = this.#environment
-    const idempotency = command.type === 'commit' ? command.idempotency : undefined
-    const turnId = 'turnId' in command ? command.turnId : undefined
-    const at = Math.max(Math.floor(now), state.updatedAt)
-    if (!Number.isSafeInteger(at)) throw misuse('clock.now()', 'a number of ms', at)
-    const { userId, id: sessionId } = state
-    let { version } = state
-    let commitId: string | undefined
-    return facts.map(({ type, data }) => {
-      const id = idOf('ids.event()', newEventId())
-      commitId ??= id
-      version++
-      const schemaVersion = schemaVersionOf(type)
-      Object.freeze(data)
-      const event = { id, userId, sessionId, version, type, at, data, schemaVersion, commitId } as SessionEvent<Json>
-      if (!idempotency && turnId === undefined) return Object.freeze(event)
-      const isLast = version === state.version + facts.length
-      return Object.freeze({
-        ...event,
-        ...(idempotency && { idempotencyKey: idempotency.key }),
-        ...(idempotency && isLast && { contentHash: idempotency.contentHash }),
-        ...(turnId !== undefined && { turnId })
-      })
-    })
   }
 
   #stored(results: readonly AppendResult[]): void {

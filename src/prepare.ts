@@ -1,0 +1,76 @@
+import { idOf, misuse } from './arguments.ts'
+import { schemaVersionOf, type Fact, type SessionEvent } from './event.ts'
+import type { Json } from './json.ts'
+import { decide, evolve, toSummary, type Circumstances, type Command, type SessionState } from './session.ts'
+import type { Commit } from './store.ts'
+
+/** A commit that is ready to be stored, and the states after each of its events. */
+export interface Prepared {
+  readonly commit: Commit
+  readonly states: readonly SessionState[]
+}
+
+/**
+ * What a command comes to: the commit to store, or the version that answers it without one. Pure but for the ids that it
+ * takes: nothing is stored, and `state` stays as it is. `logId` is `null` where the commit begins a log.
+ *
+ * @throws what {@link decide} throws; `TypeError` where the clock or the ids give what they must not
+ */
+export function prepare(
+  command: Command,
+  state: SessionState,
+  logId: string | null,
+  circumstances: Circumstances,
+  newEventId: () => string
+): Prepared | { readonly answer: number | null } {
+  const decision = decide(state, command, circumstances)
+  if ('answer' in decision) return decision
+  const events = stamp(decision.facts, state, command, circumstances.now, newEventId)
+  const states: SessionState[] = []
+  const begun = state.version
+  const past = (version: number): SessionState => states[version - begun - 1] ?? circumstances.past(version)
+  for (const event of events) states.push(evolve(states.at(-1) ?? state, event, past))
+  const commit: Commit = {
+    key: Object.freeze({ userId: state.userId, sessionId: state.id }),
+    logId: logId ?? events[0]!.id,
+    expectedVersion: begun,
+    events: Object.freeze(events) as Commit['events'],
+    summary: toSummary(states.at(-1)!)
+  }
+  if (command.type !== 'fork') return { commit: Object.freeze(commit), states }
+  const parent = Object.freeze({ logId: command.parentLogId, version: command.origin.version })
+  return { commit: Object.freeze({ ...commit, parent }), states }
+}
+
+// Facts become events: with a place in the log, a time that never goes back, and what the caller said of the call.
+function stamp(
+  facts: readonly Fact<Json>[],
+  state: SessionState,
+  command: Command,
+  now: number,
+  newEventId: () => string
+): SessionEvent<Json>[] {
+  const idempotency = command.type === 'commit' ? command.idempotency : undefined
+  const turnId = 'turnId' in command ? command.turnId : undefined
+  const at = Math.max(Math.floor(now), state.updatedAt)
+  if (!Number.isSafeInteger(at)) throw misuse('clock.now()', 'a number of ms', at)
+  const { userId, id: sessionId } = state
+  let { version } = state
+  let commitId: string | undefined
+  return facts.map(({ type, data }) => {
+    const id = idOf('ids.event()', newEventId())
+    commitId ??= id
+    version++
+    const schemaVersion = schemaVersionOf(type)
+    Object.freeze(data)
+    const event = { id, userId, sessionId, version, type, at, data, schemaVersion, commitId } as SessionEvent<Json>
+    if (!idempotency && turnId === undefined) return Object.freeze(event)
+    const isLast = version === state.version + facts.length
+    return Object.freeze({
+      ...event,
+      ...(idempotency && { idempotencyKey: idempotency.key }),
+      ...(idempotency && isLast && { contentHash: idempotency.contentHash }),
+      ...(turnId !== undefined && { turnId })
+    })
+  })
+}
