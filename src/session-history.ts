@@ -339,6 +339,8 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
           for (const stored of page) {
             next = stored.version + 1
             const event = upcast(stored)
+            // A start-over may have been in another format.
+            if (event?.type === 'created') checkFormat(event.data, this.#format.name)
             if (event) yield event as SessionEvent<M>
             if (hasEnded || !this.#engine.isAccepting) return
           }

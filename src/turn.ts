@@ -16,7 +16,10 @@ export interface Turn<M = Message, Input = InputOf<M>> extends AsyncDisposable {
   readonly id: string
   /** The session after the newest of its writes. */
   readonly session: Session<M>
-  /** Aborted when the turn is fenced, expires or ends; the reason is a `TURN_FENCED` or `TURN_ENDED`. */
+  /**
+   * Aborted when the turn is fenced, expires or ends; the reason is a `TURN_FENCED` or `TURN_ENDED`. Where another process has
+   * taken over, that is when this one next reads or writes the session, or when the turn would have expired.
+   */
   readonly signal: AbortSignal
   /** As `commit` of the service, within the turn. */
   commit(changes: readonly Change<Input>[], options?: TurnWriteOptions): Promise<Session<M>>
