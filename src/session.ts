@@ -214,8 +214,11 @@ function decideCommit(
  */
 export function evolve(state: SessionState, event: SessionEvent<Json>, past: Past): SessionState {
   return next(state, event, (draft) => {
-    draft.steps = stepsAfter(state.steps, event, state.isLive, (version) => past(version).steps)
-    draft.turn = turnAfter(state.turn, event)
+    const steps = stepsAfter(state.steps, event, state.isLive, past)
+    const turn = turnAfter(state.turn, event)
+    // Each assignment to a draft costs, also of what is there already.
+    if (steps !== state.steps) draft.steps = steps
+    if (turn !== state.turn) draft.turn = turn
     switch (event.type) {
       case 'created': {
         const { format, forkedFrom, metadata } = event.data
@@ -239,10 +242,10 @@ export function evolve(state: SessionState, event: SessionEvent<Json>, past: Pas
       default: {
         if (event.type === 'rewound' && !isPast(event.data.toVersion, state, past)) throw corruptLog(state)
         const { messages, metadata, format } = contentAfter(state, event, past)
-        draft.isLive = true
-        draft.messages = messages
-        draft.metadata = metadata
-        draft.format = format
+        if (messages !== state.messages) draft.messages = messages
+        if (metadata !== state.metadata) draft.metadata = metadata
+        if (format !== state.format) draft.format = format
+        if (!state.isLive) draft.isLive = true
       }
     }
   })

@@ -41,7 +41,7 @@ export function stepsAfter(
   steps: Steps,
   event: SessionEvent<Json>,
   wasLive: boolean,
-  past: (version: number) => Steps
+  past: (version: number) => { readonly steps: Steps }
 ): Steps {
   switch (event.type) {
     case 'created':
@@ -52,16 +52,16 @@ export function stepsAfter(
       return steps
     case 'rewound':
       if (!wasLive) return NO_STEPS
-      if (event.data.kind === 'abort') return past(event.data.toVersion)
+      if (event.data.kind === 'abort') return past(event.data.toVersion).steps
       if (event.data.kind === 'undo' && steps.undo) {
-        const undone = Object.freeze({ to: event.version - 1, step: steps.undo, below: steps.redo })
-        return Object.freeze({ undo: steps.undo.below, redo: undone })
+        const undone = { to: event.version - 1, step: steps.undo, below: steps.redo }
+        return { undo: steps.undo.below, redo: undone }
       }
       if (event.data.kind === 'redo' && steps.redo) {
-        return Object.freeze({ undo: steps.redo.step, redo: steps.redo.below })
+        return { undo: steps.redo.step, redo: steps.redo.below }
       }
   }
-  return Object.freeze({ undo: Object.freeze(grown(steps.undo, event)), redo: undefined })
+  return { undo: grown(steps.undo, event), redo: undefined }
 }
 
 function grown(top: Step | undefined, event: SessionEvent<Json>): Step {
