@@ -1,5 +1,5 @@
 import { idOf, misuse } from './arguments.ts'
-import { schemaVersionOf, type Fact, type SessionEvent } from './event.ts'
+import { schemaVersionOf, type Envelope, type Fact, type SessionEvent } from './event.ts'
 import type { Json } from './json.ts'
 import { decide, evolve, toSummary, type Circumstances, type Command, type SessionState } from './session.ts'
 import type { Commit } from './store.ts'
@@ -42,6 +42,9 @@ export function prepare(
   return { commit: Object.freeze({ ...commit, parent }), states }
 }
 
+/** An event while it is made. */
+type Stamped = { -readonly [K in keyof Envelope]: Envelope[K] } & Pick<Fact<Json>, 'type' | 'data'>
+
 // Facts become events: with a place in the log, a time that never goes back, and what the caller said of the call.
 function stamp(
   facts: readonly Fact<Json>[],
@@ -63,14 +66,12 @@ function stamp(
     version++
     const schemaVersion = schemaVersionOf(type)
     Object.freeze(data)
-    const event = { id, userId, sessionId, version, type, at, data, schemaVersion, commitId } as SessionEvent<Json>
-    if (!idempotency && turnId === undefined) return Object.freeze(event)
-    const isLast = version === state.version + facts.length
-    return Object.freeze({
-      ...event,
-      ...(idempotency && { idempotencyKey: idempotency.key }),
-      ...(idempotency && isLast && { contentHash: idempotency.contentHash }),
-      ...(turnId !== undefined && { turnId })
-    })
+    const envelope: Stamped = { id, userId, sessionId, version, type, at, data, schemaVersion, commitId }
+    if (idempotency) {
+      envelope.idempotencyKey = idempotency.key
+      if (version === state.version + facts.length) envelope.contentHash = idempotency.contentHash
+    }
+    if (turnId !== undefined) envelope.turnId = turnId
+    return Object.freeze(envelope) as SessionEvent<Json>
   })
 }

@@ -270,13 +270,11 @@ export function fold(state: SessionState, stored: StoredEvent, past: Past): Sess
 /** The snapshot of a state; `last`: only that many of the newest messages. */
 export function toSession(state: SessionState, last = Infinity): Session<Json> {
   const { userId, id, version, createdAt, updatedAt, metadata, format, forkedFrom, turn } = state
-  const known = { userId, id, version, createdAt, updatedAt, metadata, format }
-  if (!forkedFrom && !turn) return withMessages(known, state.messages, last)
-  return withMessages(
-    { ...known, ...(forkedFrom && { forkedFrom }), ...(turn && { turn: shownTurn(turn) }) },
-    state.messages,
-    last
-  )
+  const known: Known = { userId, id, version, createdAt, updatedAt, metadata, format }
+  // Assigned, not spread: V8 makes dictionaries of objects that conditional spreads have made.
+  if (forkedFrom) known.forkedFrom = forkedFrom
+  if (turn) known.turn = shownTurn(turn)
+  return withMessages(known, state.messages, last)
 }
 
 /** What a list shows of a session in this state. */
@@ -407,6 +405,11 @@ export function corruptLog({ userId, id, version }: SessionState): Error {
   const message = `The log of session ${JSON.stringify(id)} of user ${JSON.stringify(userId)} is damaged at version ${version + 1}`
   return turnlogError('CORRUPT_LOG', message, { userId, sessionId: id, version: version + 1 })
 }
+
+/** A session before it gets its messages. */
+type Known = Mutable<Omit<Session<Json>, 'messages'>>
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
 class GivenObject {
   constructor(object: object) {
