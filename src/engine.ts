@@ -132,7 +132,6 @@ export class Engine {
     this.clock = clockOf(clock)
     const input = {
       environment: { store: this.store, clock: this.clock, newEventId: this.newEventId },
-      clock: this.clock,
       maxActiveSessions: positive('maxActiveSessions', maxActiveSessions ?? 10_000),
       idleMs: positive('idleMs', idleMs ?? 300_000),
       inspect: inspect && inspector(inspect, this.logger)

@@ -1,12 +1,11 @@
 import { createActor, fromTransition, type ActorOptions, type ActorRefFrom } from 'xstate'
 import { sessionLogic, type SessionActor, type SessionEnvironment, type SessionCall } from './session-actor.ts'
 import { keyString, type SessionKey } from './store.ts'
-import { backgroundTimer, type Clock } from './clock.ts'
+import { backgroundTimer } from './clock.ts'
 
 /** What the registry is made with. */
 export interface RegistryInput {
   readonly environment: SessionEnvironment
-  readonly clock: Clock
   readonly maxActiveSessions: number
   readonly idleMs: number
   readonly inspect: ActorOptions<typeof sessionLogic>['inspect']
@@ -99,16 +98,16 @@ class Registry {
       entry = { actor: this.#begin(key), usedAt: 0, isRecent: false }
       this.#sessions.set(name, entry)
     } else entry.isRecent = true
-    entry.usedAt = this.#input.clock.now()
+    entry.usedAt = this.#input.environment.clock.now()
     this.#sweepTimer ??= this.#sweepAfter(this.#input.idleMs)
     entry.actor.send(request)
   }
 
   // Stops sessions that have been idle for so long, and comes back when the next one may be.
   #sweep(): void {
-    const { clock, idleMs } = this.#input
+    const { environment, idleMs } = this.#input
     this.#sweepTimer = undefined
-    const now = clock.now()
+    const now = environment.clock.now()
     let oldest = Infinity
     for (const [name, { actor, usedAt }] of this.#sessions) {
       if (now - usedAt >= idleMs && isIdle(actor)) this.#end(name, actor)
@@ -118,7 +117,7 @@ class Registry {
   }
 
   #stop(): void {
-    this.#input.clock.clearTimeout(this.#sweepTimer)
+    this.#input.environment.clock.clearTimeout(this.#sweepTimer)
     this.#sweepTimer = undefined
     for (const [name, { actor }] of this.#sessions) this.#end(name, actor)
   }
@@ -149,7 +148,7 @@ class Registry {
 
   #sweepAfter(ms: number): unknown {
     if (ms === Infinity) return undefined
-    return backgroundTimer(this.#input.clock, () => this.#self.send({ type: 'sweep' }), ms)
+    return backgroundTimer(this.#input.environment.clock, () => this.#self.send({ type: 'sweep' }), ms)
   }
 }
 

@@ -434,11 +434,14 @@ class SessionMailbox {
         const waits = request.waits && isTurnlogError(decided.error, 'TURN_BUSY')
         if (waits && !this.#released) this.#parked.push(request)
         else request.reject(waits ? this.#released?.reason : decided.error)
-      } else if ('commit' in decided) {
-        this.#hold(request)
-        request.resolve({ session: this.#session(decided.states.at(-1)!.version), hasStored: true })
-      } else request.resolve({ session: this.#session(decided.answer), hasStored: false })
+      } else if ('commit' in decided) this.#acknowledge(request, decided)
+      else request.resolve({ session: this.#session(decided.answer), hasStored: false })
     }
+  }
+
+  #acknowledge(request: WriteRequest, { states }: Prepared): void {
+    this.#hold(request)
+    request.resolve({ session: this.#session(states.at(-1)!.version), hasStored: true })
   }
 
   #session(version: number | null): Session<Json> | null {
@@ -573,11 +576,8 @@ class SessionMailbox {
     this.#doubt = undefined
     for (const decided of batch) {
       if (!('commit' in decided)) continue
-      const { request, states } = decided
-      if (isStored(decided.commit)) {
-        this.#hold(request)
-        request.resolve({ session: this.#session(states.at(-1)!.version), hasStored: true })
-      } else request.reject(doubt)
+      if (isStored(decided.commit)) this.#acknowledge(decided.request, decided)
+      else decided.request.reject(doubt)
     }
     this.#requeue(batch.filter((decided) => !('commit' in decided)))
   }
