@@ -166,6 +166,7 @@ class SessionMailbox {
   #released: ReleaseRequest | undefined
   /** The turn that was begun through this actor, as long as it is open. */
   #holder: { readonly turnId: string; readonly onTurnOver: () => void } | undefined
+  #time: number | undefined
   readonly #environment: SessionEnvironment
   /** Where the store's answers go: xstate tells with each event. */
   #self!: AnswerTarget
@@ -195,8 +196,14 @@ class SessionMailbox {
     return this.#holder !== undefined && turn !== undefined && this.#environment.clock.now() < turn.expiresAt
   }
 
+  // One time an event: those who wait for a turn to expire and those who come then must see it alike.
+  get #now(): number {
+    return (this.#time ??= this.#environment.clock.now())
+  }
+
   receive(event: SessionRequest | StoreAnswer | Wake, self: AnswerTarget): void {
     this.#self = self
+    this.#time = undefined
     try {
       this.#handle(event)
       this.#noticeTurn()
@@ -363,10 +370,9 @@ class SessionMailbox {
 
   #decide(request: WriteRequest, state: SessionState, logId: string | null, past: Past): Decided {
     const { command, signal } = request
-    const { clock, newEventId } = this.#environment
     try {
       signal?.throwIfAborted()
-      return { request, ...prepare(command, state, logId, { now: clock.now(), past }, newEventId) }
+      return { request, ...prepare(command, state, logId, { now: this.#now, past }, this.#environment.newEventId) }
     } catch (error) {
       return { request, error }
     }
@@ -461,7 +467,12 @@ class SessionMailbox {
       this.#holder.onTurnOver()
       this.#holder = undefined
     }
-    if (this.#waiting && this.#waiting.turnId !== open) this.#unpark()
+    if (this.#waiting && (this.#waiting.turnId !== open || this.#hasExpired)) this.#unpark()
+  }
+
+  get #hasExpired(): boolean {
+    const { turn } = this.#log.state
+    return turn !== undefined && this.#now >= turn.expiresAt
   }
 
   // Waits for the turn to expire, or for another process to end it; an end from here is noticed at once.
@@ -471,7 +482,7 @@ class SessionMailbox {
     const { turn } = this.#log.state
     const controller = new AbortController()
     const wake = (): void => this.#self.send({ type: 'wake' })
-    const left = turn ? turn.expiresAt - clock.now() : 0
+    const left = turn ? turn.expiresAt - this.#now : 0
     const isPolled = store.supports.shared && !store.watch
     const timer = clock.setTimeout(wake, Math.max(1, Math.min(left, isPolled ? POLL_MS : LONGEST_TIMEOUT_MS)))
     controller.signal.addEventListener('abort', () => clock.clearTimeout(timer))

@@ -227,7 +227,8 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
 
   async beginTurn(session: SessionRef, options: TurnOptions = {}): Promise<Turn<M, Input>> {
     const key = refKey(session)
-    const { owner, signal } = options
+    const { owner } = options
+    const signal = signalOf(options.signal)
     if (owner !== undefined && typeof owner !== 'string') throw misuse('owner', 'a string', owner)
     const onBusy = oneOf('onBusy', options.onBusy ?? 'throw', ['throw', 'wait', 'takeover'])
     const ttlMs = wholeNumber('ttlMs', options.ttlMs, 1) ?? 60_000
@@ -250,7 +251,11 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
               ttlMs,
               mode: mode === 'begin' && onBusy === 'takeover' ? onBusy : mode
             },
-            { signal, waits: onBusy === 'wait', onTurnOver: () => turn.noticeEnd() }
+            {
+              // What waits, and may be cancelled, is the beginning.
+              ...(mode === 'begin' && { signal, waits: onBusy === 'wait' }),
+              onTurnOver: () => turn.noticeEnd()
+            }
           ),
         endTurn: (outcome, setsBack) => write({ type: 'end-turn', turnId, outcome, setsBack })
       },
@@ -277,7 +282,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     const range = {
       from: wholeNumber('from', from, 1) ?? 1,
       ...(to !== undefined && { to: wholeNumber('to', to, 0)! }),
-      ...(signal && { signal })
+      ...(signal && { signal: signalOf(signal)! })
     }
     return { [Symbol.asyncIterator]: () => this.#events(key, range) }
   }
@@ -314,7 +319,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     sessionId: string,
     { from, signal }: { readonly from?: number | undefined; readonly signal?: AbortSignal | undefined } = {}
   ): AsyncIterable<SessionEvent<M>> {
-    return this.#follow(keyOf(userId, sessionId), wholeNumber('from', from, 1) ?? 1, signal)
+    return this.#follow(keyOf(userId, sessionId), wholeNumber('from', from, 1) ?? 1, signalOf(signal))
   }
 
   async *#follow(key: SessionKey, from: number, signal: AbortSignal | undefined): AsyncGenerator<SessionEvent<M>> {

@@ -145,8 +145,8 @@ export class HeldTurn<M, Input> implements Turn<M, Input> {
 
   /** The log says that the turn is no longer open. */
   noticeEnd(): void {
-    const hasEnded = this.#hasEnded
-    this.#over(() => (hasEnded ? ended(this.id) : fenced(this.id, 'somebody else has ended it')))
+    // Of an end that is under way its answer will tell whose it was.
+    if (!this.#hasEnded) this.#over(() => fenced(this.id, 'somebody else has ended it'))
   }
 
   async #write(call: () => Promise<Session<M> | null>): Promise<Session<M>> {
@@ -166,8 +166,8 @@ export class HeldTurn<M, Input> implements Turn<M, Input> {
     try {
       this.#session = await this.#noticing(() => this.#service.endTurn(outcome, setsBack))
     } catch (error) {
-      // Where the end was not stored, it may be tried again.
-      this.#hasEnded = isTurnlogError(error, 'TURN_FENCED')
+      // Where the end was not stored, it may be tried again; of a fenced turn the log says so each time.
+      this.#hasEnded = false
       throw error
     }
     this.#over(() => ended(this.id))

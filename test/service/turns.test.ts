@@ -539,6 +539,22 @@ describe('waiting', () => {
     ])
   })
 
+  it('goes before a call that comes when the turn has expired and no timer has told of it yet', async () => {
+    let now = 1_000
+    const history = await createSessionHistory({
+      clock: { now: () => now, setTimeout: () => undefined, clearTimeout: () => undefined },
+      logger: warnings()
+    })
+    await history.createSession('ada', 's1')
+    await history.beginTurn(ADA, { ttlMs: 100 })
+    const waits = history.appendMessage(ADA, text('waits'), { onBusy: 'wait' })
+    await quiet()
+    now += 100
+    const later = history.appendMessage(ADA, text('later'))
+    await Promise.all([waits, later])
+    expect(textsOf(await history.getSession('ada', 's1'))).toEqual(['waits', 'later'])
+  })
+
   it('ends with a takeover only when that turn has ended, too', async () => {
     const { history } = await begin()
     await history.beginTurn(ADA)
@@ -629,6 +645,17 @@ describe('waiting', () => {
     expect(await isAnswered(waits)).toBe(false)
   })
 
+  it('is all that its signal cancels: the turn can be renewed afterwards', async () => {
+    const { history } = await begin()
+    const stop = new AbortController()
+    const turn = await history.beginTurn(ADA, { onBusy: 'wait', signal: stop.signal })
+    stop.abort(new Error('no longer wanted'))
+    const { version } = await turn.renew()
+    expect(version).toBe(3)
+    expect(turn.signal.aborted).toBe(false)
+    await misuses(() => history.beginTurn(ADA, { signal: {} as AbortSignal }), 'signal must be an AbortSignal')
+  })
+
   it('survives many who wait', async () => {
     const { history } = await begin()
     const turn = await history.beginTurn(ADA)
@@ -665,6 +692,21 @@ describe('a takeover', () => {
     expect(ended).toMatchObject({ type: 'turn-ended', data: { turnId, outcome: 'taken-over' } })
     expect(started).toMatchObject({ type: 'turn-started', data: { owner: 'quick' } })
     expect(ended?.commitId).toBe(started?.commitId)
+  })
+
+  it.each(['end', 'abort'] as const)('stays TURN_FENCED for its holder after %s', async (name) => {
+    const { history } = await begin()
+    const turn = await history.beginTurn(ADA)
+    const { signal, id: turnId } = turn
+    const takeover = history.beginTurn(ADA, { onBusy: 'takeover' })
+    await fails(() => turn[name](), 'TURN_FENCED', { turnId })
+    await takeover
+    await storesNothing(history, async () => {
+      await fails(() => turn.append(text('late')), 'TURN_FENCED', { turnId })
+      await fails(() => turn[name](), 'TURN_FENCED', { turnId })
+      await turn[Symbol.asyncDispose]()
+    })
+    expect(isTurnlogError(signal.reason, 'TURN_FENCED')).toBe(true)
   })
 
   it('where there is no turn just begins one', async () => {
