@@ -2,24 +2,23 @@
 import { appendFileSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { fileURLToPath } from 'node:url'
-import { createSessionHistory, memoryStore, type Commit, type EventStore, type SessionKey } from 'turnlog'
+import { createSessionHistory, memoryStore, type EventStore } from 'turnlog'
 
-type Entry = { readonly append: readonly Commit[] } | { readonly purge: SessionKey }
+type Name = 'append' | 'touch' | 'purge'
 
 /** Keeps its logs in a file that only grows. For one service in one process. */
 export function fileStore(path: string): EventStore {
   const memory = memoryStore()
   let state: 'new' | 'open' | 'closed' | 'in doubt' = 'new'
-  async function write<T>(entry: Entry, act: () => Promise<T>): Promise<T> {
+  async function write<N extends Name>(name: N, ...args: Parameters<EventStore[N]>): Promise<void> {
     if (state !== 'open') throw new Error(`The store of ${path} is ${state}`)
     try {
-      appendFileSync(path, `\n${JSON.stringify(entry)}\t`, { flush: true })
+      appendFileSync(path, `\n${JSON.stringify([name, ...args])}\t`, { flush: true })
     } catch (error) {
       state = 'in doubt' // The file may have it or not: who opens it next will know.
       await memory.close()
       throw error
     }
-    return act()
   }
   return {
     ...memory,
@@ -34,8 +33,9 @@ export function fileStore(path: string): EventStore {
       if (state === 'open') state = 'closed'
       await memory.close()
     },
-    append: (commits) => write({ append: commits }, () => memory.append(commits)),
-    purge: (key) => write({ purge: key }, () => memory.purge(key))
+    append: (commits) => write('append', commits).then(() => memory.append(commits)),
+    touch: (logId, at) => write('touch', logId, at).then(() => memory.touch(logId, at)),
+    purge: (key, end) => write('purge', key, end).then(() => memory.purge(key, end))
   }
 }
 
@@ -43,8 +43,8 @@ export function fileStore(path: string): EventStore {
 function load(path: string, memory: EventStore): void {
   for (const line of readFileSync(path, { encoding: 'utf8', flag: 'a+' }).split('\n')) {
     if (!line.endsWith('\t')) continue // It was cut off, and never acknowledged.
-    const entry = JSON.parse(line, (_, value: unknown) => Object.freeze(value)) as Entry
-    void ('append' in entry ? memory.append(entry.append) : memory.purge(entry.purge))
+    const [name, ...args] = JSON.parse(line, (_, value: unknown) => Object.freeze(value)) as [Name, ...never[]]
+    void (memory[name] as (...args: never[]) => unknown)(...args)
   }
 }
 

@@ -11,7 +11,7 @@ import {
 import { Engine, type WriteSettings } from './engine.ts'
 import { isTurnlogError, type ExpectedVersion, type Path } from './errors.ts'
 import { upcast, type SessionEvent } from './event.ts'
-import { copyJson, hashJson, type Json, type JsonObject } from './json.ts'
+import { freezeJson, hashJson, type Json, type JsonObject } from './json.ts'
 import {
   checkSize,
   defaultFormat,
@@ -548,7 +548,8 @@ function listed<M>({
   updatedAt,
   metadata,
   format,
-  forkedFrom
+  forkedFrom,
+  turn
 }: Summary): Session<M> {
   return Object.freeze({
     userId,
@@ -558,9 +559,10 @@ function listed<M>({
     updatedAt,
     messages: NO_MESSAGES,
     // A store that reads it from disk gives fresh, unfrozen data.
-    metadata: Object.isFrozen(metadata) ? metadata : (copyJson(metadata) as JsonObject),
+    metadata: freezeJson(metadata),
     format,
-    ...(forkedFrom && { forkedFrom })
+    ...(forkedFrom && { forkedFrom: freezeJson(forkedFrom) }),
+    ...(turn && { turn: freezeJson(turn) })
   })
 }
 

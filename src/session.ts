@@ -279,9 +279,20 @@ export function toSession(state: SessionState, last = Infinity): Session<Json> {
 
 /** What a list shows of a session in this state. */
 export function toSummary(state: SessionState): Summary {
-  const { userId, id: sessionId, version, createdAt, updatedAt, isLive, format, metadata, forkedFrom } = state
-  const summary = { userId, sessionId, version, createdAt, updatedAt, deleted: !isLive, format, metadata }
-  return Object.freeze(forkedFrom ? { ...summary, forkedFrom } : summary)
+  const { userId, id: sessionId, version, createdAt, updatedAt, isLive, format, metadata, forkedFrom, turn } = state
+  const summary: Mutable<Summary> = {
+    userId,
+    sessionId,
+    version,
+    createdAt,
+    updatedAt,
+    deleted: !isLive,
+    format,
+    metadata
+  }
+  if (forkedFrom) summary.forkedFrom = forkedFrom
+  if (turn) summary.turn = shownTurn(turn)
+  return Object.freeze(summary)
 }
 
 /** The error for a call that needs a session where there is none. */

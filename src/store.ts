@@ -1,6 +1,7 @@
 import { isTurnlogError, turnlogError, type TurnlogError } from './errors.ts'
 import type { ForkOrigin, StoredEvent } from './event.ts'
 import type { JsonObject } from './json.ts'
+import type { OpenTurn } from './open-turn.ts'
 
 /** The name of a session. Any strings; see the design's section 4 for what the service lets through. */
 export interface SessionKey {
@@ -24,6 +25,8 @@ export interface Summary {
   readonly format: string
   readonly metadata: JsonObject
   readonly forkedFrom?: ForkOrigin
+  /** The turn that is open. */
+  readonly turn?: OpenTurn
 }
 
 /** The end of a log. */
@@ -32,6 +35,8 @@ export interface Head {
   readonly logId: string
   readonly version: number
   readonly summary: Summary
+  /** The latest time that `touch` was given for this log, if it was. */
+  readonly touchedAt?: number
 }
 
 /** What one caller's call stores: all of its events or none. Plain data, deeply frozen: a store may keep it as it is. */
@@ -126,11 +131,15 @@ export interface EventStore {
   listUsers(page?: Page<string>): Promise<readonly string[]>
   /** The forks of a log, in order of their creation, also deleted ones; without those that were purged. */
   forks(logId: string): Promise<readonly Summary[]>
+  /** The ends of all logs, also of deleted sessions, in an order that is the store's own and does not change; `after` is the `logId` of one of them. */
+  heads(page?: Page<string>): Promise<readonly Head[]>
+  /** Notes beside a log that its session was in use at `at`, in ms since the Unix epoch. Nothing happens where there is no such log, or it was noted to be in use later. */
+  touch(logId: string, at: number): Promise<void>
   /**
    * Erases the log of that key and its name, for good, but for the events that forks share; those go with the last such
-   * fork. Nothing happens where there is none.
+   * fork. Nothing happens where there is none, or where `end` is given and the log is another or has another version.
    */
-  purge(key: SessionKey): Promise<void>
+  purge(key: SessionKey, end?: Pick<Head, 'logId' | 'version'>): Promise<void>
   /**
    * The version of the session's log each time it has grown or was purged (then 0), as a hint to read: some may be left
    * out, but never the newest. Begins with the version as it is now. Ends, without an error, when `signal` is aborted or
@@ -144,7 +153,20 @@ export function keyString({ userId, sessionId }: SessionKey): string {
   return `${userId.length}:${userId}${sessionId}`
 }
 
-const METHODS = ['open', 'close', 'health', 'head', 'append', 'read', 'list', 'listUsers', 'forks', 'purge'] as const
+const METHODS = [
+  'open',
+  'close',
+  'health',
+  'head',
+  'append',
+  'read',
+  'list',
+  'listUsers',
+  'forks',
+  'heads',
+  'touch',
+  'purge'
+] as const
 
 /** @throws `NOT_A_STORE`, naming what `value` lacks of an {@link EventStore}. */
 export function assertStore(value: unknown): asserts value is EventStore {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import type { EventStore } from './store.ts'
 import { forks, purging } from './testing/forks.ts'
 import type { Test, Tests } from './testing/kit.ts'
-import { listingSessions, listingUsers } from './testing/lists.ts'
+import { listingHeads, listingSessions, listingUsers, touching } from './testing/lists.ts'
 import { appending, contents, heads, names, reading } from './testing/logs.ts'
 import { closed, durability, opening, sharing } from './testing/objects.ts'
 import { sharedWatching, watching } from './testing/watching.ts'
@@ -99,6 +99,8 @@ function groupsFor({ durable, shared, push }: EventStore['supports'], canReopen:
     { title: 'reading', tests: reading },
     { title: 'listing sessions', tests: listingSessions },
     { title: 'listing users', tests: listingUsers },
+    { title: 'listing heads', tests: listingHeads },
+    { title: 'touching', tests: touching },
     { title: 'forks', tests: forks },
     { title: 'purging', tests: purging },
     { title: 'names', tests: names },

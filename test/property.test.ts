@@ -471,12 +471,11 @@ class Model {
   }
 
   // `undefined` where no turn was begun of that session; then nothing is called either.
-  #heldTurn({ session, type, turn }: Command & { turn: number }, log: ModelLog): ModelTurn | undefined {
+  #heldTurn({ session, turn }: Command & { turn: number }, log: ModelLog): ModelTurn | undefined {
     const held = this.#turns[session]!.at(-1 - turn)
     if (!held) return undefined
     if (held.hasEnded) throw 'TURN_ENDED'
     if (log.turn?.id === held.id) return held
-    held.hasEnded = type === 'end' || type === 'abort' || type === 'keep'
     throw 'TURN_FENCED'
   }
 

@@ -100,7 +100,7 @@ describe('testEventStore catches a store that', () => {
 
   catches(
     'answers calls when it is closed',
-    ['head', 'append', 'read', 'list', 'listUsers', 'forks', 'purge', 'watch'].map(
+    ['head', 'append', 'read', 'list', 'listUsers', 'forks', 'heads', 'touch', 'purge', 'watch'].map(
       (call) => `rejects ${call} before open and after close, and changes nothing`
     ),
     (store) => {
@@ -417,6 +417,39 @@ describe('testEventStore catches a store that', () => {
       return all.slice(after === undefined ? 0 : all.indexOf(after) + 1).slice(0, limit)
     }
   }))
+
+  catches(
+    'lists heads of live sessions only',
+    'gives the head of every log, also of deleted sessions, and not of purged ones',
+    (store) => ({ heads: async (page) => (await store.heads(page)).filter(({ summary }) => !summary.deleted) })
+  )
+
+  catches(
+    'finds its place only by a log that is there',
+    'gives all heads in pages, each once, in one order, also after one that is gone',
+    (store) => ({
+      heads: async ({ limit, after } = {}) => {
+        const all = await store.heads()
+        return all.slice(after === undefined ? 0 : all.findIndex(({ logId }) => logId === after) + 1).slice(0, limit)
+      }
+    })
+  )
+
+  catches('does not note when a session was in use', 'is told by the head, and changes nothing else', () => ({
+    touch: async () => undefined
+  }))
+
+  catches('notes the last time it was told', 'keeps the latest of the times', (store) => touched(store, () => 0))
+
+  catches('notes times by name', 'does nothing where there is no such log, and ends with it', (store) =>
+    touched(store, Math.max)
+  )
+
+  catches(
+    'purges whatever log is there',
+    'does nothing where the log is another than the one named, or at another version',
+    (store) => ({ purge: (key) => store.purge(key) })
+  )
 
   catches('takes forks of anything', 'are orphaned where the parent is absent, too short or purged', (store) => ({
     append: inTurn(async (commit) => {
@@ -826,6 +859,27 @@ function keepingPurged(store: EventStore, keeps: (logId: string) => Promise<bool
   }
 }
 
+/** Notes times for names, not for logs; `earlier` tells what of an earlier time stays. */
+function touched(store: EventStore, earlier: (before: number, at: number) => number): Partial<EventStore> {
+  const times = new Map<string, number>()
+  const names = new Map<string, string>()
+  return {
+    append: appending(store, (commit) => {
+      names.set(commit.logId, JSON.stringify([commit.key.userId, commit.key.sessionId]))
+      return commit
+    }),
+    touch: async (logId, at) => {
+      const name = names.get(logId) ?? ''
+      times.set(name, earlier(times.get(name) ?? 0, at) || at)
+    },
+    head: async (key) => {
+      const head = await store.head(key)
+      const touchedAt = times.get(JSON.stringify([key.userId, key.sessionId]))
+      return head && touchedAt !== undefined ? { ...head, touchedAt } : head
+    }
+  }
+}
+
 /** Takes two keys of the same name for one. */
 function named(store: EventStore, nameOf: (key: SessionKey) => string): Partial<EventStore> {
   const first = new Map<string, SessionKey>()
@@ -838,7 +892,7 @@ function named(store: EventStore, nameOf: (key: SessionKey) => string): Partial<
   return {
     head: (key) => store.head(same(key)),
     append: appending(store, (commit) => ({ ...commit, key: same(commit.key) })),
-    purge: (key) => store.purge(same(key)),
+    purge: (key, end) => store.purge(same(key), end),
     watch: (key, signal) => watchOf(store)(same(key), signal)
   }
 }

@@ -60,6 +60,7 @@ export function memoryStore(): EventStore {
       parent,
       base: origin?.version ?? 0,
       forks: undefined,
+      touchedAt: undefined,
       purged: false
     }
     logs.set(name, log)
@@ -108,7 +109,7 @@ export function memoryStore(): EventStore {
     async head(key): Promise<Head | null> {
       assertOpen()
       const log = logs.get(keyString(key))
-      return log ? { logId: log.logId, version: log.events.length, summary: log.summary } : null
+      return log ? headOf(log) : null
     },
 
     async append(commits) {
@@ -156,11 +157,24 @@ export function memoryStore(): EventStore {
         .map((fork) => fork.summary)
     },
 
-    async purge(key: SessionKey) {
+    async heads({ limit = Infinity, after }: Page<string> = {}) {
+      assertOpen()
+      const heads: Head[] = []
+      for (const log of logs.values()) if (after === undefined || log.logId > after) heads.push(headOf(log))
+      return heads.sort((a, b) => (a.logId < b.logId ? -1 : 1)).slice(0, limit)
+    },
+
+    async touch(logId, at) {
+      assertOpen()
+      const log = logsById.get(logId)
+      if (log && !(log.touchedAt! >= at)) log.touchedAt = at
+    },
+
+    async purge(key, end) {
       assertOpen()
       const name = keyString(key)
       const log = logs.get(name)
-      if (!log) return
+      if (!log || (end && (log.logId !== end.logId || log.events.length !== end.version))) return
       logs.delete(name)
       const ofUser = users.get(key.userId)
       ofUser?.delete(log)
@@ -208,7 +222,12 @@ interface Log {
   /** How many events of the parent it shows. */
   readonly base: number
   forks: Set<Log> | undefined
+  touchedAt: number | undefined
   purged: boolean
+}
+
+function headOf({ logId, events, summary, touchedAt }: Log): Head {
+  return { logId, version: events.length, summary, ...(touchedAt !== undefined && { touchedAt }) }
 }
 
 function isNamed({ summary, purged }: Log, { userId, sessionId }: SessionKey): boolean {

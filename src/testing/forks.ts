@@ -180,6 +180,17 @@ export const purging: Tests = {
     await assertLog(store, other)
   },
 
+  'does nothing where the log is another than the one named, or at another version': async (store) => {
+    const first = begin(TRIP)
+    const second = follow(first)
+    await put(store, first, second)
+    await store.purge(TRIP, { logId: first.logId, version: 1 })
+    await store.purge(TRIP, { logId: begin(TRIP).logId, version: 2 })
+    await assertLog(store, first, second)
+    await store.purge(TRIP, { logId: first.logId, version: 2 })
+    await assertNoLog(store, second)
+  },
+
   'harms no other session': async (store) => {
     const others = [begin(WORK, { count: 2 }), begin(BOB), begin({ userId: 'ad', sessionId: 'atrip' })]
     await put(store, begin(TRIP), ...others)

@@ -1,6 +1,24 @@
 import assert from 'node:assert/strict'
-import type { EventStore, Summary } from '../store.ts'
-import { at, begin, BOB, follow, idsOf, last, put, START, summariesOf, type Tests, TRIP, WORK } from './kit.ts'
+import type { EventStore, Head, Summary } from '../store.ts'
+import {
+  assertEvents,
+  assertHead,
+  assertNoLog,
+  at,
+  begin,
+  BOB,
+  follow,
+  fork,
+  idsOf,
+  last,
+  put,
+  readAll,
+  START,
+  summariesOf,
+  type Tests,
+  TRIP,
+  WORK
+} from './kit.ts'
 
 export const listingSessions: Tests = {
   'gives the sessions of a user, newest activity first, then by session id': async (store) => {
@@ -107,6 +125,79 @@ export const listingUsers: Tests = {
     const all = await store.listUsers()
     await store.purge({ userId: at(all, 3), sessionId: 'only' })
     assert.deepEqual(await store.listUsers({ after: at(all, 3) }), all.slice(4))
+  }
+}
+
+export const listingHeads: Tests = {
+  'gives the head of every log, also of deleted sessions, and not of purged ones': async (store) => {
+    assert.deepEqual(await store.heads(), [])
+    const [trip, work, bob] = [begin(TRIP, { count: 2 }), begin(WORK, { deleted: true }), begin(BOB, { count: 3 })]
+    const child = fork(bob, 2, { userId: 'eve', sessionId: 'fork' })
+    await put(store, trip, work, bob, child)
+    await store.purge(BOB)
+    const heads = await store.heads()
+    assert.deepEqual(heads.map(({ logId }) => logId).toSorted(), [trip, work, child].map(({ logId }) => logId).sort())
+    for (const head of heads) assert.deepEqual(head, await store.head(head.summary))
+  },
+
+  'gives all heads in pages, each once, in one order, also after one that is gone': async (store) => {
+    const sessions = Array.from({ length: 12 }, (_, i) => begin({ userId: `u${i % 3}`, sessionId: `s${i}` }))
+    await put(store, ...sessions)
+    const all = await store.heads()
+    assert.equal(new Set(all.map(({ logId }) => logId)).size, sessions.length)
+    for (const limit of [1, 5, sessions.length]) {
+      const paged: Head[] = []
+      for (let page = await store.heads({ limit }); page.length > 0 && paged.length <= all.length;) {
+        assert(page.length <= limit, `${page.length} heads in a page of ${limit}`)
+        paged.push(...page)
+        page = await store.heads({ limit, after: last(page).logId })
+      }
+      assert.deepEqual(paged, all, `in pages of ${limit}`)
+    }
+    const gone = at(all, 4)
+    await store.purge(gone.summary)
+    assert.deepEqual(await store.heads({ after: gone.logId }), all.slice(5))
+  }
+}
+
+export const touching: Tests = {
+  'is told by the head, and changes nothing else': async (store) => {
+    const commit = begin(TRIP, { count: 2 })
+    await put(store, commit, begin(WORK))
+    await store.touch(commit.logId, START + 9)
+    const { logId, summary } = commit
+    const head = { logId, version: 2, summary, touchedAt: START + 9 }
+    assert.deepEqual(await store.head(TRIP), head)
+    assert.deepEqual(
+      (await store.heads()).find((each) => each.logId === logId),
+      head
+    )
+    assert.equal((await store.head(WORK))?.touchedAt, undefined)
+    assert.deepEqual(idsOf(await store.list('ada')), ['trip', 'work'])
+    assertEvents(await readAll(store, logId), commit.events)
+    const grown = follow(commit)
+    await put(store, grown)
+    assert.deepEqual(await store.head(TRIP), { ...head, version: 3, summary: grown.summary })
+  },
+
+  'keeps the latest of the times': async (store) => {
+    const commit = begin(TRIP)
+    await put(store, commit)
+    for (const time of [START + 5, START + 9, START + 7]) await store.touch(commit.logId, time)
+    assert.equal((await store.head(TRIP))?.touchedAt, START + 9)
+  },
+
+  'does nothing where there is no such log, and ends with it': async (store) => {
+    const commit = begin(TRIP)
+    await store.touch(commit.logId, START)
+    await assertNoLog(store, commit)
+    await put(store, commit)
+    await store.touch(commit.logId, START + 1)
+    await store.purge(TRIP)
+    const anew = begin(TRIP)
+    await put(store, anew)
+    await store.touch(commit.logId, START + 2)
+    await assertHead(store, anew)
   }
 }
 

@@ -16,6 +16,7 @@ import {
   race,
   readAll,
   rejectsWhileClosed,
+  START,
   type Tests,
   TRIP,
   WORK
@@ -65,6 +66,8 @@ export const closed: Tests = {
   ...rejectsWhileClosed('list', (store, { key }) => store.list(key.userId)),
   ...rejectsWhileClosed('listUsers', (store) => store.listUsers()),
   ...rejectsWhileClosed('forks', (store, { logId }) => store.forks(logId)),
+  ...rejectsWhileClosed('heads', (store) => store.heads()),
+  ...rejectsWhileClosed('touch', (store, { logId }) => store.touch(logId, START)),
   ...rejectsWhileClosed('purge', (store, { key }) => store.purge(key))
 }
 
@@ -123,11 +126,13 @@ async function fill(store: EventStore): Promise<(store: EventStore) => Promise<v
   const child = fork(purged, 2, { userId: 'eve', sessionId: 'fork' })
   await put(store, ...trip, ...work, purged, child)
   await store.purge(BOB)
+  await store.touch(child.logId, START + 5)
   return async (again) => {
     await assertLog(again, ...trip)
     await assertLog(again, ...work)
-    await assertLog(again, child)
+    assertEvents(await readAll(again, child.logId), child.events)
     assert.equal(await again.head(BOB), null)
+    assert.equal((await again.head(child.key))?.touchedAt, START + 5)
     assertEvents(await readAll(again, purged.logId), purged.events.slice(0, 2))
     assert.deepEqual(await again.list('ada'), [last(trip).summary])
     assert.deepEqual((await again.listUsers()).toSorted(), ['ada', 'eve'])

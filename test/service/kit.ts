@@ -163,7 +163,9 @@ export function hooked(hooks: Hooks, inner: EventStore = memoryStore()): EventSt
     list: (userId, page) => (hooks.list ?? inner.list)(userId, page),
     listUsers: (page) => (hooks.listUsers ?? inner.listUsers)(page),
     forks: (logId) => (hooks.forks ?? inner.forks)(logId),
-    purge: (key) => (hooks.purge ?? inner.purge)(key),
+    heads: (page) => (hooks.heads ?? inner.heads)(page),
+    touch: (logId, at) => (hooks.touch ?? inner.touch)(logId, at),
+    purge: (key, end) => (hooks.purge ?? inner.purge)(key, end),
     watch: (key, signal) => (hooks.watch ?? inner.watch!)(key, signal)
   }
 }
