@@ -35,6 +35,8 @@ export interface TurnlogErrorFields {
   FORMAT_MISMATCH: { readonly expected: string; readonly actual: string }
   /** The store failed; `cause` says how. `not-stored`: nothing of the call is in the log. `unknown`: it may be, or may get there. */
   STORE_UNAVAILABLE: { readonly outcome: 'not-stored' | 'unknown' }
+  /** The store was written by a newer release: its form is version `found`, this release knows those up to `known`. */
+  STORE_TOO_NEW: { readonly found: number; readonly known: number }
   /** The value given as `store` lacks `missing`. */
   NOT_A_STORE: { readonly missing: readonly string[] }
   /** What the store gave is not a log: `version` is the first event that cannot be right. */

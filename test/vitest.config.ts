@@ -8,6 +8,8 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     exclude: ['test/bench/**'],
-    testTimeout: 20_000
+    testTimeout: 20_000,
+    // So that worker threads run the source, too.
+    execArgv: ['--import', new URL('threads.mjs', import.meta.url).href]
   }
 })

@@ -1,0 +1,77 @@
+import { existsSync } from 'node:fs'
+
+/**
+ * What is needed of a connection to SQLite: better-sqlite3's `Database` and the `DatabaseSync` of `node:sqlite` have it.
+ */
+export interface SqliteDatabase {
+  exec(sql: string): unknown
+  prepare(sql: string): SqliteStatement
+  close(): unknown
+}
+
+/** A prepared statement. */
+export interface SqliteStatement {
+  run(...values: SqliteValue[]): { readonly changes: number | bigint; readonly lastInsertRowid: number | bigint }
+  get(...values: SqliteValue[]): unknown
+  all(...values: SqliteValue[]): unknown[]
+}
+
+/** What is bound to a statement. */
+export type SqliteValue = string | number | null
+
+/** The drivers by preference. What is imported is not known to the types: either may be missing. */
+const DRIVERS: readonly { readonly name: string; readonly driverIn: (module: object) => Driver }[] = [
+  { name: 'better-sqlite3', driverIn: (module) => (module as { default: Driver }).default },
+  { name: 'node:sqlite', driverIn: (module) => (module as { DatabaseSync: Driver }).DatabaseSync }
+]
+
+type Driver = new (path: string) => SqliteDatabase
+
+/**
+ * A connection to the file at `path`, by the driver that is there.
+ *
+ * @throws as the driver; an error that says what to install where there is none
+ */
+export async function openDatabase(path: string, { mustExist }: { mustExist: boolean }): Promise<SqliteDatabase> {
+  // A file that has gone would be made anew, empty.
+  if (mustExist && !existsSync(path)) throw new Error(`The file ${path} is gone`)
+  const reasons: string[] = []
+  for (const { name, driverIn } of DRIVERS) {
+    let driver: Driver
+    try {
+      driver = driverIn((await import(name)) as object)
+      // better-sqlite3 loads its binary with the first connection; it may be one for another Node.
+      new driver(':memory:').close()
+    } catch (error) {
+      reasons.push(`${name}: ${(error as Error).message.split('\n')[0]}`)
+      continue
+    }
+    return new driver(path)
+  }
+  throw new Error(
+    `SQLite needs a driver: install better-sqlite3 (12 on Node 20), or use Node 22.13 or later, which has one (${reasons.join('; ')})`
+  )
+}
+
+/** SQLite's primary result codes that are told apart here, by number, as `node:sqlite` gives them. */
+const CODES: Readonly<Record<number, string>> = {
+  5: 'BUSY',
+  6: 'LOCKED',
+  8: 'READONLY',
+  10: 'IOERR',
+  11: 'CORRUPT',
+  13: 'FULL',
+  14: 'CANTOPEN',
+  26: 'NOTADB'
+}
+
+/**
+ * SQLite's primary result code for an error of either driver, such as `BUSY`; empty for an error that is not SQLite's.
+ *
+ * @see https://sqlite.org/rescode.html
+ */
+export function resultCode(error: unknown): string {
+  const { code, errcode } = (error ?? {}) as { readonly code?: unknown; readonly errcode?: unknown }
+  if (typeof errcode === 'number') return CODES[errcode & 0xff] ?? ''
+  return typeof code === 'string' ? (/^SQLITE_([A-Z]+)/.exec(code)?.[1] ?? '') : ''
+}

@@ -1,0 +1,46 @@
+import { parentPort, workerData } from 'node:worker_threads'
+import { openDatabase, resultCode, type SqliteDatabase } from './sqlite-database.ts'
+import { LogWriter, prepareFile, type Job, type JobFailure, type JobResult, type WriterOptions } from './sqlite-log.ts'
+
+// The thread that writes what is more than a commit: it may take long, and wait for other writers.
+
+/** What the thread is started with. */
+export interface WorkerInput extends WriterOptions {
+  readonly path: string
+}
+
+/** What it says: that it runs, and then, to each job, what that came to. */
+export type WorkerAnswer = 'ready' | { readonly result: JobResult } | { readonly failure: JobFailure }
+
+const { path, ...options } = workerData as WorkerInput
+const port = parentPort!
+let database: SqliteDatabase | undefined
+let writer: LogWriter | undefined
+
+port.on('message', (job: Job | 'close') => void (job === 'close' ? close() : perform(job)))
+port.postMessage('ready' satisfies WorkerAnswer)
+
+async function perform(job: Job): Promise<void> {
+  let answer: WorkerAnswer
+  try {
+    answer = { result: (writer ??= await open()).run(job) }
+  } catch (error) {
+    answer = { failure: error instanceof Error ? notStored(error) : (error as JobFailure) }
+  }
+  port.postMessage(answer)
+}
+
+async function open(): Promise<LogWriter> {
+  database = await openDatabase(path, { mustExist: true })
+  prepareFile(database, options)
+  return new LogWriter(database)
+}
+
+function close(): void {
+  database?.close()
+  port.close()
+}
+
+function notStored(error: Error): JobFailure {
+  return { code: resultCode(error), message: error.message, outcome: 'not-stored' }
+}
