@@ -9,14 +9,15 @@ import type { Command, Session, SessionState } from './session.ts'
 import type { Reply, SessionCall, WriteRequest, Written } from './session-actor.ts'
 import { assertStore, storeFailure, type EventStore, type SessionKey } from './store.ts'
 import { memoryStore } from './stores/memory.ts'
+import { storeOfEnvironment } from './open-store.ts'
 
 /** Options of a service, whatever the type of its messages. Copied; later changes have no effect. */
 export interface EngineOptions {
   /**
-   * Where the logs are kept.
+   * Where the logs are kept; `'env'`: in the store that the environment variable `TURNLOG_STORE` names, as for `openStore`.
    * @default memoryStore()
    */
-  readonly store?: EventStore | undefined
+  readonly store?: EventStore | 'env' | undefined
   /** What a call does where there is no session: never created, or deleted, or purged. */
   readonly missing?: {
     /**
@@ -108,7 +109,7 @@ export class Engine {
   #onIdle: (() => void) | undefined
 
   constructor({
-    store = memoryStore(),
+    store: given = memoryStore(),
     missing,
     clock,
     ids,
@@ -118,6 +119,7 @@ export class Engine {
     maxMessageBytes,
     inspect
   }: EngineOptions) {
+    const store = given === 'env' ? storeOfEnvironment() : given
     assertStore(store)
     this.store = store
     this.missing = {

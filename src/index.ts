@@ -32,6 +32,7 @@ export { isTurnlogError, TurnlogError } from './errors.ts'
 export type { ExpectedVersion, Path, TurnlogErrorCode, TurnlogErrorFields, TurnlogErrorOf } from './errors.ts'
 
 export { memoryStore } from './stores/memory.ts'
+export { openStore } from './open-store.ts'
 export type { AppendResult, Commit, EventStore, Head, Page, ReadRange, SessionKey, Summary } from './store.ts'
 
 export type { Json, JsonObject } from './json.ts'

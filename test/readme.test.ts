@@ -31,8 +31,13 @@ describe('the programs of the README', () => {
     }
     const tsconfig = { extends: '../../tsconfig.json', include: ['.'] }
     writeFileSync(join(directory, 'tsconfig.json'), JSON.stringify(tsconfig))
+    // Files that they write are theirs.
+    process.chdir(directory)
   })
-  afterAll(() => rmSync(directory, { recursive: true }))
+  afterAll(() => {
+    process.chdir(ROOT)
+    rmSync(directory, { recursive: true })
+  })
 
   it.each(programs)('$name gives what it says', async ({ name, results }) => {
     const checker = new Checker()

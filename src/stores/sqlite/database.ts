@@ -17,7 +17,7 @@ export interface SqliteStatement {
 }
 
 /** What is bound to a statement. */
-export type SqliteValue = string | number | null
+export type SqliteValue = string | number | bigint | null
 
 /** The drivers by preference. What is imported is not known to the types: either may be missing. */
 const DRIVERS: readonly { readonly name: string; readonly driverIn: (module: object) => Driver }[] = [
@@ -74,4 +74,12 @@ export function resultCode(error: unknown): string {
   const { code, errcode } = (error ?? {}) as { readonly code?: unknown; readonly errcode?: unknown }
   if (typeof errcode === 'number') return CODES[errcode & 0xff] ?? ''
   return typeof code === 'string' ? (/^SQLITE_([A-Z]+)/.exec(code)?.[1] ?? '') : ''
+}
+
+/** How often a lock of another process is tried again where no thread may wait for it. */
+export const RETRY_MS = 5
+
+/** Resolves after so many ms. */
+export function later(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
 }

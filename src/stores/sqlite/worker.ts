@@ -1,6 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads'
-import { openDatabase, resultCode, type SqliteDatabase } from './sqlite-database.ts'
-import { LogWriter, prepareFile, type Job, type JobFailure, type JobResult, type WriterOptions } from './sqlite-log.ts'
+import { openDatabase, type SqliteDatabase } from './database.ts'
+import { JobError, LogWriter, prepareFile, type Job, type JobResult, type WriterOptions } from './writer.ts'
 
 // The thread that writes what is more than a commit: it may take long, and wait for other writers.
 
@@ -11,6 +11,9 @@ export interface WorkerInput extends WriterOptions {
 
 /** What it says: that it runs, and then, to each job, what that came to. */
 export type WorkerAnswer = 'ready' | { readonly result: JobResult } | { readonly failure: JobFailure }
+
+/** A {@link JobError} as it crosses from one thread to another. */
+export type JobFailure = Pick<JobError, 'code' | 'message' | 'outcome'>
 
 const { path, ...options } = workerData as WorkerInput
 const port = parentPort!
@@ -25,7 +28,9 @@ async function perform(job: Job): Promise<void> {
   try {
     answer = { result: (writer ??= await open()).run(job) }
   } catch (error) {
-    answer = { failure: error instanceof Error ? notStored(error) : (error as JobFailure) }
+    // The file may not be there; a job says itself what became of it.
+    const { code, message, outcome } = error instanceof JobError ? error : new JobError(error, 'not-stored')
+    answer = { failure: { code, message, outcome } }
   }
   port.postMessage(answer)
 }
@@ -39,8 +44,4 @@ async function open(): Promise<LogWriter> {
 function close(): void {
   database?.close()
   port.close()
-}
-
-function notStored(error: Error): JobFailure {
-  return { code: resultCode(error), message: error.message, outcome: 'not-stored' }
 }

@@ -1,7 +1,6 @@
 import { crc32 } from 'node:zlib'
-import { turnlogError } from '../errors.ts'
-import type { SqliteDatabase, SqliteStatement } from './sqlite-database.ts'
-import { resultCode } from './sqlite-database.ts'
+import { turnlogError } from '../../errors.ts'
+import { resultCode, type SqliteDatabase, type SqliteStatement } from './database.ts'
 
 // What writes to the file. It is synchronous, and runs on the main thread and in the worker alike.
 
@@ -41,11 +40,16 @@ export interface JobResult {
   readonly hasMore?: boolean
 }
 
-/** A job that failed. Plain data, as it may come from the worker. */
-export interface JobFailure {
+/** A job that failed: SQLite's result code, if it was SQLite, and whether it may be done all the same. */
+export class JobError extends Error {
   readonly code: string
-  readonly message: string
   readonly outcome: 'not-stored' | 'unknown'
+
+  constructor(cause: unknown, outcome: 'not-stored' | 'unknown') {
+    super(cause instanceof Error ? cause.message : String(cause), { cause })
+    this.code = resultCode(cause)
+    this.outcome = outcome
+  }
 }
 
 /** How the file is written. */
@@ -91,6 +95,9 @@ const MIGRATIONS: readonly string[] = [
    CREATE TABLE turnlog_garbage (session INTEGER PRIMARY KEY);`
 ]
 
+/** A whole number; a connection may be set to give bigints. */
+type Key = number | bigint
+
 /** Rows that are removed in one transaction. */
 const RECLAIM_ROWS = 5_000
 
@@ -134,7 +141,7 @@ export function prepareFile(
 function schemaVersion(database: SqliteDatabase): number {
   const hasSchema = database.prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'turnlog_schema'")
   if (!hasSchema.get()) return 0
-  return Number((database.prepare('SELECT version FROM turnlog_schema').get() as { version: number }).version)
+  return Number((database.prepare('SELECT version FROM turnlog_schema').get() as { version: Key }).version)
 }
 
 /** Writes through one connection. */
@@ -148,7 +155,7 @@ export class LogWriter {
     this.#statements = Object.fromEntries(prepared) as Record<keyof typeof STATEMENTS, SqliteStatement>
   }
 
-  /** @throws {JobFailure} */
+  /** @throws {JobError} */
   run(job: Job): JobResult {
     switch (job.type) {
       case 'append':
@@ -180,18 +187,18 @@ export class LogWriter {
     const { updatedAt, summary, events } = commit
     const deleted = Number(commit.deleted)
     const checksum = crc32(summary)
-    let key: number
+    let key: Key
     if (expectedVersion === 0) {
-      const trunk = parent && (parentOf.get(parent.logId, parent.version) as { key: number } | undefined)
+      const trunk = parent && (parentOf.get(parent.logId, parent.version) as { key: Key } | undefined)
       if (parent && !trunk) return named.get(userId, sessionId) ? 'conflict' : 'orphaned'
       const base = parent ? parent.version : null
       const of = trunk ? trunk.key : null
       const begun = begin.run(logId, userId, sessionId, version, updatedAt, deleted, of, base, summary, checksum)
       if (Number(begun.changes) === 0) return 'conflict'
-      key = Number(begun.lastInsertRowid)
+      key = begun.lastInsertRowid
     } else {
       const values = [version, updatedAt, deleted, summary, checksum, logId, userId, sessionId, expectedVersion]
-      const followed = follow.get(...values) as { key: number } | undefined
+      const followed = follow.get(...values) as { key: Key } | undefined
       if (!followed) return 'conflict'
       ;({ key } = followed)
     }
@@ -202,16 +209,16 @@ export class LogWriter {
   // The name goes at once, and what no fork needs can no longer be read; the rows go later, in steps.
   #purge({ userId, sessionId, end }: Extract<Job, { type: 'purge' }>): JobResult {
     const { named, unname, needed, trunk, cut, discard } = this.#statements
-    const found = named.get(userId, sessionId) as { key: number; log_id: string; version: number } | undefined
+    const found = named.get(userId, sessionId) as { key: Key; log_id: string; version: Key } | undefined
     if (!found || (end && (found.log_id !== end.logId || Number(found.version) !== end.version))) return {}
     unname.run(found.key)
-    for (let key: number | null = found.key; key !== null;) {
-      const { version } = needed.get(key) as { version: number }
+    for (let key: Key | null = found.key; key !== null;) {
+      const { version } = needed.get(key) as { version: Key }
       cut.run(version, key)
       discard.run(key)
       // Of a log that nobody needs any more, its own beginning goes, too, unless it is needed or has a name.
-      const above: { parent: number | null } | undefined =
-        Number(version) === 0 ? (trunk.get(key) as { parent: number | null } | undefined) : undefined
+      const above: { parent: Key | null } | undefined =
+        Number(version) === 0 ? (trunk.get(key) as { parent: Key | null } | undefined) : undefined
       key = above?.parent ?? null
     }
     return { hasMore: true }
@@ -219,7 +226,7 @@ export class LogWriter {
 
   #reclaim(): JobResult {
     const { garbage, removeEvents, removeSession, forget } = this.#statements
-    const found = garbage.get() as { session: number; version: number } | undefined
+    const found = garbage.get() as { session: Key; version: Key } | undefined
     if (!found) return { hasMore: false }
     const { changes } = removeEvents.run(found.session, found.version, RECLAIM_ROWS)
     if (Number(changes) < RECLAIM_ROWS) {
@@ -232,11 +239,11 @@ export class LogWriter {
   // Passive, as no reader is to be waited for; the file is cut where it has become long.
   #checkpoint(): JobResult {
     try {
-      const row = this.#database.prepare('PRAGMA wal_checkpoint(PASSIVE)').get() as { log: number }
+      const row = this.#database.prepare('PRAGMA wal_checkpoint(PASSIVE)').get() as { log: Key }
       if (row.log > LONG_WAL_PAGES) this.#database.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get()
       return {}
     } catch (error) {
-      throw failure(error, 'not-stored')
+      throw new JobError(error, 'not-stored')
     }
   }
 
@@ -247,7 +254,7 @@ export class LogWriter {
       result = work()
     } catch (error) {
       rollBack(this.#database)
-      throw failure(error, 'not-stored')
+      throw new JobError(error, 'not-stored')
     }
     try {
       this.#statements.commitTransaction.run()
@@ -257,7 +264,7 @@ export class LogWriter {
       // Where the disk is full, the end of the commit cannot have been written. After another error it may be in the file, to be
       // found when that is next opened.
       const isUndone = ['FULL', 'BUSY'].includes(resultCode(error))
-      throw failure(error, isUndone ? 'not-stored' : 'unknown')
+      throw new JobError(error, isUndone ? 'not-stored' : 'unknown')
     }
   }
 }
@@ -296,8 +303,4 @@ function rollBack(database: SqliteDatabase): void {
   } catch {
     // SQLite has done so itself.
   }
-}
-
-function failure(error: unknown, outcome: JobFailure['outcome']): JobFailure {
-  return { code: resultCode(error), message: error instanceof Error ? error.message : String(error), outcome }
 }

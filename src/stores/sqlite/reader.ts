@@ -1,0 +1,230 @@
+import { crc32 } from 'node:zlib'
+import { turnlogError } from '../../errors.ts'
+import type { StoredEvent } from '../../event.ts'
+import type { Head, Page, SessionKey, Summary } from '../../store.ts'
+import { resultCode, type SqliteDatabase, type SqliteStatement, type SqliteValue } from './database.ts'
+
+/** Rows that are read at once, at most. */
+export const PAGE_SIZE = 500
+
+/** The end of a log, in short. */
+export interface LogEnd {
+  readonly logId: string
+  readonly version: number
+}
+
+/** Reads through one connection, each call at once and of one moment. Checks that rows are as they were written. */
+export class LogReader {
+  readonly #database: SqliteDatabase
+  readonly #statements = new Map<string, SqliteStatement>()
+
+  constructor(database: SqliteDatabase) {
+    this.#database = database
+  }
+
+  /** @throws `CORRUPT_LOG` */
+  head({ userId, sessionId }: SessionKey): Head | null {
+    const row = this.#get(HEAD, userId, sessionId) as HeadRow | undefined
+    return row ? headOf(row, { userId, sessionId }) : null
+  }
+
+  end({ userId, sessionId }: SessionKey): LogEnd | undefined {
+    const row = this.#get(END, userId, sessionId) as { log_id: string; version: Int } | undefined
+    return row && { logId: row.log_id, version: Number(row.version) }
+  }
+
+  /**
+   * Events of a log from a version on, up to `to` or the page's size; none where there are no more.
+   *
+   * @throws `CORRUPT_LOG`
+   */
+  events(logId: string, from: number, to: number): StoredEvent[] {
+    const log = this.#get(LOG, logId) as LogRow | undefined
+    // A log that was purged may have more rows than its forks need.
+    const last = Math.min(to, Number(log?.version ?? 0))
+    if (!log || from > last) return []
+    let rows: EventRow[]
+    try {
+      rows = this.#all<EventRow>(EVENTS, log.key, from, last, PAGE_SIZE)
+    } catch (error) {
+      throw resultCode(error) === 'CORRUPT' ? corruptLog(log, logId, from) : error
+    }
+    return rows.map((row) => eventOf(row, log, logId))
+  }
+
+  /** At most {@link PAGE_SIZE}. */
+  list(userId: string, limit: number, after: After | undefined): Summary[] {
+    return this.#all<SummaryRow>(LIST, ...placeOf(userId, after), limit).map(summaryOf)
+  }
+
+  /** Where the summaries of a list are, to be read in steps. */
+  listPlaces(userId: string, limit: number | undefined, after: After | undefined): number[] {
+    return this.#all<{ key: Int }>(LIST_KEYS, ...placeOf(userId, after), limit ?? -1).map(({ key }) => Number(key))
+  }
+
+  /** Of those places; without those where there is no live session any more. */
+  listed(places: readonly number[]): Summary[] {
+    return places.flatMap((key) => this.#all<SummaryRow>(SUMMARY, key).map(summaryOf))
+  }
+
+  users(limit: number, after: string): string[] {
+    return this.#all<{ user: Uint8Array }>(USERS, after, limit).map(({ user }) => textOf(user))
+  }
+
+  forks(logId: string): Summary[] {
+    return this.#all<SummaryRow>(FORKS, logId).map(summaryOf)
+  }
+
+  heads(limit: number, after: string): Head[] {
+    return this.#all<HeadRow & SummaryRow>(HEADS, after, limit).map((row) => headWith(row, summaryOf(row)))
+  }
+
+  /** Changes with every commit that another connection has made. */
+  dataVersion(): number {
+    return Number((this.#get('PRAGMA data_version') as { data_version: Int }).data_version)
+  }
+
+  /** @throws where the file cannot be read */
+  check(): void {
+    this.#get('SELECT version FROM turnlog_schema')
+  }
+
+  #get(sql: string, ...values: SqliteValue[]): unknown {
+    return this.#statement(sql).get(...values)
+  }
+
+  #all<Row>(sql: string, ...values: SqliteValue[]): Row[] {
+    return this.#statement(sql).all(...values) as Row[]
+  }
+
+  #statement(sql: string): SqliteStatement {
+    let statement = this.#statements.get(sql)
+    if (!statement) this.#statements.set(sql, (statement = this.#database.prepare(sql)))
+    return statement
+  }
+}
+
+type After = NonNullable<Page<Pick<Summary, 'updatedAt' | 'sessionId'>>['after']>
+
+function placeOf(userId: string, after: After | undefined): SqliteValue[] {
+  const { updatedAt, sessionId } = after ?? { updatedAt: Number.MAX_SAFE_INTEGER, sessionId: '' }
+  return [userId, updatedAt, updatedAt, sessionId]
+}
+
+/** A connection may be set to give bigints. */
+type Int = number | bigint
+
+// Ids are read as bytes: before Node 24 `node:sqlite` cuts text at \u0000.
+const NAME = 'CAST(user AS BLOB) AS user, CAST(session AS BLOB) AS session'
+const SUMMARY_COLUMNS = `${NAME}, version, updated, deleted, summary, checksum`
+const PLACE =
+  'user = ? AND deleted = 0 AND updated <= ? AND (updated < ? OR session > ?) ORDER BY updated DESC, session LIMIT ?'
+
+const HEAD = 'SELECT log_id, version, touched, summary, checksum FROM turnlog_sessions WHERE user = ? AND session = ?'
+const END = 'SELECT log_id, version FROM turnlog_sessions WHERE user = ? AND session = ?'
+const LOG = `SELECT key, version, ${NAME} FROM turnlog_sessions WHERE log_id = ?`
+const EVENTS = `SELECT version, body, checksum FROM turnlog_events WHERE session = ? AND version BETWEEN ? AND ?
+                ORDER BY version LIMIT ?`
+const LIST = `SELECT ${SUMMARY_COLUMNS} FROM turnlog_sessions WHERE ${PLACE}`
+const LIST_KEYS = `SELECT key FROM turnlog_sessions WHERE ${PLACE}`
+const SUMMARY = `SELECT ${SUMMARY_COLUMNS} FROM turnlog_sessions WHERE key = ? AND deleted = 0 AND user IS NOT NULL`
+const FORKS = `SELECT ${SUMMARY_COLUMNS} FROM turnlog_sessions
+               WHERE parent = (SELECT key FROM turnlog_sessions WHERE log_id = ?) AND user IS NOT NULL ORDER BY key`
+const HEADS = `SELECT log_id, touched, ${SUMMARY_COLUMNS} FROM turnlog_sessions
+               WHERE log_id > ? AND user IS NOT NULL ORDER BY log_id LIMIT ?`
+// From each user straight to the next: SELECT DISTINCT would read a row for each session.
+const USERS = `WITH RECURSIVE users (user) AS (
+                 SELECT min(user) FROM turnlog_sessions WHERE user > ? AND deleted = 0
+                 UNION ALL
+                 SELECT (SELECT min(user) FROM turnlog_sessions WHERE user > users.user AND deleted = 0) FROM users
+                 WHERE users.user IS NOT NULL
+               ) SELECT CAST(user AS BLOB) AS user FROM users WHERE user IS NOT NULL LIMIT ?`
+
+interface HeadRow {
+  readonly log_id: string
+  readonly version: Int
+  readonly touched: Int | null
+  readonly summary: string
+  readonly checksum: Int
+}
+
+interface SummaryRow {
+  readonly user: Uint8Array
+  readonly session: Uint8Array
+  readonly version: Int
+  readonly updated: Int
+  readonly deleted: Int
+  readonly summary: string
+  readonly checksum: Int
+}
+
+interface LogRow {
+  readonly key: Int
+  readonly version: Int
+  readonly user: Uint8Array | null
+  readonly session: Uint8Array | null
+}
+
+interface EventRow {
+  readonly version: Int
+  readonly body: string
+  readonly checksum: Int
+}
+
+function headOf(row: HeadRow, { userId, sessionId }: SessionKey): Head {
+  const summary = soundSummary(row)
+  if (summary) return headWith(row, summary)
+  const message = `What the store has of session ${JSON.stringify(sessionId)} of user ${JSON.stringify(userId)} is damaged`
+  throw turnlogError('CORRUPT_LOG', message, { userId, sessionId, version: Number(row.version) })
+}
+
+function headWith({ log_id: logId, version, touched }: HeadRow, summary: Summary): Head {
+  const head = { logId, version: Number(version), summary }
+  return touched === null ? head : { ...head, touchedAt: Number(touched) }
+}
+
+// Of a damaged row a list shows what its columns say, so that the other sessions are listed; reading the session tells.
+function summaryOf(row: SummaryRow): Summary {
+  return (
+    soundSummary(row) ?? {
+      userId: textOf(row.user),
+      sessionId: textOf(row.session),
+      version: Number(row.version),
+      createdAt: Number(row.updated),
+      updatedAt: Number(row.updated),
+      deleted: Number(row.deleted) === 1,
+      format: '',
+      metadata: {}
+    }
+  )
+}
+
+function soundSummary({
+  summary: text,
+  checksum,
+  version
+}: Pick<HeadRow, 'summary' | 'checksum' | 'version'>): Summary | undefined {
+  if (crc32(text) !== Number(checksum)) return undefined
+  const summary = JSON.parse(text) as Summary
+  return summary.version === Number(version) ? summary : undefined
+}
+
+function eventOf({ version, body, checksum }: EventRow, log: LogRow, logId: string): StoredEvent {
+  if (crc32(body) !== Number(checksum)) throw corruptLog(log, logId, Number(version))
+  const event = JSON.parse(body) as StoredEvent
+  if (event.version !== Number(version)) throw corruptLog(log, logId, Number(version))
+  return event
+}
+
+// A log that only its forks need has no name any more.
+function corruptLog({ user, session }: LogRow, logId: string, version: number): Error {
+  const [userId, sessionId] = [user ? textOf(user) : '', session ? textOf(session) : logId]
+  const message = `The log of session ${JSON.stringify(sessionId)} of user ${JSON.stringify(userId)} is damaged at version ${version}`
+  return turnlogError('CORRUPT_LOG', message, { userId, sessionId, version })
+}
+
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+
+function textOf(bytes: Uint8Array): string {
+  return decoder.decode(bytes)
+}

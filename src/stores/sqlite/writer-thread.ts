@@ -1,0 +1,77 @@
+import { Worker } from 'node:worker_threads'
+import type { JobFailure, WorkerAnswer, WorkerInput } from './worker.ts'
+import { JobError, type Job, type JobResult } from './writer.ts'
+
+/** The worker thread, as it is seen from here. Keeps the process alive only while it works. */
+export class WriterThread {
+  readonly #worker: Worker | undefined
+  readonly #exited: Promise<void>
+  /** Whether it runs, or never will. */
+  readonly isReady: Promise<boolean>
+  #answered: { resolve(result: JobResult): void; reject(failure: unknown): void } | undefined
+  hasEnded = false
+
+  constructor(input: WorkerInput) {
+    // Beside this file, and of its kind: the source in tests, else what was compiled.
+    const file = import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js'
+    let worker: Worker
+    try {
+      worker = new Worker(new URL(file, import.meta.url), { workerData: input, name: 'turnlog-sqlite' })
+    } catch {
+      this.isReady = Promise.resolve(false)
+      this.#exited = Promise.resolve()
+      this.hasEnded = true
+      return
+    }
+    this.#worker = worker
+    this.isReady = new Promise((resolve) => {
+      worker.on('message', (answer: WorkerAnswer) => {
+        if (answer === 'ready') resolve(true)
+        else if ('result' in answer) this.#answered?.resolve(answer.result)
+        else this.#answered?.reject(asError(answer.failure))
+      })
+      worker.on('exit', () => resolve(false))
+    })
+    worker.on('error', (error) => this.#fail(error))
+    this.#exited = new Promise((resolve) =>
+      worker.on('exit', () => {
+        this.#fail(new Error('The thread that writes has ended'))
+        resolve()
+      })
+    )
+  }
+
+  /** One job at a time. */
+  async run(job: Job): Promise<JobResult> {
+    this.#worker?.ref()
+    try {
+      return await new Promise((resolve, reject) => {
+        this.#answered = { resolve, reject }
+        if (this.hasEnded) this.#fail(new Error('The thread that writes has ended'))
+        else this.#worker!.postMessage(job)
+      })
+    } finally {
+      this.#answered = undefined
+      this.#worker?.unref()
+    }
+  }
+
+  end(): Promise<void> {
+    if (!this.hasEnded) {
+      this.hasEnded = true
+      this.#worker!.ref()
+      this.#worker!.postMessage('close')
+    }
+    return this.#exited
+  }
+
+  #fail(error: unknown): void {
+    this.hasEnded = true
+    // What it was doing may be done.
+    this.#answered?.reject(new JobError(error, 'unknown'))
+  }
+}
+
+function asError({ message, code, outcome }: JobFailure): JobError {
+  return Object.assign(new JobError(message, outcome), { code })
+}
