@@ -43,6 +43,7 @@ export class WriteQueue {
   }[] = []
   #isScheduled = false
   #isWriting = false
+  #answering = 0
   #onIdle: (() => void)[] = []
   #thread: WriterThread | undefined
   /** A thread cannot be started here: its file is not beside this one, as in a bundle. */
@@ -113,7 +114,9 @@ export class WriteQueue {
   }
 
   get #isBusy(): boolean {
-    return this.#isWriting || this.#isScheduled || this.#appends.length > 0 || this.#jobs.length > 0
+    return (
+      this.#isWriting || this.#isScheduled || this.#answering > 0 || this.#appends.length > 0 || this.#jobs.length > 0
+    )
   }
 
   // In setImmediate, so that all that is called in one turn of the event loop comes together, and input and output go on.
@@ -138,25 +141,42 @@ export class WriteQueue {
     }
     this.#isWriting = false
     if (this.#appends.length > 0 || this.#jobs.length > 0) this.#schedule()
-    else for (const resolve of this.#onIdle.splice(0)) resolve()
+    else if (!this.#isBusy) this.#idle()
   }
 
   async #writeAppends(): Promise<void> {
-    const batch: Waiting[] = []
-    let count = 0
-    while (this.#appends.length > 0 && count < LARGEST_BATCH) {
-      const next = this.#appends.shift()!
-      batch.push(next)
-      count += next.commits.length
-    }
+    const batch = this.#appends.splice(0, LARGEST_BATCH)
     if (batch.length === 0) return
     try {
       const { outcomes } = await this.#perform({ type: 'append', commits: batch.flatMap(({ commits }) => commits) })
       let answered = 0
-      for (const { commits, resolve } of batch) resolve(outcomes!.slice(answered, (answered += commits.length)))
+      const answers = batch.map(({ commits, resolve }) => {
+        const own = outcomes!.slice(answered, (answered += commits.length))
+        return () => resolve(own)
+      })
+      this.#answer(answers)
     } catch (failure) {
       for (const { reject } of batch) reject(failure)
     }
+  }
+
+  // Half of the callers now, the others after the next batch has gone to the thread: else this thread would wait while that one
+  // writes, and that one while the callers prepare what comes next.
+  #answer(answers: readonly (() => void)[]): void {
+    const half = answers.length >> 1
+    for (const answer of answers.slice(half)) answer()
+    if (half === 0) return
+    this.#answering++
+    const rest = (): void => {
+      this.#answering--
+      for (const answer of answers.slice(0, half)) answer()
+      if (!this.#isBusy) this.#idle()
+    }
+    setImmediate(() => setImmediate(rest))
+  }
+
+  #idle(): void {
+    for (const resolve of this.#onIdle.splice(0)) resolve()
   }
 
   async #perform(job: Job): Promise<JobResult> {
