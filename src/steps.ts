@@ -65,22 +65,23 @@ export function stepsAfter(
 }
 
 function grown(top: Step | undefined, event: SessionEvent<Json>): Step {
-  const { version, commitId, turnId } = event
+  const { version: until, commitId, turnId } = event
   const putId = putIdOf(event)
-  const isNext = top !== undefined && top.until === version - 1
+  const isNext = top !== undefined && top.until === until - 1
   if (isNext && top.commitId === commitId) {
-    if (putId === top.putId || !top.before)
-      return { ...top, until: version, putId: putId === top.putId ? putId : undefined }
+    const { from, turnId: ofTurn, before, below } = top
+    if (putId === top.putId) return { from, until, commitId, turnId: ofTurn, putId, before, below }
+    if (!before) return { from, until, commitId, turnId: ofTurn, putId: undefined, before, below }
     // The commit does more than to put the message of the step that it was taken for a part of.
-    return { ...top, from: top.before.until, until: version, putId: undefined, before: undefined, below: top.before }
+    return { from: before.until, until, commitId, turnId: ofTurn, putId: undefined, before: undefined, below: before }
   }
   if (top && turnId !== undefined && top.turnId === turnId) {
-    return { ...top, until: version, commitId, putId: undefined, before: undefined }
+    return { ...top, until, commitId, putId: undefined, before: undefined }
   }
   if (isNext && putId !== undefined && top.putId === putId) {
-    return { ...top, until: version, commitId, before: top.before ? { ...top, before: undefined } : top }
+    return { ...top, until, commitId, before: top.before ? { ...top, before: undefined } : top }
   }
-  return { from: version - 1, until: version, commitId, turnId, putId, before: undefined, below: top }
+  return { from: until - 1, until, commitId, turnId, putId, before: undefined, below: top }
 }
 
 function putIdOf({ type, data }: SessionEvent<Json>): string | undefined {

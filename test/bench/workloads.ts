@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { createSessionHistory } from '../../dist/index.js'
-import { median, rounds, timed, type Contender, type Results } from './rounds.ts'
+import { median, ratios, rounds, timed, type Contender, type Results } from './rounds.ts'
+import { sqliteWorkloads } from './sqlite.ts'
 import { adk, emmett, memorySession, roleOf, textOf, turnlog, type Conversation, type Subject } from './subjects.ts'
 
 /** One measure, with its target. */
@@ -13,7 +14,7 @@ export interface Workload {
 /** A row of the table. The first result is ours. */
 export interface Row {
   readonly measure: string
-  readonly unit: 'µs' | '/s' | 'bytes'
+  readonly unit: 'µs' | 'ms' | '/s' | 'bytes'
   readonly results: Results
   readonly target: string
   /** What is held against the target, and how it came out. */
@@ -27,7 +28,8 @@ export const workloads: readonly Workload[] = [
   { name: 'append', run: shortAppends },
   { name: 'burst', run: burst },
   { name: 'past', run: past },
-  { name: 'memory', run: memory }
+  { name: 'memory', run: memory },
+  ...sqliteWorkloads
 ]
 
 async function agentLoop({ isQuick }: { readonly isQuick: boolean }): Promise<Row[]> {
@@ -243,9 +245,4 @@ function texts(count: number): string[] {
 
 function perSecond(micros: readonly number[]): number[] {
   return micros.map((value) => 1e6 / value)
-}
-
-// Round by round, as a round's results were taken at about the same time.
-function ratios(a: readonly number[], b: readonly number[]): number[] {
-  return a.map((value, i) => value / b[i]!)
 }

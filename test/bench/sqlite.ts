@@ -1,0 +1,405 @@
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { fileURLToPath } from 'node:url'
+import { crc32 } from 'node:zlib'
+import Database from 'better-sqlite3'
+import { createSessionHistory, type SessionHistoryService } from '../../dist/index.js'
+import { sqliteStore } from '../../dist/stores/sqlite.js'
+import { median, ratios, rounds, timed } from './rounds.ts'
+import { roleOf, textOf } from './subjects.ts'
+import type { Row, Workload } from './workloads.ts'
+
+// Each against a bare loop in the same round: the same driver, tables, statements, sessions and file system, with texts that
+// were made before.
+
+export const sqliteWorkloads: readonly Workload[] = [
+  { name: 'sqlite-single', run: single },
+  { name: 'sqlite-64', run: many },
+  { name: 'sqlite-load', run: load },
+  { name: 'sqlite-list', run: lists },
+  { name: 'sqlite-fork', run: forks }
+]
+
+interface Options {
+  readonly isQuick: boolean
+}
+
+async function single({ isQuick }: Options): Promise<Row[]> {
+  await using place = await Place.make()
+  const history = await place.history('ours.db')
+  const session = await history.createSession('ada', 's0')
+  const bare = new Bare(place.path('bare.db'), 1)
+  const count = 300
+  const results = await rounds(isQuick ? 5 : 21, {
+    turnlog: () =>
+      timed(count, async () => {
+        for (let i = 0; i < count; i++) await history.appendMessage(session, messageOf(i))
+      }),
+    bare: () => timed(count, async () => bare.commits(count, 1))
+  })
+  bare.close()
+  await history.stop()
+  const ratio = median(ratios(results.bare, results.turnlog))
+  return [
+    {
+      measure: 'SQLite: an awaited append, one at a time',
+      unit: 'µs',
+      results,
+      target: '80 % of the bare rate',
+      reached: percent(ratio),
+      isMet: ratio >= 0.8
+    }
+  ]
+}
+
+async function many({ isQuick }: Options): Promise<Row[]> {
+  await using place = await Place.make()
+  const history = await place.history('ours.db')
+  const sessions = 64
+  const count = sessions * 100
+  const refs = await Promise.all(
+    Array.from({ length: sessions }, (_, i) => history.createSession('ada', `s${i}`).then(({ id }) => ref(id)))
+  )
+  const [bare, bareOne] = [new Bare(place.path('bare.db'), sessions), new Bare(place.path('one.db'), 1)]
+  const delays: number[] = []
+  const ours = async (): Promise<number> => {
+    const delay = monitorEventLoopDelay({ resolution: 1 })
+    delay.enable()
+    const micros = await timed(count, () =>
+      Promise.all(
+        refs.map(async (session) => {
+          for (let i = 0; i < count / sessions; i++) await history.appendMessage(session, messageOf(i))
+        })
+      )
+    )
+    delay.disable()
+    // What is measured begins at the resolution.
+    delays.push(delay.percentile(99) / 1e6)
+    return micros
+  }
+  const micros = await rounds(isQuick ? 3 : 15, {
+    'turnlog': ours,
+    'bare': () => timed(count, async () => bare.commits(count, 100)),
+    'bare, one session': () => timed(count, async () => bareOne.commits(count, 100))
+  })
+  for (const each of [bare, bareOne]) each.close()
+  await history.stop()
+  const results = Object.fromEntries(Object.entries(micros).map(([name, values]) => [name, values.map((v) => 1e6 / v)]))
+  const ratio = median(ratios(results['turnlog']!, results['bare']!))
+  // The first is of the round that does not count.
+  const counted = delays.slice(1)
+  const delay = median(counted)
+  return [
+    {
+      measure: 'SQLite: appends of 64 sessions at once',
+      unit: '/s',
+      results,
+      target: '50 % of bare in commits of 100',
+      reached: percent(ratio),
+      isMet: ratio >= 0.5
+    },
+    {
+      measure: 'and the event loop meanwhile, 99th percentile',
+      unit: 'ms',
+      results: { turnlog: counted },
+      target: '20 ms',
+      reached: `${delay.toFixed(1)} ms`,
+      isMet: delay <= 20
+    }
+  ]
+}
+
+async function load({ isQuick }: Options): Promise<Row[]> {
+  await using place = await Place.make()
+  const count = 100_000
+  const writing = await place.history('ours.db')
+  const session = await writing.createSession('ada', 'long')
+  for (let i = 0; i < count; i += 1_000) {
+    await writing.appendMessage(
+      session,
+      Array.from({ length: 1_000 }, (_, k) => messageOf(i + k))
+    )
+  }
+  await writing.stop()
+  const results = await rounds(isQuick ? 3 : 9, {
+    turnlog: async () => {
+      const history = await place.history('ours.db')
+      const micros = await timed(1_000, async () => {
+        const { messages } = (await history.getSession('ada', 'long'))!
+        if (messages.length !== count) throw new Error(`${messages.length} of ${count} messages`)
+      })
+      await history.stop()
+      return micros
+    },
+    bare: async () => {
+      const database = new Database(place.path('ours.db'))
+      const micros = await timed(1_000, async () => {
+        const rows = database
+          .prepare('SELECT version, body, checksum FROM turnlog_events WHERE session = 1 ORDER BY version')
+          .all() as { body: string }[]
+        const events = rows.map(({ body }) => JSON.parse(body) as object)
+        if (events.length !== count + 1) throw new Error(`${events.length} events`)
+      })
+      database.close()
+      return micros
+    }
+  })
+  const ratio = median(ratios(results.bare, results.turnlog))
+  return [
+    {
+      measure: 'SQLite: loading 100,000 messages',
+      unit: 'ms',
+      results,
+      target: '50 % of the bare rate',
+      reached: percent(ratio),
+      isMet: ratio >= 0.5
+    }
+  ]
+}
+
+async function lists({ isQuick }: Options): Promise<Row[]> {
+  await using place = await Place.make()
+  const total = isQuick ? 100_000 : 1_000_000
+  await (await place.history('ours.db')).stop()
+  fill(place.path('ours.db'), 10_000, total)
+  const history = await place.history('ours.db')
+  const page = (user: string) => (): Promise<number> =>
+    timed(20_000, async () => {
+      for (let i = 0; i < 20; i++) {
+        const sessions = await history.listSessions(user, { limit: 50 })
+        if (sessions.length !== 50) throw new Error(`${sessions.length} of 50 sessions`)
+      }
+    })
+  const results = await rounds(isQuick ? 5 : 15, {
+    'turnlog': page('busy'),
+    'user of 50': page('u7')
+  })
+  await history.stop()
+  const [one, all] = [median(results.turnlog), median(results['user of 50'])]
+  return [
+    {
+      measure: `SQLite: first page of 50, ${total.toLocaleString('en')} sessions in file`,
+      unit: 'ms',
+      results,
+      target: '5 ms (user of 10,000), 10 ms',
+      reached: `${one.toFixed(2)} ms, ${all.toFixed(2)} ms`,
+      isMet: one <= 5 && all <= 10
+    }
+  ]
+}
+
+async function forks({ isQuick }: Options): Promise<Row[]> {
+  await using place = await Place.make()
+  const history = await place.history('ours.db')
+  const session = await history.createSession('ada', 'long')
+  for (let i = 0; i < 100; i++) {
+    await history.appendMessage(
+      session,
+      Array.from({ length: 1_000 }, (_, k) => messageOf(i + k))
+    )
+  }
+  await history.getSession('ada', 'long')
+  const before = await place.sizeAfterCheckpoint('ours.db')
+  let forked = 0
+  const results = await rounds(isQuick ? 9 : 99, {
+    turnlog: () => timed(10_000, async () => void (forked += await forkAll(history, 10)))
+  })
+  while (forked < 1_000) forked += await forkAll(history, 10)
+  const bytes = ((await place.sizeAfterCheckpoint('ours.db')) - before) / forked
+  await history.stop()
+  const ms = median(results.turnlog)
+  return [
+    {
+      measure: 'SQLite: a fork of 100,000 messages',
+      unit: 'ms',
+      results,
+      target: '10 ms',
+      reached: `${ms.toFixed(2)} ms`,
+      isMet: ms <= 10
+    },
+    {
+      measure: `and its bytes in the file, over ${forked} forks`,
+      unit: 'bytes',
+      results: { turnlog: [bytes] },
+      target: '1 KB',
+      reached: `${Math.round(bytes)} bytes`,
+      isMet: bytes <= 1024
+    }
+  ]
+}
+
+async function forkAll(history: SessionHistoryService, count: number): Promise<number> {
+  for (let i = 0; i < count; i++) await history.fork(ref('long'))
+  return count
+}
+
+/** A folder on the file system of the repository, for as long as a workload takes. */
+class Place {
+  readonly #directory: string
+
+  private constructor(directory: string) {
+    this.#directory = directory
+  }
+
+  static async make(): Promise<Place> {
+    return new Place(mkdtempSync(join(dirname(fileURLToPath(import.meta.url)), 'tmp-')))
+  }
+
+  path(name: string): string {
+    return join(this.#directory, name)
+  }
+
+  history(name: string): Promise<SessionHistoryService> {
+    return createSessionHistory({ store: sqliteStore({ path: this.path(name) }) })
+  }
+
+  async sizeAfterCheckpoint(name: string): Promise<number> {
+    const database = new Database(this.path(name))
+    database.pragma('wal_checkpoint(TRUNCATE)')
+    database.close()
+    return statSync(this.path(name)).size
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    rmSync(this.#directory, { recursive: true })
+  }
+}
+
+/** The statements of an append, by hand. */
+class Bare {
+  readonly #database: Database.Database
+  readonly #append: (session: number) => void
+  readonly #transaction: (from: number, count: number) => void
+  #next = 0
+
+  constructor(path: string, sessions: number) {
+    const database = (this.#database = tables(path))
+    fillSessions(
+      database,
+      Array.from({ length: sessions }, (_, i) => ['ada', `s${i}`])
+    )
+    const follow = database.prepare(
+      `UPDATE turnlog_sessions SET version = ?, updated = ?, deleted = ?, summary = ?, checksum = ?
+       WHERE log_id = ? AND user = ? AND session = ? AND version = ? RETURNING key`
+    )
+    const insert = database.prepare('INSERT INTO turnlog_events (session, version, body, checksum) VALUES (?, ?, ?, ?)')
+    const versions = Array.from({ length: sessions }, () => 1)
+    this.#append = (i) => {
+      const version = versions[i]!++
+      const id = `s${i}`
+      const { key } = follow.get(version + 1, TIME + version, 0, SUMMARY, 1, `log-${i}`, 'ada', id, version) as {
+        key: number
+      }
+      insert.run(key, version + 1, EVENT, 1)
+    }
+    const [begin, commit] = [database.prepare('BEGIN IMMEDIATE'), database.prepare('COMMIT')]
+    this.#transaction = (from, count) => {
+      begin.run()
+      for (let i = from; i < from + count; i++) this.#append(i % sessions)
+      commit.run()
+    }
+  }
+
+  commits(count: number, perCommit: number): void {
+    for (let i = 0; i < count; i += perCommit, this.#next += perCommit) this.#transaction(this.#next, perCommit)
+  }
+
+  close(): void {
+    this.#database.close()
+  }
+}
+
+const TIME = 1_763_856_000_000
+
+const SUMMARY = JSON.stringify({
+  userId: 'ada',
+  sessionId: 's12',
+  version: 1,
+  createdAt: TIME,
+  updatedAt: TIME,
+  deleted: false,
+  format: 'message',
+  metadata: {}
+})
+
+const EVENT = JSON.stringify({
+  id: 'V1StGXR8_Z5jdHi6B-myT',
+  userId: 'ada',
+  sessionId: 's12',
+  version: 12,
+  type: 'message-appended',
+  at: TIME,
+  data: {
+    message: {
+      id: 'msg_V1StGXR8_Z5jdHi6B-myT',
+      object: 'message',
+      type: 'message',
+      status: 'created',
+      ...messageOf(12)
+    }
+  },
+  schemaVersion: 1,
+  commitId: 'V1StGXR8_Z5jdHi6B-myT'
+})
+
+/** A file with the tables of the store. */
+function tables(path: string): Database.Database {
+  const database = new Database(path)
+  database.pragma('journal_mode = WAL')
+  database.pragma('synchronous = FULL')
+  const template = new Database(templatePath)
+  for (const { sql } of template.prepare('SELECT sql FROM sqlite_master WHERE sql IS NOT NULL').all() as {
+    sql: string
+  }[])
+    database.exec(sql)
+  template.close()
+  return database
+}
+
+/** A file that the store has made: the bare loops have the very tables. */
+const templatePath = await (async () => {
+  const directory = mkdtempSync(join(dirname(fileURLToPath(import.meta.url)), 'tmp-template-'))
+  process.on('exit', () => rmSync(directory, { recursive: true, force: true }))
+  const path = join(directory, 'template.db')
+  const history = await createSessionHistory({ store: sqliteStore({ path }) })
+  await history.stop()
+  return path
+})()
+
+/** `busy` gets `own` sessions, users `u0`, `u1`, … 50 each until there are `total`. */
+function fill(path: string, own: number, total: number): void {
+  const database = new Database(path)
+  database.pragma('synchronous = OFF')
+  const names = Array.from({ length: total }, (_, i): [string, string] =>
+    i % Math.floor(total / own) === 0 ? ['busy', `s${i}`] : [`u${Math.floor(i / 50)}`, `s${i}`]
+  )
+  // The user that is asked for has 50 whatever the others lost to the busy one.
+  const given = names.filter(([user]) => user !== 'u7')
+  fillSessions(database, [...given, ...Array.from({ length: 50 }, (_, i): [string, string] => ['u7', `x${i}`])])
+  database.close()
+}
+
+function fillSessions(database: Database.Database, names: readonly (readonly string[])[]): void {
+  const insert = database.prepare(
+    `INSERT INTO turnlog_sessions (log_id, user, session, version, updated, deleted, summary, checksum)
+     VALUES (?, ?, ?, 1, ?, 0, ?, ?)`
+  )
+  const checksum = crc32(SUMMARY)
+  database.transaction(() => {
+    for (const [i, [user, session]] of names.entries())
+      insert.run(`log-${i}`, user, session, TIME + i, SUMMARY, checksum)
+  })()
+}
+
+function messageOf(i: number): { role: 'user' | 'assistant'; content: { type: 'text'; text: string }[] } {
+  return { role: roleOf(i), content: [{ type: 'text', text: textOf(i) }] }
+}
+
+function ref(id: string): { userId: string; id: string } {
+  return { userId: 'ada', id }
+}
+
+function percent(ratio: number): string {
+  return `${(100 * ratio).toFixed(0)} %`
+}
