@@ -212,7 +212,8 @@ export interface SessionHistoryService<M = Message, Input = InputOf<M>> extends 
   /**
    * Stores the sessions of an export as they were: the same events, versions, times and ids, so that exporting them gives
    * the same bytes. `source` is text or UTF-8, in pieces that may end anywhere, such as a file's stream. It is read to its
-   * end and checked, and held in memory, before anything is stored; then each session is one commit. Gives the sessions as
+   * end and checked, and held in memory, before anything is stored; then each session is one commit. Messages are taken as
+   * they are, of whatever format and size. Gives the sessions as
    * `listSessions` does, in order of the file; those that are deleted are stored and not given.
    *
    * `file` is what errors call it. `userId` and, for a file of one session, `sessionId` (trimmed) replace those of the file;

@@ -147,10 +147,10 @@ async function* linesOf(source: ImportSource): AsyncGenerator<Buffer> {
 }
 
 async function* bytesOf(source: ImportSource): AsyncGenerator<Uint8Array> {
-  const given: object = Object(source)
+  const given: object | string = typeof source === 'object' && source !== null ? source : [source]
   if (!(Symbol.asyncIterator in given) && !(Symbol.iterator in given)) throw misuse('source', 'iterable', source)
   let half = ''
-  for await (const piece of typeof source === 'string' ? [source] : source) {
+  for await (const piece of given as ImportSource) {
     if (typeof piece === 'string') {
       // A piece may end between the two halves of a pair.
       const text = half + piece
