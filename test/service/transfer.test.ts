@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
+import { sqliteStore } from '../../src/stores/sqlite.ts'
 import {
   fromOpenAIMessage,
   memoryStore,
@@ -465,6 +466,22 @@ describe('an export comes back as it was', () => {
     const [head] = await store.heads()
     expect(file).not.toContain(head!.logId)
     expect(head!.summary).toMatchObject({ version: 20_001 })
+  })
+
+  it('through SQLite, there and back', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'turnlog-'))
+    const history = await open()
+    for (const id of ['a', 'b']) await everyType(history, { userId: 'ada', id })
+    await history.fork({ userId: 'ada', id: 'a' }, { sessionId: 'fork' })
+    const file = await exported(history)
+    const disk = await open({ store: sqliteStore({ path: join(directory, 'a.db') }) })
+    await disk.importSession([file])
+    await disk.importSession([file], { userId: 'bob' })
+    expect(await exported(disk)).toBe(file)
+    await comesBack(await exported(disk, 'bob'), 'bob')
+    await fails(() => disk.importSession([file]), 'SESSION_EXISTS')
+    await disk.stop()
+    rmSync(directory, { recursive: true })
   })
 
   it('through a file on disk', async () => {
