@@ -5,6 +5,7 @@ import { freshId } from './ids.ts'
 import type { Json } from './json.ts'
 import { clockOf, type Clock } from './clock.ts'
 import { registryLogic, type RegistryActor } from './registry-actor.ts'
+import type { Import } from './prepare.ts'
 import type { Command, Session, SessionState } from './session.ts'
 import type { Reply, SessionCall, WriteRequest, Written } from './session-actor.ts'
 import { assertStore, storeFailure, type EventStore, type SessionKey } from './store.ts'
@@ -240,7 +241,7 @@ export class Engine {
     }))
   }
 
-  write(key: SessionKey, command: Command, options: WriteSettings = {}): Promise<Written> {
+  write(key: SessionKey, command: Command | Import, options: WriteSettings = {}): Promise<Written> {
     const { signal, waits = false, onTurnOver, isAccepted = false } = options
     return this.#request(key, signal, isAccepted, (resolve, reject) => ({
       type: 'write',

@@ -43,6 +43,8 @@ export interface TurnlogErrorFields {
   CORRUPT_LOG: { readonly userId: string; readonly sessionId: string; readonly version: number }
   /** An event of a type or schema version that this release does not know. */
   UNKNOWN_EVENT: { readonly version: number; readonly type: string; readonly schemaVersion: number }
+  /** A line of `file` that is not as an export has it; `line` counts from 1. `cause` says more where there is more to say. */
+  INVALID_IMPORT: { readonly file: string; readonly line: number }
   /** The service was stopped, or has not been started again. */
   STOPPED: Record<never, never>
 }

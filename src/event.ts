@@ -19,6 +19,8 @@ export interface EventData<M = Message> {
     readonly forkedFrom?: ForkOrigin
     /** With `forkedFrom`: the parent's log, which its name may no longer lead to. */
     readonly parentLogId?: string
+    /** In place of `parentLogId` where the fork was imported: the messages that it begins with; `metadata` has all of it, too. */
+    readonly messages?: readonly M[]
   }
   /** One more message; `put` where a reply may go on to grow, by `message-replaced`. */
   'message-appended': { readonly message: M; readonly put?: true }
@@ -92,7 +94,8 @@ const dataSchemas = {
     metadata: record.optional(),
     format: z.string(),
     forkedFrom: forkOriginSchema.optional(),
-    parentLogId: z.string().optional()
+    parentLogId: z.string().optional(),
+    messages: z.array(message).optional()
   }),
   'message-appended': z.object({ message, put: z.literal(true).optional() }),
   'message-replaced': z.object({ message }),
@@ -124,6 +127,9 @@ const envelope = {
   turnId: z.string().optional(),
   skippable: z.boolean().optional()
 }
+
+/** The form of an event of any release; of its data no more than that there are some. */
+export const storedEventSchema = z.object({ ...envelope, type: z.string(), data: record })
 
 function eventOf<T extends EventType>(type: T) {
   return z.object({ ...envelope, type: z.literal(type), data: dataSchemas[type] })

@@ -118,10 +118,8 @@ async function grow(
 ): Promise<FoldedLog> {
   for await (const page of store.read(logId, { from: log.version + 1, to })) {
     for (const event of page) {
-      const begun = event.version === 1 ? (event.data as Partial<EventData['created']> | undefined) : undefined
-      if (begun?.forkedFrom && begun.parentLogId !== undefined) {
-        log = new FoldedLog(log.key, logId, await contentOf(store, begun.parentLogId, begun.forkedFrom))
-      }
+      const inherited = event.version === 1 ? await inheritedBy(store, event) : undefined
+      if (inherited) log = new FoldedLog(log.key, logId, inherited)
       log.fold(event)
       onEvent?.(event)
     }
@@ -129,7 +127,17 @@ async function grow(
   return log
 }
 
-// What a fork begins with: its parent's log up to there, which may be a fork's, too. The parent may have lost its name.
+/**
+ * What a log begins with if its first event says that it is in another log: the parent's content where the fork was made. The
+ * parent may be a fork, too, and may have lost its name.
+ *
+ * @throws what the store throws; `CORRUPT_LOG`, `UNKNOWN_EVENT`
+ */
+export async function inheritedBy(store: EventStore, first: StoredEvent): Promise<Content | undefined> {
+  const { forkedFrom, parentLogId } = (first.data as Partial<EventData['created']> | undefined) ?? {}
+  return forkedFrom && parentLogId !== undefined ? contentOf(store, parentLogId, forkedFrom) : undefined
+}
+
 async function contentOf(
   store: EventStore,
   logId: string,

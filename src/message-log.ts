@@ -35,6 +35,13 @@ export class MessageLog<M> {
     return MessageLog.#empty
   }
 
+  /** The list of `items`, which are copied. */
+  static of<M>(items: readonly M[]): MessageLog<M> {
+    let log = MessageLog.empty<M>()
+    for (const item of items) log = log.push(item)
+    return log
+  }
+
   /** The item at `index`, from 0; `undefined` beyond the end. */
   get(index: number): M | undefined {
     return index >= 0 && index < this.length ? this.#block(index)[index & MASK] : undefined

@@ -1,7 +1,15 @@
 import { idOf, misuse } from './arguments.ts'
-import { schemaVersionOf, type Envelope, type Fact, type SessionEvent } from './event.ts'
+import { schemaVersionOf, type Envelope, type Fact, type SessionEvent, type StoredEvent } from './event.ts'
 import type { Json } from './json.ts'
-import { decide, evolve, toSummary, type Circumstances, type Command, type SessionState } from './session.ts'
+import {
+  decide,
+  evolve,
+  sessionExists,
+  toSummary,
+  type Circumstances,
+  type Command,
+  type SessionState
+} from './session.ts'
 import type { Commit } from './store.ts'
 
 /** A commit that is ready to be stored, and the states after each of its events. */
@@ -10,19 +18,29 @@ export interface Prepared {
   readonly states: readonly SessionState[]
 }
 
+/** Stores a log that was made elsewhere as it is, from its first event on, where there is none. */
+export interface Import {
+  readonly type: 'import'
+  /** One or more, of the session that is asked; they have been checked, and are frozen. */
+  readonly events: readonly StoredEvent[]
+  /** What the log comes to after each of the events. */
+  readonly states: readonly SessionState[]
+}
+
 /**
  * What a command comes to: the commit to store, or the version that answers it without one. Pure but for the ids that it
  * takes: nothing is stored, and `state` stays as it is. `logId` is `null` where the commit begins a log.
  *
- * @throws what {@link decide} throws; `TypeError` where the clock or the ids give what they must not
+ * @throws what {@link decide} throws; `SESSION_EXISTS` for an import; `TypeError` where the clock or the ids give what they must not
  */
 export function prepare(
-  command: Command,
+  command: Command | Import,
   state: SessionState,
   logId: string | null,
   circumstances: Circumstances,
   newEventId: () => string
 ): Prepared | { readonly answer: number | null } {
+  if (command.type === 'import') return prepareImport(command, state, newEventId)
   const decision = decide(state, command, circumstances)
   if ('answer' in decision) return decision
   const events = stamp(decision.facts, state, command, circumstances.now, newEventId)
@@ -40,6 +58,19 @@ export function prepare(
   if (command.type !== 'fork') return { commit: Object.freeze(commit), states }
   const parent = Object.freeze({ logId: command.parentLogId, version: command.origin.version })
   return { commit: Object.freeze({ ...commit, parent }), states }
+}
+
+// What makes an event new is not asked for: it has a place, a time and an id. New is the log.
+function prepareImport({ events, states }: Import, state: SessionState, newEventId: () => string): Prepared {
+  if (state.version > 0) throw sessionExists(state)
+  const commit: Commit = Object.freeze({
+    key: Object.freeze({ userId: state.userId, sessionId: state.id }),
+    logId: idOf('ids.event()', newEventId()),
+    expectedVersion: 0,
+    events,
+    summary: toSummary(states.at(-1)!)
+  })
+  return { commit, states }
 }
 
 /** An event while it is made. */

@@ -3,7 +3,7 @@
 
 import type { Change, InputOf, SessionRef, WriteOptions } from './calls.ts'
 import type { EngineOptions } from './engine.ts'
-import type { ExpectedVersion } from './errors.ts'
+import type { ExpectedVersion, TurnlogError } from './errors.ts'
 import type { SessionEvent } from './event.ts'
 import type { Message, SchemaInput, SchemaOutput, StandardSchema } from './message.ts'
 import type { Session } from './session.ts'
@@ -192,6 +192,53 @@ export interface SessionHistoryService<M = Message, Input = InputOf<M>> extends 
 
   /** Erases a session's log for good. Nothing happens where there is none. */
   purgeSession(userId: string, sessionId: string): Promise<void>
+
+  /**
+   * Sessions as lines of JSONL, each with its line feed: a header, every event as it is stored, and a last line with their
+   * number and the SHA-256 of all before. One session, also a deleted one, or all that a user has, in order of their ids.
+   * Messages may be of any format; sessions that are deleted are exported only by name. Each session is of the moment in which
+   * it is begun. A fork gets what it inherited into its first event, which is then read as a whole; of others a page is held.
+   *
+   * @throws `SESSION_NOT_FOUND` where one is named that has no log, or is purged meanwhile
+   * @example
+   * await writeFile('ada.jsonl', history.exportSession('ada'))
+   */
+  exportSession(
+    userId: string,
+    sessionId?: string,
+    options?: { readonly signal?: AbortSignal | undefined }
+  ): AsyncIterable<string>
+
+  /**
+   * Stores the sessions of an export as they were: the same events, versions, times and ids, so that exporting them gives
+   * the same bytes. `source` is text or UTF-8, in pieces that may end anywhere, such as a file's stream. It is read to its
+   * end and checked, and held in memory, before anything is stored; then each session is one commit. Messages are taken as
+   * they are, of whatever format and size. Gives the sessions as
+   * `listSessions` does, in order of the file; those that are deleted are stored and not given.
+   *
+   * `file` is what errors call it. `userId` and, for a file of one session, `sessionId` (trimmed) replace those of the file;
+   * ids of events and commits are then made anew. An imported fork has its messages itself: it is not among the `forks` of its
+   * parent, though `forkedFrom` still names that.
+   *
+   * Without `onInvalid`, one line that is not sound refuses all of the file. With it, what is sound is stored: of each session
+   * the events before the first line that is not, without a last commit that may not be whole. It is told of each line that
+   * is left, and of a header or last line that is missing or wrong; what it throws refuses all.
+   *
+   * @default file 'input'
+   * @throws `INVALID_IMPORT`: nothing is stored; also with `onInvalid` where the format is of a newer release, or two sessions
+   * of the file would have one name. `SESSION_EXISTS` where a session of that id exists, or was deleted and not purged: nothing
+   * is stored, unless it was begun while the file was being stored. That and a failing store leave the sessions before it
+   * stored.
+   */
+  importSession(
+    source: AsyncIterable<string | Uint8Array> | Iterable<string | Uint8Array>,
+    options?: {
+      readonly file?: string | undefined
+      readonly userId?: string | undefined
+      readonly sessionId?: string | undefined
+      readonly onInvalid?: ((error: TurnlogError) => void) | undefined
+    }
+  ): Promise<Session<M>[]>
 
   /**
    * The same sessions and the same store, with messages of another type. Sessions that are made through it are of that

@@ -5,7 +5,7 @@ import { catchUp, FoldedLog } from './folded-log.ts'
 import type { Json } from './json.ts'
 import { sessionNotFound, type Command, type Past, type Session, type SessionState } from './session.ts'
 import { LONGEST_TIMEOUT_MS, type Clock } from './clock.ts'
-import { prepare, type Prepared } from './prepare.ts'
+import { prepare, type Import, type Prepared } from './prepare.ts'
 import { storeFailure, type AppendResult, type Commit, type EventStore, type Head, type SessionKey } from './store.ts'
 
 /** What a session actor needs of the world. */
@@ -18,7 +18,7 @@ export interface SessionEnvironment {
 /** A command. */
 export interface WriteRequest extends Reply<Written> {
   readonly type: 'write'
-  readonly command: Command
+  readonly command: Command | Import
   readonly signal: AbortSignal | undefined
   /** The store has it, or has had it: it can no longer be cancelled. */
   isSent: boolean
@@ -607,7 +607,7 @@ class SessionMailbox {
   }
 }
 
-function causeOf(result: Exclude<AppendResult, { status: 'stored' }>, command: Command): unknown {
+function causeOf(result: Exclude<AppendResult, { status: 'stored' }>, command: Command | Import): unknown {
   if (result.status === 'failed') return result.error
   if (result.status === 'orphaned' && command.type === 'fork') {
     return sessionNotFound({ userId: command.origin.userId, id: command.origin.sessionId })

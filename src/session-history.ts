@@ -9,7 +9,7 @@ import {
   wholeNumber
 } from './arguments.ts'
 import { Engine, type WriteSettings } from './engine.ts'
-import { isTurnlogError, type ExpectedVersion, type Path } from './errors.ts'
+import { isTurnlogError, type ExpectedVersion, type Path, type TurnlogError } from './errors.ts'
 import { upcast, type SessionEvent } from './event.ts'
 import { freezeJson, hashJson, type Json, type JsonObject } from './json.ts'
 import {
@@ -27,11 +27,12 @@ import {
 } from './message.ts'
 import type { Change, SessionRef, WriteOptions } from './calls.ts'
 import { checkFormat, noSessionThen, type SessionChange } from './content.ts'
-import { sessionNotFound, type Command, type Session } from './session.ts'
+import { sessionExists, sessionNotFound, toSummary, type Command, type Session } from './session.ts'
 import { HeldTurn, type Turn, type TurnId, type TurnOptions } from './turn.ts'
 import type { Written } from './session-actor.ts'
 import type { SessionHistoryOptions, SessionHistoryService } from './service.ts'
 import { storeFailure, type Head, type Page, type SessionKey, type Summary } from './store.ts'
+import { exportLines, readImport, type ImportSource } from './transfer.ts'
 
 /**
  * A started service; with no options it keeps everything in memory.
@@ -375,6 +376,52 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
 
   async purgeSession(userId: string, sessionId: string): Promise<void> {
     await this.#engine.purge(keyOf(userId, sessionId))
+  }
+
+  exportSession(
+    userId: string,
+    sessionId?: string,
+    options: { readonly signal?: AbortSignal | undefined } = {}
+  ): AsyncIterable<string> {
+    idOf('userId', userId)
+    if (sessionId !== undefined) idOf('sessionId', sessionId)
+    const signal = signalOf(options.signal)
+    return { [Symbol.asyncIterator]: () => exportLines(this.#engine, userId, sessionId, signal) }
+  }
+
+  async importSession(
+    source: ImportSource,
+    options: {
+      readonly file?: string | undefined
+      readonly userId?: string | undefined
+      readonly sessionId?: string | undefined
+      readonly onInvalid?: ((error: TurnlogError) => void) | undefined
+    } = {}
+  ): Promise<Session<M>[]> {
+    const { file = 'input', userId, sessionId, onInvalid } = options
+    if (typeof file !== 'string') throw misuse('file', 'a string', file)
+    if (onInvalid !== undefined && typeof onInvalid !== 'function') throw misuse('onInvalid', 'a function', onInvalid)
+    if (userId !== undefined) idOf('userId', userId)
+    const name = sessionId === undefined ? undefined : idOf('sessionId', sessionId).trim()
+    const { newEventId } = this.#engine
+    this.#engine.assertAccepting()
+    const sessions = await readImport(source, { file, userId, sessionId: name, newEventId, onInvalid })
+    return this.#engine.during(async () => {
+      await Promise.all(
+        sessions.map(async ({ key }) => {
+          const head = await this.#engine.ask((store) => store.head(key), true)
+          if (head) throw sessionExists({ userId: key.userId, id: key.sessionId })
+        })
+      )
+      const imported: Session<M>[] = []
+      // One after the other: after the first that fails, none.
+      for (const { key, events, states } of sessions) {
+        await this.#engine.write(key, { type: 'import', events, states }, { isAccepted: true })
+        const summary = toSummary(states.at(-1)!)
+        if (!summary.deleted) imported.push(listed(summary))
+      }
+      return imported
+    })
   }
 
   withMessage<S extends StandardSchema>(

@@ -4,7 +4,7 @@ import { upcast, type Envelope, type Fact, type ForkOrigin, type SessionEvent, t
 import { checkFormat, contentAfter, factsOf, NOTHING, type Content, type SessionChange } from './content.ts'
 import type { Json, JsonObject } from './json.ts'
 import type { Message } from './message.ts'
-import type { MessageLog } from './message-log.ts'
+import { MessageLog } from './message-log.ts'
 import { checkHolder, endOfOther, shownTurn, turnAfter, type OpenTurn, type TurnState } from './open-turn.ts'
 import { NO_STEPS, stepsAfter, type Steps } from './steps.ts'
 import type { SessionKey, Summary } from './store.ts'
@@ -221,12 +221,12 @@ export function evolve(state: SessionState, event: SessionEvent<Json>, past: Pas
     if (turn !== state.turn) draft.turn = turn
     switch (event.type) {
       case 'created': {
-        const { format, forkedFrom, metadata } = event.data
-        const begun = forkedFrom ? past(0) : NOTHING
+        const { format, forkedFrom, parentLogId, metadata, messages } = event.data
+        const begun = parentLogId === undefined ? NOTHING : past(0)
         draft.isLive = true
         draft.createdAt = event.at
         draft.format = format
-        draft.messages = begun.messages
+        draft.messages = messages ? MessageLog.of(messages) : begun.messages
         draft.metadata = metadata ?? begun.metadata
         draft.forkedFrom = forkedFrom
         break
@@ -301,6 +301,12 @@ export function sessionNotFound({ userId, id }: { readonly userId: string; reado
   return turnlogError('SESSION_NOT_FOUND', message, { userId, sessionId: id })
 }
 
+/** The error for a log that cannot begin, as there is one of that name. */
+export function sessionExists({ userId, id }: { readonly userId: string; readonly id: string }): Error {
+  const message = `User ${JSON.stringify(userId)} has, or has had, a session ${JSON.stringify(id)}`
+  return turnlogError('SESSION_EXISTS', message, { userId, sessionId: id })
+}
+
 /**
  * The idempotency keys that a log has used. Immutable in the manner of the message log: all that grew from one another
  * share one map, and each sees as many of its entries as it had when it was made.
@@ -359,11 +365,6 @@ function next(
   return Object.freeze(produce(state, recipe as (draft: unknown) => void))
 }
 
-function sessionExists({ userId, id }: SessionState): Error {
-  const message = `User ${JSON.stringify(userId)} has, or has had, a session ${JSON.stringify(id)}`
-  return turnlogError('SESSION_EXISTS', message, { userId, sessionId: id })
-}
-
 function isPast(version: number, state: SessionState, past: Past): boolean {
   return version > 0 && version <= state.version && past(version).isLive
 }
@@ -412,7 +413,7 @@ function isNext(state: SessionState, { version, at, userId, sessionId, data }: S
 }
 
 /** The error for a log whose next event is missing or cannot be right. */
-export function corruptLog({ userId, id, version }: SessionState): Error {
+export function corruptLog({ userId, id, version }: Pick<SessionState, 'userId' | 'id' | 'version'>): Error {
   const message = `The log of session ${JSON.stringify(id)} of user ${JSON.stringify(userId)} is damaged at version ${version + 1}`
   return turnlogError('CORRUPT_LOG', message, { userId, sessionId: id, version: version + 1 })
 }

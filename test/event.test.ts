@@ -63,6 +63,7 @@ describe('eventSchema', () => {
   it.each<[string, object]>([
     ['created', { format: 'message' }],
     ['created', { format: 'message', metadata: { a: 1 }, forkedFrom: { userId: 'u', sessionId: 's', version: 3 } }],
+    ['created', { format: 'message', messages: [{}, null] }],
     ['message-appended', { message: {} }],
     ['message-replaced', { message: {} }],
     ['messages-truncated', { length: 0 }],

@@ -25,6 +25,15 @@ describe('a message log', () => {
     ])
   })
 
+  it.each(LENGTHS)('made of a list of %i items copies it, and is as one that they were pushed to', (length) => {
+    const items = upTo(length)
+    const log = MessageLog.of(items)
+    const longer = log.push(-1)
+    items.fill(7)
+    expect(log.toArray()).toEqual(upTo(length))
+    expect(longer.toArray()).toEqual([...upTo(length), -1])
+  })
+
   it.each(LENGTHS)('of %i items is what its prefix was, and grows in two branches', (length) => {
     const log = logOf(length)
     for (const cut of new Set([0, 1, length >> 1, length - 33, length - 1].filter((n) => n >= 0 && n <= length))) {
