@@ -354,7 +354,7 @@ export class Engine {
  * A time that ends when one of its causes is aborted, or by `end`. It listens to them only until then: `AbortSignal.any`
  * would for as long as they live, and knows no signals but Node's own.
  */
-export class Span {
+class Span {
   /** Asking a signal takes longer than giving an event. */
   hasEnded = false
   readonly #controller = new AbortController()

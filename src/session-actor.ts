@@ -468,6 +468,7 @@ class SessionMailbox {
   }
 
   #settle(batch: readonly Decided[]): void {
+    const parked = this.#parked.length
     for (const decided of batch) {
       const { request } = decided
       if ('error' in decided) {
@@ -478,7 +479,8 @@ class SessionMailbox {
       } else if ('commit' in decided) this.#acknowledge(request, decided)
       else request.resolve({ session: this.#session(decided.answer), hasStored: false })
     }
-    inOrder(this.#parked)
+    // Some may have come before those who wait already, and have been decided later.
+    if (this.#parked.length > parked) inOrder(this.#parked)
   }
 
   #acknowledge(request: WriteRequest, { states }: Prepared): void {

@@ -124,8 +124,11 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
   ): Promise<Session<M>[]> {
     idOf('userId', userId)
     const { limit, after } = optionsOf(options)
-    const cursor = after && { updatedAt: after.updatedAt, sessionId: idOf('after.id', after.id) }
-    if (cursor) requiredWholeNumber('after.updatedAt', cursor.updatedAt, 0)
+    const last = after === undefined ? undefined : objectOf(after, 'after')
+    const cursor = last && {
+      updatedAt: requiredWholeNumber('after.updatedAt', last.updatedAt, 0),
+      sessionId: idOf('after.id', last.id)
+    }
     const page = pageOf(limit, cursor)
     const summaries = await this.#engine.ask((store) => store.list(userId, page))
     return summaries.map((summary) => listed<M>(summary))

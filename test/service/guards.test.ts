@@ -94,6 +94,16 @@ describe('options that make no sense', () => {
     }
   })
 
+  it('are a TypeError where a page begins after what is no session', async () => {
+    const history = await createSessionHistory()
+    for (const after of [null, 0, 'text']) {
+      await misuses(
+        () => history.listSessions('ada', { after: after as never }),
+        `after must be an object; it is ${inspect(after)}`
+      )
+    }
+  })
+
   it('are a TypeError of the writes of a turn where they are no object', async () => {
     const history = await createSessionHistory()
     await history.createSession('ada', 's')
