@@ -1,34 +1,40 @@
 // Follow a session: all events from a version on, then live. The reader may stop, and go on later from where it was.
-import { createSessionHistory, type SessionHistoryService } from 'turnlog'
+import { createSessionHistory } from 'turnlog'
 
 const history = await createSessionHistory()
+const session = { userId: 'ada', id: 'live' }
 
-/** Prints what happens in a session from a version on, until `last`; gives the version to go on from. */
-async function follow(from: number, last: number): Promise<number> {
-  let next = from
-  for await (const event of history.subscribe('ada', 'live', { from })) {
-    console.log(`  ${event.version} ${event.type}`)
-    next = event.version + 1
-    if (next > last) break
+/** Prints what happens in a session from a version on; its `next` resolves once it has printed one event more. */
+async function* follow(from: number): AsyncGenerator<number> {
+  for await (const { version, type } of history.subscribe('ada', 'live', { from })) {
+    console.log(`    event ${version}: ${type}`)
+    yield version
   }
-  return next
 }
 
-async function write(service: SessionHistoryService, texts: readonly string[]): Promise<void> {
-  for (const content of texts) await service.appendMessage({ userId: 'ada', id: 'live' }, { role: 'user', content })
+async function say(content: string): Promise<void> {
+  console.log(`writes "${content}"`)
+  await history.appendMessage(session, { role: 'user', content })
 }
 
-// Begun before the session exists: it is waited for.
-console.log('following from version 1')
-const first = follow(1, 3)
-await history.createSession('ada', 'live')
-await write(history, ['one', 'two', 'three', 'four'])
-const next = await first
+// Begun before the session exists: it is waited for, and each event comes as it is stored.
+console.log('follows from version 1')
+let events = follow(1)
+console.log('creates the session')
+await Promise.all([events.next(), history.createSession('ada', 'live')])
+for (const content of ['one', 'two']) await Promise.all([events.next(), say(content)])
+await events.return(undefined)
 
-console.log(`away until version ${next}: what came meanwhile is read from the log, then it is live again`)
-const second = follow(next, 8)
-await history.updateMetadata({ userId: 'ada', id: 'live' }, { set: { title: 'Followed' } })
-await write(history, ['five'])
-await history.deleteSession('ada', 'live')
-console.log(`seen up to version ${(await second) - 1}: none left out, none twice`)
-await history.stop()
+console.log('is away')
+for (const content of ['three', 'four']) await say(content)
+
+console.log('follows from version 4: first what is in the log')
+events = follow(4)
+for (const _ of ['three', 'four']) await events.next()
+console.log('then live')
+await Promise.all([events.next(), say('five')])
+console.log('deletes the session')
+await Promise.all([events.next(), history.deleteSession('ada', 'live')])
+console.log('stops: the subscription ends, without an error')
+const [{ done }] = await Promise.all([events.next(), history.stop()])
+console.log('ended:', done)

@@ -1,49 +1,50 @@
-// Two agents and one session: a turn keeps their tool calls from mixing.
-import { createSessionHistory, isTurnlogError, openToolCalls, type Turn } from 'turnlog'
+// Two agents at work on one session at once: turns keep their tool calls from mixing.
+import { createSessionHistory, isTurnlogError, openToolCalls } from 'turnlog'
 
 const history = await createSessionHistory()
 const session = await history.createSession('ada', 'shared')
 await history.appendMessage(session, { role: 'user', content: 'Book a train, and a hotel.' })
 
-async function work(turn: Turn, call: string): Promise<void> {
+/** Calls a tool in a turn of its own: all of a run, or none of it. */
+async function agent(owner: string, call: string, tool: () => Promise<string>): Promise<void> {
+  console.log(`${owner}: asks for a turn`)
+  // Disposed without an end, as when the tool fails, the turn sets the session back: half a run is no run.
+  await using turn = await history.beginTurn(session, { owner, onBusy: 'wait' })
+  console.log(`${owner}: has it, after ${turn.session.messages.length} messages`)
   const data = { call_id: call, name: call }
   await turn.append({ type: 'function_call', role: 'assistant', content: [{ type: 'data', data }] })
+  const output = await tool()
   await turn.append({
     type: 'function_call_output',
     role: 'tool',
-    content: [{ type: 'data', data: { ...data, output: 'ok' } }]
+    content: [{ type: 'data', data: { ...data, output } }]
   })
+  console.log(`${owner}: ends it, after ${turn.session.messages.length} messages`)
+  await turn.end()
 }
 
-const trains = await history.beginTurn(session, { owner: 'trains' })
-const seen = (await history.getSession('ada', 'shared'))!
-console.log('the session is held by', seen.turn?.owner, 'for', seen.turn!.expiresAt - seen.updatedAt, 'ms')
-
-// The other one is told so, or waits for its turn.
-const busy: unknown = await history.appendMessage(session, { content: 'Me too!' }).catch((reason: unknown) => reason)
-if (isTurnlogError(busy, 'TURN_BUSY')) console.log('the hotel agent:', busy.code, 'by', busy.owner)
-const waiting = history.beginTurn(session, { owner: 'hotels', onBusy: 'wait' })
-
-await work(trains, 'book_train')
-await trains.end()
-const hotels = await waiting
-await work(hotels, 'book_hotel')
-await hotels.end()
-
-// A turn that is left without an end is set back: half a run is no run.
-{
-  await using stray = await history.beginTurn(session, { owner: 'taxis' })
-  await stray.append({
-    type: 'function_call',
-    content: [{ type: 'data', data: { call_id: 'taxi', name: 'book_taxi' } }]
-  })
-  console.log('open calls within the turn:', openToolCalls(stray.session).length)
+// A tool takes its time: here, as long as others need to try to write.
+async function bookTrain(): Promise<string> {
+  const { turn } = (await history.getSession('ada', 'shared'))!
+  console.log(`everybody sees that ${turn?.owner} holds the session`)
+  const error: unknown = await history.appendMessage(session, { content: 'Me too!' }).catch((reason: unknown) => reason)
+  if (isTurnlogError(error, 'TURN_BUSY')) console.log(`the user, who does not wait: ${error.code} by ${error.owner}`)
+  return 'ok'
 }
+
+async function bookTaxi(): Promise<string> {
+  throw new Error('no taxi at night')
+}
+
+await Promise.all([
+  agent('trains', 'book_train', bookTrain),
+  agent('hotels', 'book_hotel', async () => 'ok'),
+  agent('taxis', 'book_taxi', bookTaxi).catch((error: unknown) => console.log('taxis:', String(error)))
+])
 
 const { messages } = (await history.getSession('ada', 'shared'))!
-const calls = messages.flatMap(({ type, content }) =>
-  content?.map(({ data }) => `${type} ${(data as { name?: string } | undefined)?.name ?? ''}`)
-)
-console.log(calls.slice(1).join('\n'))
+for (const { type, content } of messages.slice(1)) {
+  for (const { data } of content ?? []) console.log(`  ${type} ${(data as { name: string }).name}`)
+}
 console.log('open calls:', openToolCalls({ messages }).length)
 await history.stop()

@@ -28,8 +28,11 @@ await history.appendMessage(session, { role: 'user', content: 'In Norwegian, ple
 const error: unknown = await history.redo(session).catch((reason: unknown) => reason)
 console.log('redo after a write:', isTurnlogError(error) && error.code)
 
-const events: string[] = []
-for await (const { type } of history.readEvents('ada', 'draft')) events.push(type)
-console.log('the log:', events.join(', '))
+console.log('the log:')
+for await (const { version, type, data } of history.readEvents('ada', 'draft')) {
+  const how =
+    type === 'rewound' ? ` to version ${data.toVersion}: ${data.kind}${data.reason ? ` (${data.reason})` : ''}` : ''
+  console.log(`  ${version} ${type}${how}`)
+}
 show('as it was at version 6', (await history.getSession('ada', 'draft', { at: 6 }))!)
 await history.stop()

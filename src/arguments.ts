@@ -3,6 +3,17 @@ import type { ExpectedVersion } from './errors.ts'
 
 // What callers may give. Each function gives its value back, or throws a TypeError that shows it.
 
+/** Options: an object. Left out, they are an empty one. */
+export function optionsOf<T extends object>(value: T | undefined, name = 'options'): Partial<T> {
+  return value === undefined ? {} : objectOf(value, name)
+}
+
+/** An object: what it has is for others to check. */
+export function objectOf<T extends object>(value: T, name: string, what = 'an object'): T {
+  if (typeof value !== 'object' || (value as unknown) === null) throw misuse(name, what, value)
+  return value
+}
+
 /** An id: 1 to 512 UTF-16 code units with paired surrogates, not blank. */
 export function idOf(name: string, value: unknown): string {
   if (typeof value !== 'string') throw misuse(name, 'a string', value)
@@ -56,8 +67,8 @@ export function signalOf(value: unknown): AbortSignal | undefined {
   const signal = value as Partial<AbortSignal> | null | undefined
   if (signal === undefined) return undefined
   // By what it can do: there may be more than one AbortSignal.
-  if (typeof signal?.aborted === 'boolean' && typeof signal.addEventListener === 'function')
-    return signal as AbortSignal
+  const listens = typeof signal?.addEventListener === 'function' && typeof signal.removeEventListener === 'function'
+  if (listens && typeof signal.aborted === 'boolean') return signal as AbortSignal
   throw misuse('signal', 'an AbortSignal', value)
 }
 

@@ -1,3 +1,5 @@
+import { optionsOf } from './arguments.ts'
+
 /** Time, as turnlog uses it. xstate's `SimulatedClock` is one. */
 export interface Clock {
   /** Milliseconds since the Unix epoch. */
@@ -7,7 +9,8 @@ export interface Clock {
 }
 
 /** A clock that takes from the system what `given` leaves out. */
-export function clockOf(given: Partial<Clock> = {}): Clock {
+export function clockOf(clock?: Partial<Clock>): Clock {
+  const given = optionsOf(clock, 'clock')
   return {
     now: () => (given.now ? given.now() : Date.now()),
     setTimeout: (callback, ms) => (given.setTimeout ? given.setTimeout(callback, ms) : setTimeout(callback, ms)),
@@ -25,3 +28,6 @@ export function backgroundTimer(clock: Clock, callback: () => void, ms: number):
 
 /** Node's timers fire at once beyond this. */
 export const LONGEST_TIMEOUT_MS = 2 ** 31 - 1
+
+/** How often a store that cannot tell of changes is asked for them. */
+export const POLL_MS = 200

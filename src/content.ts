@@ -117,10 +117,11 @@ export function checkFormat({ format: actual }: { readonly format: string }, exp
   throw turnlogError('FORMAT_MISMATCH', message, { expected, actual })
 }
 
-/** The error for a version that a log does not have, or at which there was no session. */
-export function noSessionThen(version: number, actual: number): Error {
+/** The error for a version that a log does not have, or at which there was no session; `time` where that was asked for. */
+export function noSessionThen(version: number, actual: number, time?: Date): Error {
   const what = version > actual ? `does not exist; the newest is ${actual}` : 'is one at which there was no session'
-  return turnlogError('VERSION_NOT_FOUND', `Version ${version} ${what}`, { version, actual })
+  const message = time ? `There was no session at ${time.toISOString()}` : `Version ${version} ${what}`
+  return turnlogError('VERSION_NOT_FOUND', message, { version, actual })
 }
 
 function metadataChanged(metadata: JsonObject, set: JsonObject, unset: readonly string[]): ContentFact | undefined {

@@ -1,3 +1,4 @@
+import { misuse, objectOf } from './arguments.ts'
 import { equalJson, type Json } from './json.ts'
 import type { Session } from './session.ts'
 
@@ -11,14 +12,16 @@ export interface SessionDiff<M> {
   readonly b: readonly M[]
   /** The keys whose values differ, with the value in each that has one. */
   readonly metadata: { readonly [key: string]: { readonly a?: Json; readonly b?: Json } }
-  /** For people: a line for each message and value. */
+  /** For people: a line for each message and value, long ones shortened. */
   toString(): string
 }
 
 /**
  * How two snapshots differ: two versions of a session, or two sessions, with a common ancestor or none. Messages are alike
- * if they are equal as JSON; where they come from one service, those that were never copied are compared at no cost.
+ * if they are equal as JSON, with their ids: the same words said in two sessions are two messages, unless one is a fork of
+ * the other. Where they come from one service, those that were never copied are compared at no cost.
  *
+ * @throws `TypeError` where one is no session
  * @example
  * String(diff(before, after))
  * // =>
@@ -30,6 +33,8 @@ export function diff<M>(
   a: Pick<Session<M>, 'messages' | 'metadata'>,
   b: Pick<Session<M>, 'messages' | 'metadata'>
 ): SessionDiff<M> {
+  checkSession('a', a)
+  checkSession('b', b)
   const [left, right] = [a.messages, b.messages]
   const shorter = Math.min(left.length, right.length)
   let common = 0
@@ -56,17 +61,40 @@ function side(name: 'a' | 'b', metadata: Session['metadata'], key: string): obje
   return Object.hasOwn(metadata, key) ? { [name]: metadata[key] } : {}
 }
 
+function checkSession(name: string, session: Pick<Session<unknown>, 'messages' | 'metadata'>): void {
+  const what = 'a session, with messages and metadata'
+  const { messages, metadata } = objectOf(session, name, what)
+  if (!Array.isArray(messages)) throw misuse(name, what, session)
+  objectOf(metadata, `${name}.metadata`)
+}
+
 function print({ common, a, b, metadata }: SessionDiff<unknown>): string {
   const values = Object.entries(metadata).flatMap(([key, sides]) => [
-    ...('a' in sides ? [`- ${key}: ${JSON.stringify(sides.a)}`] : []),
-    ...('b' in sides ? [`+ ${key}: ${JSON.stringify(sides.b)}`] : [])
+    ...('a' in sides ? [`- metadata.${key}: ${JSON.stringify(sides.a)}`] : []),
+    ...('b' in sides ? [`+ metadata.${key}: ${JSON.stringify(sides.b)}`] : [])
   ])
+  const before = new Map(a.map((message) => [idOf(message), message]))
   return [
     `  ${common} ${common === 1 ? 'message' : 'messages'} in common`,
     ...a.map((message) => `- ${line(message)}`),
-    ...b.map((message) => `+ ${line(message)}`),
-    ...values
-  ].join('\n')
+    ...b.map((message) => `+ ${line(message)}${unseen(before.get(idOf(message)), message)}`),
+    ...values.map(short)
+  ]
+    .map((text) => text.trimEnd())
+    .join('\n')
+}
+
+function idOf(message: unknown): unknown {
+  return (message as { id?: unknown } | null)?.id
+}
+
+// Where two messages of one id say the same, the fields that tell them apart.
+function unseen(before: unknown, after: unknown): string {
+  if (idOf(after) === undefined || idOf(before) !== idOf(after) || line(before) !== line(after)) return ''
+  const [left, right] = [before, after] as [Session['metadata'], Session['metadata']]
+  const fields = [...new Set([...Object.keys(left), ...Object.keys(right)])]
+  const differing = fields.filter((field) => !equalJson(own(left, field), own(right, field)))
+  return differing.length > 0 ? ` (${differing.join(', ')})` : ''
 }
 
 // What a message says, on one line; of one that has another form than ours, its JSON.
@@ -76,5 +104,12 @@ function line(message: unknown): string {
   const said = parts.map((part) => (typeof part?.text === 'string' ? part.text : JSON.stringify(part?.data ?? part)))
   const text = said.length > 0 ? said.join(' ') : JSON.stringify(message)
   const speaker = typeof role === 'string' ? role : typeof type === 'string' ? type : 'message'
-  return `${speaker}: ${text.replaceAll(/\s+/g, ' ')}`
+  return short(`${speaker}: ${text.replaceAll(/\s+/g, ' ').trim()}`)
 }
+
+function short(text: string): string {
+  // Not between the two halves of a character.
+  return text.length <= LONGEST_LINE ? text : `${text.slice(0, LONGEST_LINE).replace(/[\uD800-\uDBFF]$/, '')}…`
+}
+
+const LONGEST_LINE = 200

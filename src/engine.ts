@@ -1,9 +1,9 @@
 import { createActor } from 'xstate'
-import { misuse, oneOf, positive } from './arguments.ts'
+import { misuse, oneOf, optionsOf, positive } from './arguments.ts'
 import { turnlogError } from './errors.ts'
 import { freshId } from './ids.ts'
 import type { Json } from './json.ts'
-import { clockOf, type Clock } from './clock.ts'
+import { clockOf, POLL_MS, type Clock } from './clock.ts'
 import { registryLogic, type RegistryActor } from './registry-actor.ts'
 import type { Import } from './prepare.ts'
 import type { Command, Session, SessionState } from './session.ts'
@@ -110,28 +110,30 @@ export class Engine {
   #onIdle: (() => void) | undefined
 
   constructor({
-    store: given = memoryStore(),
-    missing,
+    store: givenStore = memoryStore(),
+    missing: givenMissing,
     clock,
-    ids,
+    ids: givenIds,
     logger,
     maxActiveSessions,
     idleMs,
     maxMessageBytes,
     inspect
   }: EngineOptions) {
-    const store = given === 'env' ? storeOfEnvironment() : given
+    const store = givenStore === 'env' ? storeOfEnvironment() : givenStore
     assertStore(store)
+    const missing = optionsOf(givenMissing, 'missing')
+    const ids = optionsOf(givenIds, 'ids')
     this.store = store
     this.missing = {
-      get: oneOf('missing.get', missing?.get ?? 'create', ['create', 'null', 'throw']),
-      append: oneOf('missing.append', missing?.append ?? 'warn', ['warn', 'create', 'throw'])
+      get: oneOf('missing.get', missing.get ?? 'create', ['create', 'null', 'throw']),
+      append: oneOf('missing.append', missing.append ?? 'warn', ['warn', 'create', 'throw'])
     }
     this.logger = quiet(logger ?? console)
     this.maxMessageBytes = positive('maxMessageBytes', maxMessageBytes ?? 16 * 1024 * 1024)
-    this.newMessageId = generator('message', ids?.message) ?? (() => freshId('msg_'))
-    this.newSessionId = generator('session', ids?.session) ?? freshId
-    this.newEventId = generator('event', ids?.event) ?? freshId
+    this.newMessageId = generator('message', ids.message) ?? (() => freshId('msg_'))
+    this.newSessionId = generator('session', ids.session) ?? freshId
+    this.newEventId = generator('event', ids.event) ?? freshId
     this.clock = clockOf(clock)
     const input = {
       environment: { store: this.store, clock: this.clock, newEventId: this.newEventId },
@@ -156,10 +158,14 @@ export class Engine {
   }
 
   stop(): Promise<void> {
-    this.#isAccepting = false
-    return this.#afterTurnover(async () => {
+    const refuse = (): void => {
       this.#isAccepting = false
-      this.#life.abort()
+      this.#life.abort(stopped())
+    }
+    refuse()
+    return this.#afterTurnover(async () => {
+      // A start may have come before.
+      refuse()
       // Turns do not end while nobody can write: those who wait for that would wait in vain.
       this.#registry?.send({ type: 'release', reason: stopped() })
       if (this.#underWay > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve))
@@ -242,46 +248,53 @@ export class Engine {
   }
 
   write(key: SessionKey, command: Command | Import, options: WriteSettings = {}): Promise<Written> {
-    const { signal, waits = false, onTurnOver, isAccepted = false } = options
+    const { signal, waits = false, holder, isAccepted = false } = options
     return this.#request(key, signal, isAccepted, (resolve, reject) => ({
       type: 'write',
       command,
       signal,
       isSent: false,
       conflicts: 0,
+      arrival: 0,
       waits,
-      ...(onTurnOver && { onTurnOver }),
+      onCancel: undefined,
+      holder,
       resolve,
       reject
     }))
   }
 
   purge(key: SessionKey): Promise<void> {
-    return this.#request(key, undefined, false, (resolve, reject) => ({ type: 'purge', resolve, reject }))
+    return this.#request(key, undefined, false, (resolve, reject) => ({ type: 'purge', arrival: 0, resolve, reject }))
   }
 
   /**
-   * Hints that a session's log may have changed, beginning with one at once. Ends when `signal` is aborted or the service
-   * stops.
+   * A time that ends with the first of `causes`, or when the service stops, or by its `end`.
+   *
+   * @throws `STOPPED`
    */
-  async *changes(key: SessionKey, signal: AbortSignal): AsyncGenerator<void> {
+  span(causes: readonly (AbortSignal | undefined)[]): Span {
     this.assertAccepting()
-    const ended = AbortSignal.any([signal, this.#life.signal])
+    return new Span([...causes, this.#life.signal])
+  }
+
+  /** Hints that a session's log may have changed, beginning with one at once. Ends when `signal` is aborted. */
+  async *changes(key: SessionKey, signal: AbortSignal): AsyncGenerator<void> {
     if (this.store.watch) {
-      for await (const _ of this.store.watch(key, ended)) yield
+      for await (const _ of this.store.watch(key, signal)) yield
       return
     }
-    while (!ended.aborted) {
+    while (!signal.aborted) {
       yield
-      if (ended.aborted) return
+      if (signal.aborted) return
       await new Promise<void>((resolve) => {
         const wake = (): void => {
           this.clock.clearTimeout(timer)
-          ended.removeEventListener('abort', wake)
+          signal.removeEventListener('abort', wake)
           resolve()
         }
         const timer = this.clock.setTimeout(wake, POLL_MS)
-        ended.addEventListener('abort', wake)
+        signal.addEventListener('abort', wake)
       })
     }
   }
@@ -293,7 +306,8 @@ export class Engine {
     make: (resolve: Reply<T>['resolve'], reject: Reply<T>['reject']) => SessionCall
   ): Promise<T> {
     return new Promise((resolve, reject) => {
-      signal?.throwIfAborted()
+      // Another library's signal need not have throwIfAborted.
+      if (signal?.aborted) throw signal.reason
       this.#accept(isAccepted)
       let isAnswered = false
       let cancel: (() => void) | undefined
@@ -310,7 +324,9 @@ export class Engine {
       )
       if (signal) {
         cancel = () => {
-          if (request.type !== 'write' || !request.isSent) request.reject(signal.reason)
+          if (request.type === 'write' && request.isSent) return
+          request.reject(signal.reason)
+          if (request.type === 'write') request.onCancel?.()
         }
         signal.addEventListener('abort', cancel)
       }
@@ -335,8 +351,40 @@ export class Engine {
   }
 }
 
-/** How often a store that cannot tell of changes is asked. */
-const POLL_MS = 200
+/**
+ * A time that ends when one of its causes is aborted, or by `end`. It listens to them only until then: `AbortSignal.any`
+ * would for as long as they live, and knows no signals but Node's own.
+ */
+class Span {
+  /** Asking a signal takes longer than giving an event. */
+  hasEnded = false
+  readonly #controller = new AbortController()
+  readonly #listeners: (() => void)[] = []
+
+  constructor(causes: readonly (AbortSignal | undefined)[]) {
+    for (const cause of causes) {
+      if (!cause || this.hasEnded) continue
+      const listener = (): void => this.end(cause.reason)
+      if (cause.aborted) listener()
+      else {
+        cause.addEventListener('abort', listener)
+        this.#listeners.push(() => cause.removeEventListener('abort', listener))
+      }
+    }
+  }
+
+  /** Aborted when it ends, with the reason of what ended it. */
+  get signal(): AbortSignal {
+    return this.#controller.signal
+  }
+
+  end(reason?: unknown): void {
+    if (this.hasEnded) return
+    this.hasEnded = true
+    for (const remove of this.#listeners) remove()
+    this.#controller.abort(reason)
+  }
+}
 
 /** The services that use a store, and the opening or closing that is under way. */
 interface Uses {
@@ -425,7 +473,7 @@ export interface Origin {
 }
 
 /** How a write is done, beside what is written. */
-export type WriteSettings = Partial<Pick<WriteRequest, 'waits' | 'onTurnOver'>> & {
+export type WriteSettings = Partial<Pick<WriteRequest, 'waits' | 'holder'>> & {
   readonly signal?: AbortSignal | undefined
   /** Part of a call that was accepted: see {@link Engine.during}. */
   readonly isAccepted?: boolean

@@ -27,7 +27,10 @@ export interface TurnlogErrorFields {
   NOTHING_TO_REDO: { readonly userId: string; readonly sessionId: string }
   /** Another turn is open: who holds it, and until when if it writes no more (ms since the Unix epoch). */
   TURN_BUSY: { readonly turnId: string; readonly owner?: string; readonly expiresAt: number }
-  /** Somebody else has written, or holds a turn, since the turn expired or was taken over. */
+  /**
+   * Somebody else has written, or holds a turn, since the turn expired or was taken over. As the reason of a turn's signal also:
+   * it has expired, and the message says so; then its holder may go on until somebody else has written.
+   */
   TURN_FENCED: { readonly turnId: string }
   /** The turn was ended by its holder. */
   TURN_ENDED: { readonly turnId: string }

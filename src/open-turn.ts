@@ -30,12 +30,31 @@ export function turnAfter(turn: TurnState | undefined, event: SessionEvent<Json>
       const { turnId: id, owner, ttlMs } = event.data
       // Of a turn that is renewed the beginning stays.
       const { startedAt, version } = turn?.id === id ? turn : { startedAt: event.at, version: event.version }
-      const expiresAt = event.at + ttlMs
+      const expiresAt = expiry(event.at, ttlMs)
       return Object.freeze({ id, ...(owner !== undefined && { owner }), startedAt, expiresAt, ttlMs, version })
     }
     default:
-      return turn && event.turnId === turn.id ? Object.freeze({ ...turn, expiresAt: event.at + turn.ttlMs }) : turn
+      return turn && event.turnId === turn.id
+        ? Object.freeze({ ...turn, expiresAt: expiry(event.at, turn.ttlMs) })
+        : turn
   }
+}
+
+/** A turn that its holder has ended: how, and the version since. */
+export interface EndedTurn {
+  readonly id: string
+  readonly outcome: 'completed' | 'aborted'
+  readonly version: number
+}
+
+/** The last turn that its holder has ended, after `event`. */
+export function endedTurnAfter(
+  last: EndedTurn | undefined,
+  { type, data, version }: SessionEvent<Json>
+): EndedTurn | undefined {
+  if (type !== 'turn-ended') return last
+  const { turnId: id, outcome } = data
+  return outcome === 'completed' || outcome === 'aborted' ? Object.freeze({ id, outcome, version }) : last
 }
 
 /**
@@ -57,14 +76,25 @@ export function endOfOther(turn: TurnState | undefined, now: number, takesOver =
 /**
  * Lets the holder of a turn go on, also after it has expired, as long as nobody else has written.
  *
- * @throws `TURN_FENCED`
+ * @throws `TURN_ENDED` where its holder has ended it, `TURN_FENCED`
  */
-export function checkHolder(turn: TurnState | undefined, turnId: string): void {
+export function checkHolder(
+  { turn, endedTurn }: { readonly turn: TurnState | undefined; readonly endedTurn: EndedTurn | undefined },
+  turnId: string
+): void {
   if (turn?.id === turnId) return
+  if (endedTurn?.id === turnId) throw turnlogError('TURN_ENDED', 'The turn was ended by its holder', { turnId })
   throw turnlogError('TURN_FENCED', 'The turn is over: somebody else has written, or holds a turn, since', { turnId })
 }
 
 /** A turn as others may see it. */
 export function shownTurn({ id, owner, startedAt, expiresAt }: TurnState): OpenTurn {
   return Object.freeze({ id, ...(owner !== undefined && { owner }), startedAt, expiresAt })
+}
+
+/** The last time that a `Date` can be, in ms since the Unix epoch. */
+const LAST_TIME = 8_640_000_000_000_000
+
+function expiry(at: number, ttlMs: number): number {
+  return Math.min(at + ttlMs, LAST_TIME)
 }

@@ -4,10 +4,12 @@ import type { Json } from './json.ts'
 import {
   decide,
   evolve,
+  initialState,
   sessionExists,
   toSummary,
   type Circumstances,
   type Command,
+  type Past,
   type SessionState
 } from './session.ts'
 import type { Commit } from './store.ts'
@@ -44,14 +46,17 @@ export function prepare(
   const decision = decide(state, command, circumstances)
   if ('answer' in decision) return decision
   const events = stamp(decision.facts, state, command, circumstances.now, newEventId)
+  const key = Object.freeze({ userId: state.userId, sessionId: state.id })
+  // What a fork inherits is the state before its first event.
+  const begun = command.type === 'fork' ? initialState(key, command.inherited) : state
   const states: SessionState[] = []
-  const begun = state.version
-  const past = (version: number): SessionState => states[version - begun - 1] ?? circumstances.past(version)
-  for (const event of events) states.push(evolve(states.at(-1) ?? state, event, past))
+  const past: Past = (version) =>
+    version === begun.version ? begun : (states[version - begun.version - 1] ?? circumstances.past(version))
+  for (const event of events) states.push(evolve(states.at(-1) ?? begun, event, past))
   const commit: Commit = {
-    key: Object.freeze({ userId: state.userId, sessionId: state.id }),
+    key,
     logId: logId ?? events[0]!.id,
-    expectedVersion: begun,
+    expectedVersion: begun.version,
     events: Object.freeze(events) as Commit['events'],
     summary: toSummary(states.at(-1)!)
   }

@@ -140,14 +140,17 @@ export interface SessionHistoryService<M = Message, Input = InputOf<M>> extends 
    * default now. Copies nothing, and lives on when its parent is deleted or purged. `sessionId` as with `createSession`.
    *
    * @throws `SESSION_EXISTS` where a session of that id exists, or was deleted and not purged; `VERSION_NOT_FOUND`;
-   * `SESSION_NOT_FOUND`, also where the parent is purged meanwhile; `FORMAT_MISMATCH`
+   * `SESSION_NOT_FOUND`, also where the parent is purged meanwhile and no older fork keeps that version; `FORMAT_MISMATCH`
    */
   fork(
     session: SessionRef,
     options?: { readonly at?: number | Date | undefined; readonly sessionId?: string | undefined }
   ): Promise<Session<M>>
 
-  /** The forks of a session, in order of their creation, without messages. */
+  /**
+   * The forks of a session, in order of their creation, without messages; not those that were deleted or purged, or have
+   * started over.
+   */
   forks(session: SessionRef): Promise<Session<M>[]>
 
   /**
@@ -161,7 +164,13 @@ export interface SessionHistoryService<M = Message, Input = InputOf<M>> extends 
    */
   beginTurn(session: SessionRef, options?: TurnOptions): Promise<Turn<M, Input>>
 
-  /** The events of a session's log, also of a deleted one; both ends are inclusive. None where there is no log. */
+  /**
+   * The events of a session's log, also of a deleted one; both ends are inclusive. None where there is no log. Where the session
+   * is purged meanwhile, what was read before is still delivered. Each iteration reads anew.
+   *
+   * @throws while it is iterated over: the signal's reason where `signal` is aborted; `FORMAT_MISMATCH` with the first `created`
+   * of another format, or at once where `from` is above 1 and the session is of another one now
+   */
   readEvents(
     userId: string,
     sessionId: string,
@@ -175,8 +184,11 @@ export interface SessionHistoryService<M = Message, Input = InputOf<M>> extends 
   /**
    * The events of a session's log from a version on, by default 1, and then each that is stored, by whatever process: none
    * left out, none twice. A session that does not exist is waited for; `deleted` is delivered, and what comes after it.
-   * Ends when the session is purged, `signal` is aborted or the service stops. A slow reader holds nobody up and fills no
-   * memory: it reads the log.
+   * Ends when the session is purged, `signal` is aborted or the service stops, without an error; when it is purged, what was
+   * read before is still delivered. A session that is begun anew after that has another log, from version 1 on, which whoever
+   * resumes can tell by the ids of events. A slow reader holds nobody up and fills no memory: it reads the log.
+   *
+   * @throws `FORMAT_MISMATCH` as `readEvents`; `STOPPED` only where it begins after `stop`
    */
   subscribe(
     userId: string,

@@ -4,7 +4,7 @@ import type { StoredEvent } from './event.ts'
 import { catchUp, FoldedLog } from './folded-log.ts'
 import type { Json } from './json.ts'
 import { sessionNotFound, type Command, type Past, type Session, type SessionState } from './session.ts'
-import { LONGEST_TIMEOUT_MS, type Clock } from './clock.ts'
+import { LONGEST_TIMEOUT_MS, POLL_MS, type Clock } from './clock.ts'
 import { prepare, type Import, type Prepared } from './prepare.ts'
 import { storeFailure, type AppendResult, type Commit, type EventStore, type Head, type SessionKey } from './store.ts'
 
@@ -24,10 +24,20 @@ export interface WriteRequest extends Reply<Written> {
   isSent: boolean
   /** How often the store has answered with a conflict. */
   conflicts: number
+  /** Its place in the order in which writes and purges came; given by the actor. */
+  arrival: number
   /** Waits for the end of a turn that is open, instead of failing with `TURN_BUSY`. */
   readonly waits: boolean
-  /** With `start-turn`: is told when the turn is no longer open, whoever ended it. */
-  readonly onTurnOver?: () => void
+  /** Set by the actor while the request waits for a turn to end: is told when `signal` has cancelled it. */
+  onCancel: (() => void) | undefined
+  /** Of a write in a turn: who is told when that is over. */
+  readonly holder: TurnHolder | undefined
+}
+
+/** Who holds a turn. */
+export interface TurnHolder {
+  /** The turn is no longer open, whoever ended it; or, where there is a reason, nobody will tell any more. */
+  noticeEnd(reason?: unknown): void
 }
 
 /** A question for the log and its state at a version or time, by default now; answered without waiting for writes. */
@@ -41,9 +51,11 @@ export interface ReadRequest {
 /** Erases the log, once the writes that came before are stored. */
 export interface PurgeRequest extends Reply<void> {
   readonly type: 'purge'
+  /** As of a write. */
+  arrival: number
 }
 
-/** Tells the actor that it will be stopped: what waits for a turn to end is rejected. */
+/** Tells the actor that it will be stopped: what waits for a turn to end is rejected, and the holder of a turn is told. */
 export interface ReleaseRequest {
   readonly type: 'release'
   readonly reason: unknown
@@ -71,15 +83,20 @@ export interface Reply<T> {
 export type SessionActor = ActorRefFrom<typeof sessionLogic>
 
 export const sessionLogic = fromTransition(
-  (context: SessionContext, event: SessionRequest | StoreAnswer | Wake, { self }) => context.after(event, self),
+  (context: SessionContext, event: ActorEvent, { self }) => context.after(event, self),
   ({ input }: { input: { key: SessionKey; environment: SessionEnvironment } }) =>
     new SessionContext(new SessionMailbox(input.key, input.environment))
 )
 
-type AnswerTarget = { send(event: StoreAnswer | Wake): void }
+type ActorEvent = SessionRequest | StoreAnswer | Wake | Cancelled
+
+type AnswerTarget = { send(event: StoreAnswer | Wake | Cancelled): void }
 
 /** The log may have grown, or a turn may have expired. */
 type Wake = { readonly type: 'wake' }
+
+/** Somebody who waited for a turn to end has been rejected. */
+type Cancelled = { readonly type: 'cancelled' }
 
 type StoreAnswer =
   | { readonly type: 'loaded'; readonly log: FoldedLog; readonly commitIds: ReadonlySet<string> }
@@ -102,9 +119,6 @@ type Decided = { readonly request: WriteRequest } & (
   | { readonly answer: number | null }
   | { readonly error: unknown }
 )
-
-/** How often a store that cannot tell of new events is asked, while others wait for a turn to end. */
-const POLL_MS = 100
 
 /** After so many conflicts, each of which somebody else has won, a write gives up. */
 const MAX_CONFLICTS = 100
@@ -129,7 +143,7 @@ class SessionContext {
     return this.#mailbox.isIdle
   }
 
-  after(event: SessionRequest | StoreAnswer | Wake, self: AnswerTarget): SessionContext {
+  after(event: ActorEvent, self: AnswerTarget): SessionContext {
     this.#mailbox.receive(event, self)
     return new SessionContext(this.#mailbox)
   }
@@ -151,8 +165,11 @@ type Status = 'unloaded' | 'loading' | 'ready' | 'storing' | 'purging'
 class SessionMailbox {
   status: Status = 'unloaded'
   #log: FoldedLog
-  /** What waits, in order of arrival. */
+  #arrivals = 0
+  /** What is to be done, in order of arrival. */
   #queue: (WriteRequest | PurgeRequest)[] = []
+  /** The purge that is with the store. */
+  #purging: PurgeRequest | undefined
   /** What is with the store; after an unknown outcome, until the log has been read again, what may be in it. */
   #batch: readonly Decided[] = []
   #doubt: unknown
@@ -161,11 +178,13 @@ class SessionMailbox {
   #check: Check | undefined
   /** What waits for the end of a turn, in order of arrival. */
   #parked: WriteRequest[] = []
-  /** For the end of which turn they wait. */
-  #waiting: { readonly turnId: string | undefined; readonly stop: () => void } | undefined
+  /** For the end of which turn they wait: all for one, as they are decided anew when it is over. */
+  #awaited: string | undefined
+  /** Ends the timer and the watch of those who wait. */
+  #endWait: (() => void) | undefined
   #released: ReleaseRequest | undefined
-  /** The turn that was begun through this actor, as long as it is open. */
-  #holder: { readonly turnId: string; readonly onTurnOver: () => void } | undefined
+  /** The turn that is written in through this actor, as long as it is open. */
+  #held: { readonly turnId: string; readonly holder: TurnHolder } | undefined
   #time: number | undefined
   readonly #environment: SessionEnvironment
   /** Where the store's answers go: xstate tells with each event. */
@@ -193,7 +212,7 @@ class SessionMailbox {
   // Once its turn has expired, a holder knows already.
   get #isTurnHeld(): boolean {
     const { turn } = this.#log.state
-    return this.#holder !== undefined && turn !== undefined && this.#environment.clock.now() < turn.expiresAt
+    return this.#held !== undefined && turn !== undefined && this.#environment.clock.now() < turn.expiresAt
   }
 
   // One time an event: those who wait for a turn to expire and those who come then must see it alike.
@@ -201,7 +220,7 @@ class SessionMailbox {
     return (this.#time ??= this.#environment.clock.now())
   }
 
-  receive(event: SessionRequest | StoreAnswer | Wake, self: AnswerTarget): void {
+  receive(event: ActorEvent, self: AnswerTarget): void {
     this.#self = self
     this.#time = undefined
     try {
@@ -212,13 +231,15 @@ class SessionMailbox {
     } catch (error) {
       // A throw from here would end the actor and leave everybody waiting. A store whose answers make no sense can do it.
       this.#rejectAll(error, 'unknown')
+      this.#stopWait()
     }
   }
 
-  #handle(event: SessionRequest | StoreAnswer | Wake): void {
+  #handle(event: ActorEvent): void {
     switch (event.type) {
       case 'write':
       case 'purge':
+        event.arrival = ++this.#arrivals
         this.#queue.push(event)
         break
       case 'read':
@@ -227,9 +248,13 @@ class SessionMailbox {
       case 'release':
         this.#released = event
         for (const { reject } of this.#parked.splice(0)) reject(event.reason)
+        this.#held?.holder.noticeEnd(event.reason)
         break
       case 'wake':
         this.#unpark()
+        break
+      case 'cancelled':
+        this.#parked = this.#parked.filter(({ signal }) => !signal?.aborted)
         break
       case 'loaded':
         this.#loaded(event.log, event.commitIds)
@@ -323,7 +348,7 @@ class SessionMailbox {
     if (this.#doubt) this.#resolveDoubt((commit) => commitIds.has(commit.events[0]!.commitId))
   }
 
-  // Decides all that waits, each upon the state that those before it lead to, and hands the commits to the store.
+  // Decides what is to be done, each upon the state that those before it lead to, and hands the commits to the store.
   #store(): void {
     const purge = this.#queue.findIndex(({ type }) => type === 'purge')
     const requests = (purge < 0 ? this.#queue : this.#queue.slice(0, purge)) as readonly WriteRequest[]
@@ -333,20 +358,25 @@ class SessionMailbox {
     let { state, logId } = this.#log
     const pending: SessionState[] = []
     const past: Past = (version) => pending[version - this.#log.version - 1] ?? this.#log.at(version)
-    for (const request of requests) {
-      if (request.command.type === 'fork' && logId === null) {
-        this.#log = new FoldedLog(this.#log.key, null, request.command.inherited)
-        state = this.#log.state
-      }
+    let awaited = this.#parked.length > 0 ? this.#awaited : undefined
+    for (const [place, request] of requests.entries()) {
       const decided = this.#decide(request, state, logId, past)
       batch.push(decided)
-      if (!('commit' in decided)) continue
+      if (!('commit' in decided)) {
+        awaited ??= awaitedBy(decided)
+        continue
+      }
       request.isSent = true
       commits.push(decided.commit)
       logId = decided.commit.logId
       state = decided.states.at(-1)!
       // One by one: as arguments of one push, there may be too many.
       for (const each of decided.states) pending.push(each)
+      // Those who wait for the end of that turn come before all that came after them.
+      if (awaited !== undefined && awaited !== state.turn?.id) {
+        this.#enqueue(requests.slice(place + 1))
+        break
+      }
     }
     const { store } = this.#environment
     if (commits.length === 0 && !store.supports.shared) return this.#settle(batch)
@@ -371,7 +401,7 @@ class SessionMailbox {
   #decide(request: WriteRequest, state: SessionState, logId: string | null, past: Past): Decided {
     const { command, signal } = request
     try {
-      signal?.throwIfAborted()
+      if (signal?.aborted) throw signal.reason
       return { request, ...prepare(command, state, logId, { now: this.#now, past }, this.#environment.newEventId) }
     } catch (error) {
       return { request, error }
@@ -395,7 +425,11 @@ class SessionMailbox {
       if (results[answered]!.status !== 'stored')
         return this.#notStored(batch.slice(settled), place - settled, results.slice(answered))
       answered++
-      if (this.#log.logId === null) this.#log = new FoldedLog(this.#log.key, decided.commit.logId, this.#log.at(0))
+      if (this.#log.logId === null) {
+        const { command } = decided.request
+        const inherited = command.type === 'fork' ? command.inherited : undefined
+        this.#log = new FoldedLog(this.#log.key, decided.commit.logId, inherited)
+      }
       this.#log.add(decided.states)
       this.#settle(batch.slice(settled, place + 1))
       settled = place + 1
@@ -434,15 +468,19 @@ class SessionMailbox {
   }
 
   #settle(batch: readonly Decided[]): void {
+    const parked = this.#parked.length
     for (const decided of batch) {
       const { request } = decided
       if ('error' in decided) {
-        const waits = request.waits && isTurnlogError(decided.error, 'TURN_BUSY')
-        if (waits && !this.#released) this.#parked.push(request)
-        else request.reject(waits ? this.#released?.reason : decided.error)
+        const awaited = awaitedBy(decided)
+        if (awaited === undefined) request.reject(decided.error)
+        else if (this.#released) request.reject(this.#released.reason)
+        else this.#park(request, awaited)
       } else if ('commit' in decided) this.#acknowledge(request, decided)
       else request.resolve({ session: this.#session(decided.answer), hasStored: false })
     }
+    // Some may have come before those who wait already, and have been decided later.
+    if (this.#parked.length > parked) inOrder(this.#parked)
   }
 
   #acknowledge(request: WriteRequest, { states }: Prepared): void {
@@ -454,30 +492,49 @@ class SessionMailbox {
     return version === null ? null : this.#log.session(this.#log.at(version))
   }
 
-  #hold({ command, onTurnOver }: WriteRequest): void {
-    if (command.type !== 'start-turn' || !onTurnOver || this.#holder?.turnId === command.turnId) return
-    this.#holder?.onTurnOver()
-    this.#holder = { turnId: command.turnId, onTurnOver }
+  // With each write: the actor may have been started anew since the turn began.
+  #hold({ command, holder }: WriteRequest): void {
+    if (!holder || command.type === 'end-turn' || !('turnId' in command) || command.turnId === undefined) return
+    if (this.#held?.turnId === command.turnId) return
+    this.#held?.holder.noticeEnd()
+    this.#held = { turnId: command.turnId, holder }
+    if (this.#released) holder.noticeEnd(this.#released.reason)
   }
 
   // Tells the holder of a turn, and those who wait for its end, when it is over.
   #noticeTurn(): void {
-    const open = this.#log.state.turn?.id
-    if (this.#holder && this.#holder.turnId !== open) {
-      this.#holder.onTurnOver()
-      this.#holder = undefined
+    const { turn } = this.#log.state
+    if (this.#held && this.#held.turnId !== turn?.id) {
+      this.#held.holder.noticeEnd()
+      this.#held = undefined
     }
-    if (this.#waiting && (this.#waiting.turnId !== open || this.#hasExpired)) this.#unpark()
+    if (this.#parked.length > 0 && (turn?.id !== this.#awaited || this.#now >= turn!.expiresAt)) this.#unpark()
   }
 
-  get #hasExpired(): boolean {
-    const { turn } = this.#log.state
-    return turn !== undefined && this.#now >= turn.expiresAt
+  #park(request: WriteRequest, turnId: string): void {
+    // It may have been cancelled while the store was asked.
+    if (request.signal?.aborted) return request.reject(request.signal.reason)
+    this.#awaited = turnId
+    request.onCancel = () => this.#self.send({ type: 'cancelled' })
+    this.#parked.push(request)
+  }
+
+  // To be decided anew.
+  #unpark(): void {
+    for (const request of this.#parked) request.onCancel = undefined
+    this.#enqueue(this.#parked.splice(0))
+    this.#stopWait()
+  }
+
+  // Back to their places among what came before and after.
+  #enqueue(requests: readonly WriteRequest[]): void {
+    if (requests.length > 0) this.#queue = inOrder([...requests, ...this.#queue])
   }
 
   // Waits for the turn to expire, or for another process to end it; an end from here is noticed at once.
   #awaitTurn(): void {
-    if (this.#parked.length === 0 || this.#waiting) return
+    if (this.#parked.length === 0) return this.#stopWait()
+    if (this.#endWait) return
     const { clock, store } = this.#environment
     const { turn } = this.#log.state
     const controller = new AbortController()
@@ -485,32 +542,32 @@ class SessionMailbox {
     const left = turn ? turn.expiresAt - this.#now : 0
     const isPolled = store.supports.shared && !store.watch
     const timer = clock.setTimeout(wake, Math.max(1, Math.min(left, isPolled ? POLL_MS : LONGEST_TIMEOUT_MS)))
-    controller.signal.addEventListener('abort', () => clock.clearTimeout(timer))
-    this.#waiting = { turnId: turn?.id, stop: () => controller.abort() }
+    this.#endWait = () => {
+      clock.clearTimeout(timer)
+      controller.abort()
+    }
     if (store.supports.shared && store.watch) void this.#watch(controller.signal, wake)
+  }
+
+  #stopWait(): void {
+    this.#endWait?.()
+    this.#endWait = undefined
   }
 
   async #watch(signal: AbortSignal, wake: () => void): Promise<void> {
     const { store } = this.#environment
     try {
-      for await (const version of store.watch!(this.#log.key, signal)) if (version !== this.#log.version) return wake()
+      for await (const version of store.watch!(this.#log.key, signal))
+        if (version !== this.#log.version && !signal.aborted) return wake()
     } catch {
       // The store is away; the turn expires all the same.
     }
   }
 
-  // Those who wait are decided anew, before all that came later.
-  #unpark(): void {
-    this.#waiting?.stop()
-    this.#waiting = undefined
-    this.#queue = [...this.#parked, ...this.#queue]
-    this.#parked = []
-  }
-
   // To be decided anew, before all that came later.
   #requeue(batch: readonly Decided[]): void {
     for (const { request } of batch) request.isSent = false
-    this.#queue = [...batch.map(({ request }) => request), ...this.#queue]
+    this.#enqueue(batch.map(({ request }) => request))
   }
 
   #verified(head: Head | null): void {
@@ -524,6 +581,7 @@ class SessionMailbox {
 
   #purge(): void {
     this.status = 'purging'
+    this.#purging = this.#queue.shift() as PurgeRequest
     const { store } = this.#environment
     this.#ask(
       () => store.purge(this.#log.key),
@@ -535,7 +593,8 @@ class SessionMailbox {
   #purged(): void {
     this.status = 'ready'
     this.#log = new FoldedLog(this.#log.key, null)
-    ;(this.#queue.shift() as PurgeRequest).resolve()
+    this.#purging?.resolve()
+    this.#purging = undefined
   }
 
   #failed(during: 'load' | 'store' | 'verify' | 'purge', cause: unknown, batch = this.#batch): void {
@@ -560,7 +619,8 @@ class SessionMailbox {
 
       case 'purge':
         this.status = 'unloaded'
-        ;(this.#queue.shift() as PurgeRequest).reject(storeFailure(cause, 'unknown'))
+        this.#purging?.reject(storeFailure(cause, 'unknown'))
+        this.#purging = undefined
     }
   }
 
@@ -571,6 +631,8 @@ class SessionMailbox {
     for (const { request } of this.#batch) request.reject(request.isSent ? doubt : storeFailure(cause, outcome))
     const waiting = [...(this.#check?.readers ?? []), ...this.#readers, ...this.#parked, ...this.#queue]
     for (const { reject } of waiting) reject(storeFailure(cause, outcome))
+    this.#purging?.reject(storeFailure(cause, 'unknown'))
+    this.#purging = undefined
     this.#batch = []
     this.#doubt = undefined
     this.#check = undefined
@@ -613,4 +675,14 @@ function causeOf(result: Exclude<AppendResult, { status: 'stored' }>, command: C
     return sessionNotFound({ userId: command.origin.userId, id: command.origin.sessionId })
   }
   return new Error(`The commit met "${result.status}"`)
+}
+
+/** The turn for whose end a request has to wait; `undefined` where it does not wait. */
+function awaitedBy(decided: Decided): string | undefined {
+  if (!('error' in decided) || !decided.request.waits) return undefined
+  return isTurnlogError(decided.error, 'TURN_BUSY') ? decided.error.turnId : undefined
+}
+
+function inOrder<R extends { readonly arrival: number }>(requests: R[]): R[] {
+  return requests.sort((a, b) => a.arrival - b.arrival)
 }

@@ -2,7 +2,9 @@ import {
   expectation,
   idOf,
   misuse,
+  objectOf,
   oneOf,
+  optionsOf,
   pointInLog,
   requiredWholeNumber,
   signalOf,
@@ -28,10 +30,10 @@ import {
 import type { Change, SessionRef, WriteOptions } from './calls.ts'
 import { checkFormat, noSessionThen, type SessionChange } from './content.ts'
 import { sessionExists, sessionNotFound, toSummary, type Command, type Session } from './session.ts'
-import { HeldTurn, type Turn, type TurnId, type TurnOptions } from './turn.ts'
+import { HeldTurn, type Turn, type TurnOptions } from './turn.ts'
 import type { Written } from './session-actor.ts'
 import type { SessionHistoryOptions, SessionHistoryService } from './service.ts'
-import { storeFailure, type Head, type Page, type SessionKey, type Summary } from './store.ts'
+import { storeFailure, type Page, type SessionKey, type Summary } from './store.ts'
 import { exportLines, readImport, type ImportSource } from './transfer.ts'
 
 /**
@@ -48,8 +50,9 @@ export async function createSessionHistory<S extends StandardSchema>(
 ): Promise<SessionHistoryService<SchemaOutput<S>, SchemaInput<S>>>
 export async function createSessionHistory(options?: SessionHistoryOptions): Promise<SessionHistoryService>
 export async function createSessionHistory(
-  options: SessionHistoryOptions<StandardSchema> = {}
+  given?: SessionHistoryOptions<StandardSchema>
 ): Promise<SessionHistoryService> {
+  const options = optionsOf(given)
   const engine = new Engine(options)
   const format = options.message ? schemaFormat(options.message, 'custom') : defaultFormat(engine.newMessageId)
   const service = new SessionHistory<Message, MessageInput>(engine, format)
@@ -86,14 +89,14 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
   async createSession(
     userId: string,
     sessionId?: string | null,
-    options: { readonly metadata?: object | undefined; readonly expectedVersion?: ExpectedVersion | undefined } = {}
+    options?: { readonly metadata?: object | undefined; readonly expectedVersion?: ExpectedVersion | undefined }
   ): Promise<Session<M>> {
-    const { metadata } = options
+    const { metadata, expectedVersion } = optionsOf(options)
     const { session } = await this.#engine.write(this.#newKey(userId, sessionId), {
       type: 'create',
       format: this.#format.name,
       metadata: metadata === undefined ? undefined : record('metadata', metadata),
-      expectedVersion: expectation(options.expectedVersion)
+      expectedVersion: expectation(expectedVersion)
     })
     return this.#typed(session!)
   }
@@ -101,11 +104,12 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
   async getSession(
     userId: string,
     sessionId: string,
-    options: { readonly at?: number | Date | undefined; readonly last?: number | undefined } = {}
+    options?: { readonly at?: number | Date | undefined; readonly last?: number | undefined }
   ): Promise<Session<M> | null> {
     const key = keyOf(userId, sessionId)
-    const at = pointInLog(options.at)
-    const last = wholeNumber('last', options.last, 0)
+    const given = optionsOf(options)
+    const at = pointInLog(given.at)
+    const last = wholeNumber('last', given.last, 0)
     const session =
       at === undefined
         ? await this.#engine.during(
@@ -117,41 +121,62 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
 
   async listSessions(
     userId: string,
-    {
-      limit,
-      after
-    }: { readonly limit?: number | undefined; readonly after?: Pick<Session, 'id' | 'updatedAt'> | undefined } = {}
+    options?: { readonly limit?: number | undefined; readonly after?: Pick<Session, 'id' | 'updatedAt'> | undefined }
   ): Promise<Session<M>[]> {
     idOf('userId', userId)
-    const cursor = after && { updatedAt: after.updatedAt, sessionId: idOf('after.id', after.id) }
-    if (cursor) requiredWholeNumber('after.updatedAt', cursor.updatedAt, 0)
+    const { limit, after } = optionsOf(options)
+    const last = after === undefined ? undefined : objectOf(after, 'after')
+    const cursor = last && {
+      updatedAt: requiredWholeNumber('after.updatedAt', last.updatedAt, 0),
+      sessionId: idOf('after.id', last.id)
+    }
     const page = pageOf(limit, cursor)
     const summaries = await this.#engine.ask((store) => store.list(userId, page))
     return summaries.map((summary) => listed<M>(summary))
   }
 
-  async listUsers({
-    limit,
-    after
-  }: { readonly limit?: number | undefined; readonly after?: string | undefined } = {}): Promise<string[]> {
+  async listUsers(options?: {
+    readonly limit?: number | undefined
+    readonly after?: string | undefined
+  }): Promise<string[]> {
+    const { limit, after } = optionsOf(options)
     const page = pageOf(limit, after === undefined ? undefined : idOf('after', after))
     return [...(await this.#engine.ask((store) => store.listUsers(page)))]
   }
 
-  async appendMessage(
+  appendMessage(
     session: SessionRef,
     message: Input | readonly Input[],
     options?: WriteOptions
   ): Promise<Session<M> | null> {
+    return this.#appendMessage(session, message, options)
+  }
+
+  // Which turn a write is part of is no option: only its holder may say so.
+  async #appendMessage(
+    session: SessionRef,
+    message: Input | readonly Input[],
+    options?: WriteOptions,
+    turn?: HeldTurn<M, Input>
+  ): Promise<Session<M> | null> {
     const append = isList(message) ? this.#append(message, (i) => [i]) : this.#append([message], () => [])
-    const updated = this.#written(session, await this.#write(session, [append], options))
+    const updated = this.#written(session, await this.#write(session, [append], options, { turn }))
     const count = append.change.messages.length
     if (updated && count > 0) extend(session, () => updated.messages.slice(-count))
     return updated
   }
 
-  async putMessage(session: SessionRef, message: Input, options?: WriteOptions): Promise<Session<M> | null> {
-    return this.#written(session, await this.#write(session, [this.#put(message, [])], options))
+  putMessage(session: SessionRef, message: Input, options?: WriteOptions): Promise<Session<M> | null> {
+    return this.#putMessage(session, message, options)
+  }
+
+  async #putMessage(
+    session: SessionRef,
+    message: Input,
+    options?: WriteOptions,
+    turn?: HeldTurn<M, Input>
+  ): Promise<Session<M> | null> {
+    return this.#written(session, await this.#write(session, [this.#put(message, [])], options, { turn }))
   }
 
   async updateMetadata(
@@ -162,40 +187,46 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     return this.#written(session, await this.#write(session, [metadataChange(changes, [])], options))
   }
 
-  async commit(
+  commit(session: SessionRef, changes: readonly Change<Input>[], options?: WriteOptions): Promise<Session<M> | null> {
+    return this.#commit(session, changes, options)
+  }
+
+  async #commit(
     session: SessionRef,
     changes: readonly Change<Input>[],
-    options?: WriteOptions
+    options?: WriteOptions,
+    turn?: HeldTurn<M, Input>
   ): Promise<Session<M> | null> {
     if (!Array.isArray(changes)) throw misuse('changes', 'a list', changes)
     const given = Array.from(changes as readonly Change<Input>[], (change, i) => this.#change(change, i))
-    return this.#written(session, await this.#write(session, given, options))
+    return this.#written(session, await this.#write(session, given, options, { turn }))
   }
 
   async rewind(
     session: SessionRef,
     toVersion: number,
-    options: WriteOptions & { readonly reason?: string | undefined } = {}
+    options?: WriteOptions & { readonly reason?: string | undefined }
   ): Promise<Session<M>> {
-    const { reason } = options
+    const { reason } = optionsOf(options)
     if (reason !== undefined && typeof reason !== 'string') throw misuse('reason', 'a string', reason)
     const change = { ...rewindTo('toVersion', toVersion), ...(reason !== undefined && { reason }) }
-    return this.#typed((await this.#write(session, [{ change, given: change }], options, 'throw')).session!)
+    return this.#typed((await this.#write(session, [{ change, given: change }], options, THROWS)).session!)
   }
 
   async undo(session: SessionRef, options?: WriteOptions): Promise<Session<M>> {
-    return this.#typed((await this.#write(session, 'undo', options, 'throw')).session!)
+    return this.#typed((await this.#write(session, 'undo', options, THROWS)).session!)
   }
 
   async redo(session: SessionRef, options?: WriteOptions): Promise<Session<M>> {
-    return this.#typed((await this.#write(session, 'redo', options, 'throw')).session!)
+    return this.#typed((await this.#write(session, 'redo', options, THROWS)).session!)
   }
 
   async fork(
     session: SessionRef,
-    { at, sessionId }: { readonly at?: number | Date | undefined; readonly sessionId?: string | undefined } = {}
+    options?: { readonly at?: number | Date | undefined; readonly sessionId?: string | undefined }
   ): Promise<Session<M>> {
     const parent = refKey(session)
+    const { at, sessionId } = optionsOf(options)
     const when = pointInLog(at)
     const child = this.#newKey(parent.userId, sessionId)
     const forked = await this.#engine.during(() => this.#fork(parent, child, when))
@@ -205,7 +236,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
   async #fork(parent: SessionKey, child: SessionKey, when: number | Date | undefined): Promise<Session<Json>> {
     const { logId, newest, state } = await this.#engine.origin(parent, when, true)
     if (logId === null || (when === undefined && !state.isLive)) throw sessionNotFound(state)
-    if (!state.isLive) throw noSessionThen(state.version, newest)
+    if (!state.isLive) throw noSessionThen(state.version, newest, when instanceof Date ? when : undefined)
     checkFormat(state, this.#format.name)
     const { version, messages, metadata, format } = state
     const command = {
@@ -223,42 +254,42 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
       const head = await store.head(key)
       return head ? store.forks(head.logId) : []
     })
-    return summaries.filter(({ deleted }) => !deleted).map((summary) => listed<M>(summary))
+    // One that has started over is a fork no more, though its log is.
+    return summaries
+      .filter(
+        ({ deleted, forkedFrom }) =>
+          !deleted && forkedFrom?.userId === key.userId && forkedFrom.sessionId === key.sessionId
+      )
+      .map((summary) => listed<M>(summary))
   }
 
-  async beginTurn(session: SessionRef, options: TurnOptions = {}): Promise<Turn<M, Input>> {
+  async beginTurn(session: SessionRef, options?: TurnOptions): Promise<Turn<M, Input>> {
     const key = refKey(session)
-    const { owner } = options
-    const signal = signalOf(options.signal)
+    const given = optionsOf(options)
+    const { owner } = given
+    const signal = signalOf(given.signal)
     if (owner !== undefined && typeof owner !== 'string') throw misuse('owner', 'a string', owner)
-    const onBusy = oneOf('onBusy', options.onBusy ?? 'throw', ['throw', 'wait', 'takeover'])
-    const ttlMs = wholeNumber('ttlMs', options.ttlMs, 1) ?? 60_000
+    const onBusy = oneOf('onBusy', given.onBusy ?? 'throw', ['throw', 'wait', 'takeover'])
+    const ttlMs = wholeNumber('ttlMs', given.ttlMs, 1) ?? 60_000
     const turnId = this.#engine.newEventId()
+    const ref = { userId: key.userId, id: key.sessionId }
     const write = async (command: Command, settings?: WriteSettings): Promise<Session<M>> =>
       this.#typed((await this.#engine.write(key, command, settings)).session!)
     const turn: HeldTurn<M, Input> = new HeldTurn<M, Input>(
       turnId,
-      { userId: key.userId, id: key.sessionId },
       {
-        appendMessage: (ref, message, inTurn) => this.appendMessage(ref, message, inTurn),
-        putMessage: (ref, message, inTurn) => this.putMessage(ref, message, inTurn),
-        commit: (ref, changes, inTurn) => this.commit(ref, changes, inTurn),
-        startTurn: (mode) =>
-          write(
-            {
-              type: 'start-turn',
-              turnId,
-              owner,
-              ttlMs,
-              mode: mode === 'begin' && onBusy === 'takeover' ? onBusy : mode
-            },
-            {
-              // What waits, and may be cancelled, is the beginning.
-              ...(mode === 'begin' && { signal, waits: onBusy === 'wait' }),
-              onTurnOver: () => turn.noticeEnd()
-            }
-          ),
-        endTurn: (outcome, setsBack) => write({ type: 'end-turn', turnId, outcome, setsBack })
+        append: (message, settings) => this.#appendMessage(ref, message, settings, turn),
+        put: (message, settings) => this.#putMessage(ref, message, settings, turn),
+        commit: (changes, settings) => this.#commit(ref, changes, settings, turn),
+        start: (mode) =>
+          mode === 'renewal'
+            ? write({ type: 'start-turn', turnId, owner, ttlMs, mode }, { holder: turn })
+            : write(
+                { type: 'start-turn', turnId, owner, ttlMs, mode: onBusy === 'takeover' ? onBusy : mode },
+                // What waits, and may be cancelled, is the beginning.
+                { holder: turn, signal, waits: onBusy === 'wait' }
+              ),
+        end: (outcome, setsBack) => write({ type: 'end-turn', turnId, outcome, setsBack })
       },
       this.#engine.clock
     )
@@ -269,93 +300,82 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
   readEvents(
     userId: string,
     sessionId: string,
-    {
-      from,
-      to,
-      signal
-    }: {
+    options?: {
       readonly from?: number | undefined
       readonly to?: number | undefined
       readonly signal?: AbortSignal | undefined
-    } = {}
+    }
   ): AsyncIterable<SessionEvent<M>> {
     const key = keyOf(userId, sessionId)
-    const range = {
-      from: wholeNumber('from', from, 1) ?? 1,
-      ...(to !== undefined && { to: wholeNumber('to', to, 0)! }),
-      ...(signal && { signal: signalOf(signal)! })
-    }
-    return { [Symbol.asyncIterator]: () => this.#events(key, range) }
-  }
-
-  async *#events(
-    key: SessionKey,
-    range: { from: number; to?: number; signal?: AbortSignal }
-  ): AsyncGenerator<SessionEvent<M>> {
-    range.signal?.throwIfAborted()
-    const head = await this.#engine.ask((store) => store.head(key))
-    if (!head) return
-    // From the first event on, each `created` tells the format of what follows; else that of the newest has to do.
-    if (range.from > 1) checkFormat(head.summary, this.#format.name)
-    try {
-      for await (const page of this.#engine.store.read(head.logId, range)) {
-        for (const stored of page) {
-          this.#engine.assertAccepting()
-          range.signal?.throwIfAborted()
-          const event = upcast(stored)
-          if (event?.type === 'created') checkFormat(event.data, this.#format.name)
-          if (event) yield event as SessionEvent<M>
-        }
-      }
-    } catch (error) {
-      if (range.signal?.aborted) throw range.signal.reason
-      // Of a store that was closed meanwhile there is no more to say.
-      this.#engine.assertAccepting()
-      throw storeFailure(error, 'not-stored')
-    }
+    const { from, to, signal } = optionsOf(options)
+    const range = { from: wholeNumber('from', from, 1) ?? 1, to: wholeNumber('to', to, 0) }
+    return this.#events(key, range, signalOf(signal), false)
   }
 
   subscribe(
     userId: string,
     sessionId: string,
-    { from, signal }: { readonly from?: number | undefined; readonly signal?: AbortSignal | undefined } = {}
+    options?: { readonly from?: number | undefined; readonly signal?: AbortSignal | undefined }
   ): AsyncIterable<SessionEvent<M>> {
-    return this.#follow(keyOf(userId, sessionId), wholeNumber('from', from, 1) ?? 1, signalOf(signal))
+    const key = keyOf(userId, sessionId)
+    const { from, signal } = optionsOf(options)
+    return this.#events(key, { from: wholeNumber('from', from, 1) ?? 1, to: undefined }, signalOf(signal), true)
   }
 
-  async *#follow(key: SessionKey, from: number, signal: AbortSignal | undefined): AsyncGenerator<SessionEvent<M>> {
-    this.#engine.assertAccepting()
+  #events(key: SessionKey, range: EventRange, signal: AbortSignal | undefined, follows: boolean): Events<M> {
+    return {
+      [Symbol.asyncIterator]: () => {
+        const left = new AbortController()
+        const events = this.#read(key, range, [signal, left.signal], follows)
+        return {
+          next: () => events.next(),
+          // A generator would first wait for a `next` that is under way, and so for an event that may never come.
+          return: () => {
+            left.abort()
+            return events.return(undefined)
+          }
+        }
+      }
+    }
+  }
+
+  // Ends with the first of `causes`: where it `follows` the log silently, else by throwing the reason.
+  async *#read(
+    key: SessionKey,
+    { from, to }: EventRange,
+    causes: readonly (AbortSignal | undefined)[],
+    follows: boolean
+  ): AsyncGenerator<SessionEvent<M>, undefined> {
+    const span = this.#engine.span(causes)
     const { store } = this.#engine
-    const left = new AbortController()
-    const ended = signal ? AbortSignal.any([signal, left.signal]) : left.signal
-    // Asking the signal takes longer than giving an event.
-    let hasEnded = ended.aborted
-    ended.addEventListener('abort', () => (hasEnded = true))
-    let logId: string | null = null
+    let logId: string | undefined
     let next = from
     try {
-      for await (const _ of this.#engine.changes(key, ended)) {
-        const head: Head | null = await store.head(key)
+      span.signal.throwIfAborted()
+      for await (const _ of follows ? this.#engine.changes(key, span.signal) : ONCE) {
+        const head = await this.#engine.ask(() => store.head(key))
         // Purged, or begun again since: another log.
-        if (logId !== null && head?.logId !== logId) return
+        if (logId !== undefined && head?.logId !== logId) return
         if (!head) continue
-        if (logId === null) checkFormat(head.summary, this.#format.name)
+        // From the first event on, each `created` tells the format of what follows; else that of the newest has to do.
+        if (logId === undefined && from > 1) checkFormat(head.summary, this.#format.name)
         logId = head.logId
-        for await (const page of store.read(logId, { from: next, to: head.version, signal: ended })) {
+        const range = { from: next, ...(to !== undefined && { to }), signal: span.signal }
+        for await (const page of store.read(logId, range)) {
           for (const stored of page) {
+            if (span.hasEnded) throw span.signal.reason
             next = stored.version + 1
             const event = upcast(stored)
-            // A start-over may have been in another format.
             if (event?.type === 'created') checkFormat(event.data, this.#format.name)
             if (event) yield event as SessionEvent<M>
-            if (hasEnded || !this.#engine.isAccepting) return
           }
         }
       }
     } catch (error) {
-      if (!hasEnded && this.#engine.isAccepting) throw storeFailure(error, 'not-stored')
+      if (!span.hasEnded) throw storeFailure(error, 'not-stored')
+      if (!follows) throw span.signal.reason
     } finally {
-      left.abort()
+      span.end()
     }
   }
 
@@ -426,9 +446,10 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
 
   withMessage<S extends StandardSchema>(
     schema: S,
-    options?: { readonly format: string }
+    options: { readonly format: string }
   ): SessionHistoryService<SchemaOutput<S>, SchemaInput<S>> {
-    return new SessionHistory(this.#engine, schemaFormat(schema, idOf('format', options?.format)))
+    const { format } = objectOf(options, 'options')
+    return new SessionHistory(this.#engine, schemaFormat(schema, idOf('format', format)))
   }
 
   // The id of a new session is trimmed, as in the seed; blank or absent gives a fresh one.
@@ -463,13 +484,16 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
   #write(
     session: SessionRef,
     changes: readonly Given[] | 'undo' | 'redo',
-    options: WriteOptions & Partial<TurnId> = {},
-    missing: 'warn' | 'create' | 'throw' = this.#engine.missing.append
+    options: WriteOptions | undefined,
+    { turn, missing = this.#engine.missing.append }: WriteTerms<M, Input> = {}
   ): Promise<Written> {
     const key = refKey(session)
-    const { expectedVersion, idempotencyKey, turnId } = options
-    const signal = signalOf(options.signal)
-    const onBusy = oneOf('onBusy', options.onBusy ?? 'throw', ['throw', 'wait'])
+    const { expectedVersion, idempotencyKey, signal, onBusy = 'throw' } = optionsOf(options)
+    const settings = {
+      signal: signalOf(signal),
+      waits: oneOf('onBusy', onBusy, ['throw', 'wait']) === 'wait',
+      holder: turn
+    }
     const isStep = typeof changes === 'string'
     const command = {
       type: 'commit' as const,
@@ -484,9 +508,9 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
               contentHash: hashJson(isStep ? changes : changes.map(({ given }) => given))
             },
       ifAbsent: missing === 'warn' ? ('nothing' as const) : missing,
-      turnId
+      turnId: turn?.id
     }
-    return this.#engine.write(key, command, { signal, waits: onBusy === 'wait' })
+    return this.#engine.write(key, command, settings)
   }
 
   #written({ userId, id }: SessionRef, { session }: Written): Session<M> | null {
@@ -560,13 +584,31 @@ interface Given {
   readonly given: Json
 }
 
+/** What the service itself says of a write. */
+interface WriteTerms<M, Input> {
+  readonly turn?: HeldTurn<M, Input> | undefined
+  readonly missing?: 'warn' | 'create' | 'throw'
+}
+
+/** Versions, both ends inclusive. */
+interface EventRange {
+  readonly from: number
+  readonly to: number | undefined
+}
+
+type Events<M> = AsyncIterable<SessionEvent<M>>
+
+const THROWS = { missing: 'throw' } as const
+
+const ONCE = [undefined]
+
 const DELETE = { type: 'delete', reason: undefined } as const
 
 const NO_MESSAGES: readonly never[] = Object.freeze([])
 
 function refKey(session: SessionRef): SessionKey {
-  if (typeof session !== 'object' || session === null) throw misuse('session', 'an object with userId and id', session)
-  return keyOf(session.userId, session.id)
+  const { userId, id } = objectOf(session, 'session', 'an object with userId and id')
+  return keyOf(userId, id)
 }
 
 function rewindTo(name: string, version: unknown): Extract<SessionChange, { type: 'rewind' }> {
@@ -617,8 +659,7 @@ function metadataChange(
   changes: { readonly set?: object | undefined; readonly unset?: readonly string[] | undefined },
   path: Path
 ): Given {
-  if (typeof changes !== 'object' || changes === null) throw misuse('changes', 'an object with set or unset', changes)
-  const { set = {}, unset = [] } = changes
+  const { set = {}, unset = [] } = objectOf(changes, 'changes', 'an object with set or unset')
   const values = record('set', set, path)
   if (!Array.isArray(unset) || !unset.every((key) => typeof key === 'string'))
     throw misuse('unset', 'a list of strings', unset)

@@ -5,7 +5,16 @@ import { checkFormat, contentAfter, factsOf, NOTHING, type Content, type Session
 import type { Json, JsonObject } from './json.ts'
 import type { Message } from './message.ts'
 import { MessageLog } from './message-log.ts'
-import { checkHolder, endOfOther, shownTurn, turnAfter, type OpenTurn, type TurnState } from './open-turn.ts'
+import {
+  checkHolder,
+  endedTurnAfter,
+  endOfOther,
+  shownTurn,
+  turnAfter,
+  type EndedTurn,
+  type OpenTurn,
+  type TurnState
+} from './open-turn.ts'
 import { NO_STEPS, stepsAfter, type Steps } from './steps.ts'
 import type { SessionKey, Summary } from './store.ts'
 
@@ -42,6 +51,8 @@ export interface SessionState extends Content {
   readonly updatedAt: number
   readonly forkedFrom: ForkOrigin | undefined
   readonly turn: TurnState | undefined
+  /** The last turn that its holder has ended. */
+  readonly endedTurn: EndedTurn | undefined
   readonly steps: Steps
   readonly keys: IdempotencyKeys
 }
@@ -119,6 +130,7 @@ export function initialState({ userId, sessionId }: SessionKey, inherited: Conte
     format: '',
     forkedFrom: undefined,
     turn: undefined,
+    endedTurn: undefined,
     steps: NO_STEPS,
     keys: IdempotencyKeys.none
   })
@@ -129,7 +141,7 @@ export function initialState({ userId, sessionId }: SessionKey, inherited: Conte
  * then at whether there is a session, then at who may write.
  *
  * @throws `IDEMPOTENCY_CONFLICT`, `VERSION_CONFLICT`, `SESSION_NOT_FOUND`, `SESSION_EXISTS`, `TURN_BUSY`, `TURN_FENCED`,
- * `FORMAT_MISMATCH`, `VERSION_NOT_FOUND`, `NOTHING_TO_UNDO`, `NOTHING_TO_REDO`
+ * `TURN_ENDED`, `FORMAT_MISMATCH`, `VERSION_NOT_FOUND`, `NOTHING_TO_UNDO`, `NOTHING_TO_REDO`
  */
 export function decide(state: SessionState, command: Command, { now, past }: Circumstances): Decision {
   switch (command.type) {
@@ -153,7 +165,7 @@ export function decide(state: SessionState, command: Command, { now, past }: Cir
       return decideCommit(state, command, now, past)
 
     case 'start-turn': {
-      if (command.mode === 'renewal') checkHolder(state.turn, command.turnId)
+      if (command.mode === 'renewal') checkHolder(state, command.turnId)
       if (!state.isLive) throw sessionNotFound(state)
       const { turnId, owner, ttlMs, mode } = command
       const started = { type: 'turn-started', data: { turnId, ttlMs, ...(owner !== undefined && { owner }) } } as const
@@ -162,10 +174,13 @@ export function decide(state: SessionState, command: Command, { now, past }: Cir
 
     case 'end-turn': {
       const { turnId, outcome, setsBack } = command
-      checkHolder(state.turn, turnId)
+      const { endedTurn } = state
+      // Asked again, as the first answer was lost.
+      if (endedTurn?.id === turnId && endedTurn.outcome === outcome) return { answer: endedTurn.version }
+      checkHolder(state, turnId)
       const toVersion = state.turn!.version
-      const { messages, metadata } = past(toVersion)
-      const hasChanged = state.messages !== messages || state.metadata !== metadata
+      // Whatever the turn has written is a step, also where it has come back to the same content.
+      const hasChanged = state.steps !== past(toVersion).steps
       const ended = { type: 'turn-ended', data: { turnId, outcome } } as const
       if (!setsBack || !hasChanged) return { facts: [ended] }
       return { facts: [{ type: 'rewound', data: { toVersion, kind: 'abort' } }, ended] }
@@ -183,7 +198,7 @@ function decideCommit(
   if (repeated !== undefined) return { answer: repeated }
   checkExpectedVersion(state, command.expectedVersion)
   const { format, turnId } = command
-  if (turnId !== undefined) checkHolder(state.turn, turnId)
+  if (turnId !== undefined) checkHolder(state, turnId)
   // Which step is the newest is known only once nobody else may write.
   else if (typeof command.changes === 'string') endOfOther(state.turn, now)
   const changes = typeof command.changes === 'string' ? [step(state, command.changes)] : command.changes
@@ -216,9 +231,11 @@ export function evolve(state: SessionState, event: SessionEvent<Json>, past: Pas
   return next(state, event, (draft) => {
     const steps = stepsAfter(state.steps, event, state.isLive, past)
     const turn = turnAfter(state.turn, event)
+    const endedTurn = endedTurnAfter(state.endedTurn, event)
     // Each assignment to a draft costs, also of what is there already.
     if (steps !== state.steps) draft.steps = steps
     if (turn !== state.turn) draft.turn = turn
+    if (endedTurn !== state.endedTurn) draft.endedTurn = endedTurn
     switch (event.type) {
       case 'created': {
         const { format, forkedFrom, parentLogId, metadata, messages } = event.data

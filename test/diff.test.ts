@@ -121,11 +121,42 @@ describe('a difference, printed', () => {
         '  1 message in common',
         '- assistant: It is full.',
         '+ plugin_call: {"name":"search"}',
-        '+ title: "Flights"',
-        '+ n: 1'
+        '+ metadata.title: "Flights"',
+        '+ metadata.n: 1'
       ].join('\n')
     )
     expect(String(diff(a, a))).toBe('  2 messages in common')
+  })
+
+  it('names what differs in messages of one id that say the same', async () => {
+    const history = await createSessionHistory()
+    const session = await history.createSession('ada', 's1')
+    const same = { id: 'm', role: 'user', content: 'same' } as const
+    const a = (await history.putMessage(session, same))!
+    const b = (await history.putMessage(session, { ...same, status: 'completed', usage: { tokens: 5 } }))!
+    const lines = ['  0 messages in common', '- user: same', '+ user: same (status, usage)']
+    expect(String(diff(a, b))).toBe(lines.join('\n'))
+    const long = { id: 'm', content: [{ text: 'x'.repeat(300) }] }
+    const [, , after] = String(
+      diff(snapshot([long]), snapshot([{ ...long, content: [{ text: 'x'.repeat(301) }] }]))
+    ).split('\n')
+    expect(after).toMatch(/^\+ message: x{191}… \(content\)$/)
+    expect(String(diff(snapshot([{ n: 1 }]), snapshot([{ n: 1 }, { n: 1 }])))).toBe(
+      '  1 message in common\n+ message: {"n":1}'
+    )
+  })
+
+  it('shortens what is long, and leaves no blanks at the end', () => {
+    const long = [{ role: 'user', content: [{ text: `${'x'.repeat(193)}🙂${'x'.repeat(500)}` }] }]
+    const difference = diff(
+      snapshot(long),
+      snapshot([{ role: 'user', content: [{ text: ' ' }] }], { note: 'y'.repeat(500) })
+    )
+    const [, before, after, note] = String(difference).split('\n')
+    expect(before).toBe(`- user: ${'x'.repeat(193)}…`)
+    expect(after).toBe('+ user:')
+    expect(note).toMatch(/^\+ metadata\.note: "y+…$/)
+    expect(note!.length).toBe(201)
   })
 
   it('shows any message, also of another format than ours', () => {
@@ -135,4 +166,13 @@ describe('a difference, printed', () => {
     expect(lines).toHaveLength(messages.length)
     for (const line of lines) expect(line).toMatch(/^- (message|user): ./)
   })
+})
+
+it.each<[unknown, unknown, string]>([
+  [undefined, snapshot([]), 'a must be a session, with messages and metadata; it is undefined'],
+  [snapshot([]), null, 'b must be a session, with messages and metadata; it is null'],
+  [snapshot([]), { messages: 5 }, 'b must be a session, with messages and metadata; it is { messages: 5 }'],
+  [{ messages: [] }, snapshot([]), 'a.metadata must be an object; it is undefined']
+])('diff(%j, %j) is misuse', (a, b, shown) => {
+  expect(() => diff(a as ReturnType<typeof snapshot>, b as ReturnType<typeof snapshot>)).toThrow(new TypeError(shown))
 })

@@ -57,15 +57,50 @@ const TELLING: Readonly<Record<string, readonly string[]>> = {
     'redo                     version 9: Write a line about trains. | Trains run at night.',
     'undo of the rewind       version 11: Write a line about trains. | Trains run at night.',
     'redo after a write: NOTHING_TO_REDO',
+    '  8 rewound to version 2: undo',
+    '  9 rewound to version 7: redo',
+    '  10 rewound to version 2: rewind (start from the question)',
     'as it was at version 6   version 6: Write a line about trains. | Trains run at night. | Shorter!'
   ],
   'two-agents': [
-    'the session is held by trains for 60000 ms',
-    'the hotel agent: TURN_BUSY by trains',
-    'function_call book_train\nfunction_call_output book_train\nfunction_call book_hotel\nfunction_call_output book_hotel',
-    'open calls: 0'
+    `trains: asks for a turn
+hotels: asks for a turn
+taxis: asks for a turn
+trains: has it, after 1 messages
+everybody sees that trains holds the session
+the user, who does not wait: TURN_BUSY by trains
+trains: ends it, after 3 messages
+hotels: has it, after 3 messages
+hotels: ends it, after 5 messages
+taxis: has it, after 5 messages
+taxis: Error: no taxi at night
+  function_call book_train
+  function_call_output book_train
+  function_call book_hotel
+  function_call_output book_hotel
+open calls: 0`
   ],
-  'follow': ['  1 created', 'away until version 4', '  8 deleted', 'none left out, none twice'],
+  'follow': [
+    `creates the session
+    event 1: created
+writes "one"
+    event 2: message-appended
+writes "two"
+    event 3: message-appended
+is away
+writes "three"
+writes "four"
+follows from version 4: first what is in the log
+    event 4: message-appended
+    event 5: message-appended
+then live
+writes "five"
+    event 6: message-appended
+deletes the session
+    event 7: deleted
+stops: the subscription ends, without an error
+ended: true`
+  ],
   'own-store': ['After run 1: 1 messages', 'After run 2: 2 messages', 'After run 3: 3 messages']
 }
 

@@ -479,8 +479,8 @@ class Model {
         if (!held) return [log, null]
         held.hasEnded = true
         const began = versions[log.turn!.version - 1]!
-        const { messages, metadata } = began.content!
-        const goesBack = given.type === 'abort' && (current!.messages !== messages || current!.metadata !== metadata)
+        // What the turn has written makes a version of its own, also with the same content; nothing else does.
+        const goesBack = given.type === 'abort' && versions.at(-1) !== began
         const back = goesBack ? { ...log, versions: [...versions, began] } : log
         return answered({ ...unchanged(back), turn: undefined })
       }

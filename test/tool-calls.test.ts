@@ -119,3 +119,19 @@ else {
     expect(reused).toBeGreaterThan(0)
   })
 }
+
+it.each<[unknown, string]>([
+  [undefined, 'session must be a session, with messages; it is undefined'],
+  [{}, 'session must be a session, with messages; it is {}'],
+  [{ messages: [null] }, 'messages[0] must be a message, with a type; it is null'],
+  [{ messages: [call('a'), 'text'] }, "messages[1] must be a message, with a type; it is 'text'"],
+  [{ messages: [{ role: 'user' }] }, "messages[0] must be a message, with a type; it is { role: 'user' }"]
+])('of %j are misuse', (session, shown) => {
+  expect(() => openToolCalls(session as { messages: Message[] })).toThrow(new TypeError(shown))
+})
+
+it('passes over content that is none', () => {
+  expect(
+    open({ ...message('function_call'), content: [null] as never }, { ...message('x'), content: 'text' as never })
+  ).toEqual([])
+})

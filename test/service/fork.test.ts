@@ -194,7 +194,9 @@ describe('what cannot be forked', () => {
     for (const at of [0, 3, 5, 1_000]) {
       await fails(() => history.fork(ADA, { at, sessionId: 'child' }), 'VERSION_NOT_FOUND', { version: at, actual: 4 })
     }
-    await fails(() => history.fork(ADA, { at: new Date(0), sessionId: 'child' }), 'VERSION_NOT_FOUND')
+    const early = { at: new Date(0), sessionId: 'child' }
+    const error = await fails(() => history.fork(ADA, early), 'VERSION_NOT_FOUND', { version: 0, actual: 4 })
+    expect(error.message).toBe('There was no session at 1970-01-01T00:00:00.000Z')
     expect(await eventsOf(history, CHILD)).toEqual([])
   })
 
@@ -282,6 +284,14 @@ describe('forks', () => {
     await history.deleteSession('ada', 'a')
     await history.purgeSession('ada', 'b')
     expect((await history.forks(ADA)).map(({ id }) => id)).toEqual(['c'])
+  })
+
+  it('leave out one that has started over, as it is a fork no more', async () => {
+    const history = await withMessages(1)
+    for (const sessionId of ['a', 'b']) await history.fork(ADA, { sessionId })
+    const over = await history.createSession('ada', 'a')
+    expect((await history.forks(ADA)).map(({ id }) => id)).toEqual(['b'])
+    expect(over).not.toHaveProperty('forkedFrom')
   })
 
   it('of a deleted session are listed, too; of a purged one there is nothing to ask', async () => {
@@ -414,10 +424,22 @@ describe('a fork, when calls fail or meet', () => {
   })
 
   it('and an append to it made at once take effect in that order', async () => {
-    const history = await withMessages(2)
+    const inner = memoryStore()
+    const hooks: Hooks = {}
+    const history = await withMessages(2, { store: hooked(hooks, inner) })
+    const [reached, stored] = [deferred(), deferred()]
+    hooks.append = async (commits) => {
+      delete hooks.append
+      reached.resolve()
+      await stored.promise
+      return inner.append(commits)
+    }
     const fork = history.fork(ADA, { sessionId: 'child' })
-    await fork
-    const [a, b] = await Promise.all([history.appendMessage(CHILD, text('3')), history.undo(CHILD)])
+    await reached.promise
+    const [append, undo] = [history.appendMessage(CHILD, text('3')), history.undo(CHILD)]
+    stored.resolve()
+    const [child, a, b] = await Promise.all([fork, append, undo])
+    expect(child.version).toBe(1)
     expect(textsOf(a)).toEqual(['1', '2', '3'])
     expect(textsOf(b)).toEqual(['1', '2'])
   })

@@ -1,6 +1,13 @@
+import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { createSessionHistory, toOpenAIMessages, type StandardSchema } from '../../src/index.ts'
+import {
+  createSessionHistory,
+  toOpenAIMessages,
+  type SessionHistoryService,
+  type StandardSchema
+} from '../../src/index.ts'
+import { misuses } from './kit.ts'
 
 const SESSION = { userId: 'ada', id: 's' }
 
@@ -50,6 +57,61 @@ describe('options that make no sense', () => {
     ['a message that is no schema', { message: {} }]
   ])('are a TypeError: %s', async (_, options) => {
     await expect(createSessionHistory(options as never)).rejects.toThrow(TypeError)
+  })
+
+  const OPTIONS: readonly [string, (history: SessionHistoryService, options: never) => unknown][] = [
+    ['createSession', (history, options) => history.createSession('ada', 's', options)],
+    ['getSession', (history, options) => history.getSession('ada', 's', options)],
+    ['listSessions', (history, options) => history.listSessions('ada', options)],
+    ['listUsers', (history, options) => history.listUsers(options)],
+    ['appendMessage', (history, options) => history.appendMessage(SESSION, { id: 'a' }, options)],
+    ['putMessage', (history, options) => history.putMessage(SESSION, { id: 'a' }, options)],
+    ['updateMetadata', (history, options) => history.updateMetadata(SESSION, {}, options)],
+    ['commit', (history, options) => history.commit(SESSION, [], options)],
+    ['rewind', (history, options) => history.rewind(SESSION, 1, options)],
+    ['undo', (history, options) => history.undo(SESSION, options)],
+    ['redo', (history, options) => history.redo(SESSION, options)],
+    ['fork', (history, options) => history.fork(SESSION, options)],
+    ['beginTurn', (history, options) => history.beginTurn(SESSION, options)],
+    ['readEvents', (history, options) => history.readEvents('ada', 's', options)],
+    ['subscribe', (history, options) => history.subscribe('ada', 's', options)],
+    ['withMessage', (history, options) => history.withMessage(z.string(), options)],
+    ['createSessionHistory', (_, options) => createSessionHistory(options)]
+  ]
+
+  it.each(OPTIONS)('are a TypeError of %s where they are no object', async (_, call) => {
+    const history = await createSessionHistory()
+    await history.createSession('ada', 's')
+    for (const options of [null, 5, 'text', true]) {
+      await misuses(() => call(history, options as never), `options must be an object; it is ${inspect(options)}`)
+    }
+    expect(await history.getSession('ada', 's')).toMatchObject({ version: 1 })
+  })
+
+  it.each(['missing', 'ids', 'clock'])('are a TypeError where %s is no object', async (name) => {
+    for (const value of [null, 'text']) {
+      await misuses(() => createSessionHistory({ [name]: value }), `${name} must be an object; it is ${inspect(value)}`)
+    }
+  })
+
+  it('are a TypeError where a page begins after what is no session', async () => {
+    const history = await createSessionHistory()
+    for (const after of [null, 0, 'text']) {
+      await misuses(
+        () => history.listSessions('ada', { after: after as never }),
+        `after must be an object; it is ${inspect(after)}`
+      )
+    }
+  })
+
+  it('are a TypeError of the writes of a turn where they are no object', async () => {
+    const history = await createSessionHistory()
+    await history.createSession('ada', 's')
+    const turn = await history.beginTurn(SESSION)
+    await misuses(() => turn.append({}, null as never), 'options must be an object; it is null')
+    await misuses(() => turn.put({ id: 'a' }, 5 as never), 'options must be an object; it is 5')
+    await misuses(() => turn.commit([], 'x' as never), "options must be an object; it is 'x'")
+    expect((await turn.end()).version).toBe(3)
   })
 
   it('are NOT_A_STORE where the store is null', async () => {

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import { SimulatedClock } from 'xstate'
 import { z } from 'zod'
@@ -40,6 +41,23 @@ function upTo(count: number, from = 1): number[] {
 function withoutWatch(inner: EventStore = memoryStore()): EventStore {
   const { watch: _, ...rest } = inner
   return { ...rest, supports: { ...inner.supports, push: false } }
+}
+
+/** A signal as another library may have it, that knows its listeners. */
+function foreignSignal(): { readonly signal: AbortSignal; readonly listeners: Set<() => void>; abort: () => void } {
+  const listeners = new Set<() => void>()
+  const own = {
+    aborted: false,
+    reason: undefined as unknown,
+    addEventListener: (_: string, listener: () => void) => listeners.add(listener),
+    removeEventListener: (_: string, listener: () => void) => listeners.delete(listener)
+  }
+  const abort = (): void => {
+    own.aborted = true
+    own.reason = new Error('enough')
+    for (const listener of listeners) listener()
+  }
+  return { signal: own as object as AbortSignal, listeners, abort }
 }
 
 describe('subscribe', () => {
@@ -236,6 +254,69 @@ describe('a subscription ends', () => {
     expect(aborted.events).toEqual([])
   })
 
+  it('when a signal of another library is aborted', async () => {
+    const history = await openAda()
+    const { signal, abort } = foreignSignal()
+    const { events, ended } = follow(history, ADA, { signal })
+    await quiet()
+    abort()
+    await ended
+    expect(versionsOf(events)).toEqual([1])
+    expect(await failureOf(() => eventsOf(history, ADA, { signal }))).toBe(signal.reason)
+  })
+
+  it('and listens to no signal any more, however it ends', async () => {
+    const history = await openAda()
+    const { signal, listeners, abort } = foreignSignal()
+    for await (const _ of history.subscribe('ada', 's1', { signal })) break
+    for await (const _ of history.readEvents('ada', 's1', { signal })) break
+    await eventsOf(history, ADA, { signal })
+    expect(listeners.size).toBe(0)
+    const purged = follow(history, ADA, { signal })
+    const waiting = follow(history, { userId: 'ada', id: 'none' }, { signal })
+    await quiet()
+    expect(listeners.size).toBe(2)
+    await history.purgeSession('ada', 's1')
+    await purged.ended
+    expect(listeners.size).toBe(1)
+    abort()
+    await waiting.ended
+    expect(listeners.size).toBe(0)
+  })
+
+  it('at once when it is returned, with the next that is under way', async () => {
+    const history = await openAda()
+    for (const id of ['s1', 'none']) {
+      const events = history.subscribe('ada', id)[Symbol.asyncIterator]()
+      if (id === 's1') await events.next()
+      const [pending, more] = [events.next(), events.next()]
+      await quiet()
+      expect(await events.return?.()).toEqual({ done: true, value: undefined })
+      expect(await Promise.all([pending, more, events.next()])).toMatchObject([
+        { done: true },
+        { done: true },
+        { done: true }
+      ])
+    }
+    const unread = history.subscribe('ada', 's1')[Symbol.asyncIterator]()
+    expect(await unread.return?.()).toEqual({ done: true, value: undefined })
+    expect(await unread.next()).toMatchObject({ done: true })
+  })
+
+  it('when a stream of it is destroyed or cancelled', async () => {
+    const history = await openAda()
+    const readable = Readable.from(history.subscribe('ada', 's1'))
+    const closed = new Promise((resolve) => readable.once('close', resolve))
+    await new Promise((resolve) => readable.once('data', resolve))
+    readable.destroy()
+    await closed
+    const reader = ReadableStream.from(history.subscribe('ada', 's1')).getReader()
+    await reader.read()
+    const pending = reader.read()
+    await reader.cancel()
+    expect(await pending).toMatchObject({ done: true })
+  })
+
   it('when its signal is aborted by the reader, in the middle of what there is', async () => {
     const history = await openAda()
     await history.appendMessage(ADA, [text('1'), text('2'), text('3')])
@@ -260,6 +341,19 @@ describe('a subscription ends', () => {
     await history.appendMessage(ADA, text('1'))
     await quiet()
     expect(versionsOf(events)).toEqual([1])
+  })
+
+  it('when the service stops, also where that has started again by the time that it is read on', async () => {
+    const history = await openAda()
+    await history.appendMessage(ADA, [text('1'), text('2')])
+    const [followed, read] = [history.subscribe('ada', 's1'), history.readEvents('ada', 's1')].map((events) =>
+      events[Symbol.asyncIterator]()
+    )
+    await Promise.all([followed!.next(), read!.next()])
+    await history.stop()
+    await history.start()
+    expect(await followed!.next()).toEqual({ done: true, value: undefined })
+    await fails(() => read!.next(), 'STOPPED')
   })
 
   it('when its service stops, although another one has the store open', async () => {
@@ -315,6 +409,35 @@ describe('a subscription ends', () => {
       for await (const _ of notes.subscribe('ada', 's1')) expect.unreachable()
     })
     expect(error).toMatchObject({ code: 'FORMAT_MISMATCH', expected: 'note', actual: 'message' })
+  })
+
+  it('with FORMAT_MISMATCH where another format begins, as readEvents does', async () => {
+    const history = await openAda()
+    const notes = history.withMessage(z.object({ body: z.string() }), { format: 'note' })
+    await notes.createSession('ada', 's1')
+    for (const [service, from, seen] of [
+      [history, 1, [1]],
+      [history, 2, []],
+      [notes, 1, []],
+      [notes, 2, [2]]
+    ] as const) {
+      const read = async (events: AsyncIterable<SessionEvent<unknown>>): Promise<unknown[]> => {
+        const got: unknown[] = []
+        try {
+          for await (const { version } of events) got.push(version)
+        } catch (error) {
+          got.push((error as { code: unknown }).code)
+        }
+        return got
+      }
+      const controller = new AbortController()
+      const stored = await read(service.readEvents('ada', 's1', { from }))
+      const following = read(service.subscribe('ada', 's1', { from, signal: controller.signal }))
+      await quiet()
+      controller.abort()
+      expect(stored.filter((one) => typeof one === 'number')).toEqual(seen)
+      expect(await following).toEqual(stored)
+    }
   })
 
   it('with the failure of the store', async () => {

@@ -6,12 +6,14 @@ import {
   memoryStore,
   type Clock,
   type EventStore,
+  type InspectionEvent,
   type SessionHistoryOptions,
   type SessionHistoryService,
   type Turn
 } from '../../src/index.ts'
 import {
   ADA,
+  deferred,
   eventsOf,
   failureOf,
   fails,
@@ -65,10 +67,41 @@ async function isAnswered(call: Promise<unknown>): Promise<boolean> {
   return answered
 }
 
+/** A clock by `clock`, and its timers that are set and have not fired. */
+function counting(clock: SimulatedClock): { readonly counted: Clock; readonly timers: ReadonlySet<number> } {
+  const timers = new Set<number>()
+  const counted: Clock = {
+    now: () => clock.now(),
+    setTimeout: (callback, ms) => {
+      const timer: number = clock.setTimeout(() => {
+        timers.delete(timer)
+        callback()
+      }, ms)
+      timers.add(timer)
+      return timer
+    },
+    clearTimeout: (timer) => {
+      timers.delete(timer as number)
+      clock.clearTimeout(timer as number)
+    }
+  }
+  return { counted, timers }
+}
+
 /** A store that others may write to, and that cannot tell of it. */
 function withoutWatch(inner: EventStore = memoryStore()): EventStore {
   const { watch: _, ...rest } = inner
   return { ...rest, supports: { ...inner.supports, push: false } }
+}
+
+/** An inspector that notes how many sessions are in memory, each time. */
+function noteActive(active: number[]): (event: InspectionEvent) => void {
+  return (event) => {
+    const { context } = (event.type === '@xstate.snapshot' ? event.snapshot : {}) as {
+      context?: { activeSessions?: number }
+    }
+    if (context?.activeSessions !== undefined) active.push(context.activeSessions)
+  }
 }
 
 const OTHERS: readonly [string, (history: SessionHistoryService) => Promise<unknown>][] = [
@@ -135,6 +168,17 @@ describe('while a turn is open', () => {
     const { history } = await begin()
     await history.beginTurn(ADA)
     await storesNothing(history, () => history.appendMessage(ADA, []))
+  })
+
+  it('its id lets nobody else in', async () => {
+    const { history } = await begin()
+    const { id: turnId } = await history.beginTurn(ADA)
+    const options = { turnId } as object
+    await storesNothing(history, async () => {
+      await fails(() => history.appendMessage(ADA, text('x'), options), 'TURN_BUSY')
+      await fails(() => history.putMessage(ADA, { id: 'x', ...text('x') }, options), 'TURN_BUSY')
+      await fails(() => history.commit(ADA, [{ type: 'append', messages: [text('x')] }], options), 'TURN_BUSY')
+    })
   })
 
   it('a repeated call with an idempotency key from before is answered', async () => {
@@ -255,7 +299,7 @@ describe('a turn', () => {
     await storesNothing(history, () => fails(() => history.beginTurn(ADA), 'SESSION_NOT_FOUND'))
   })
 
-  it('lets its own undo, redo and rewinds through commit', async () => {
+  it('may rewind by commit', async () => {
     const { history } = await begin()
     const turn = await history.beginTurn(ADA)
     await turn.append(text('one'))
@@ -314,45 +358,24 @@ describe('an end', () => {
   })
 
   it('leaves no timer behind', async () => {
-    const timers = new Set<number>()
-    const clock = new SimulatedClock()
-    const counting: Clock = {
-      now: () => clock.now(),
-      setTimeout: (callback, ms) => {
-        const timer: number = clock.setTimeout(() => {
-          timers.delete(timer)
-          callback()
-        }, ms)
-        timers.add(timer)
-        return timer
-      },
-      clearTimeout: (timer) => {
-        timers.delete(timer as number)
-        clock.clearTimeout(timer as number)
-      }
-    }
-    const history = await createSessionHistory({ clock: counting, idleMs: Infinity, logger: warnings() })
-    await history.createSession('ada', 's1')
+    const { counted, timers } = counting(new SimulatedClock())
+    const { history } = await begin({ clock: counted, idleMs: Infinity })
     const turn = await history.beginTurn(ADA)
     expect(turn.signal.aborted).toBe(false)
     const waiting = history.appendMessage(ADA, text('waits'), { onBusy: 'wait' })
     await quiet()
     await turn.append(text('mine'))
     await turn.renew()
-    expect(timers.size).toBeGreaterThan(0)
+    expect(timers.size).toBe(2)
     await turn.end()
     await waiting
     expect(timers.size).toBe(0)
     const aborted = await history.beginTurn(ADA)
-    const cancel = new AbortController()
-    const cancelled = failureOf(() => history.appendMessage(ADA, text('x'), { onBusy: 'wait', signal: cancel.signal }))
-    await quiet()
-    cancel.abort()
-    await cancelled
+    expect(aborted.signal.aborted).toBe(false)
     await aborted.abort()
-    await quiet()
     expect(timers.size).toBe(0)
-    await history.beginTurn(ADA)
+    const fenced = await history.beginTurn(ADA)
+    expect(fenced.signal.aborted).toBe(false)
     await history.beginTurn(ADA, { onBusy: 'takeover' }).then((other) => other.end())
     expect(timers.size).toBe(0)
     await history.stop()
@@ -369,6 +392,54 @@ describe('an end', () => {
     expect(turn.signal.aborted).toBe(false)
     await turn.end()
     expect(await typesOf(history)).toEqual(['created', 'turn-started', 'turn-ended'])
+  })
+})
+
+describe('an end that was stored, and whose answer was lost', () => {
+  /** A turn whose next append is stored, while the store answers nothing more until `heal`. */
+  async function losing(): Promise<{ history: SessionHistoryService; turn: Turn; lose: () => void; heal: () => void }> {
+    const inner = memoryStore()
+    const hooks: Parameters<typeof hooked>[0] = {}
+    const { history } = await begin({ store: hooked(hooks, inner) })
+    const turn = await history.beginTurn(ADA)
+    await turn.append(text('mine'))
+    const lose = (): void => {
+      hooks.append = async (commits) => {
+        hooks.head = () => Promise.reject(new Error('away'))
+        await inner.append(commits)
+        throw new Error('the answer was lost')
+      }
+    }
+    const heal = (): void => {
+      delete hooks.append
+      delete hooks.head
+    }
+    return { history, turn, lose, heal }
+  }
+
+  it.each(['end', 'abort'] as const)('gives the session of then when %s is called again', async (name) => {
+    const { history, turn, lose, heal } = await losing()
+    lose()
+    await fails(() => turn[name](), 'STORE_UNAVAILABLE', { outcome: 'unknown' })
+    heal()
+    const { version } = (await history.getSession('ada', 's1'))!
+    await history.appendMessage(ADA, text('theirs'))
+    const session = await storesNothing(history, () => turn[name]())
+    expect(session.version).toBe(version)
+    expect(textsOf(session)).toEqual(name === 'end' ? ['mine'] : [])
+    await fails(() => turn[name](), 'TURN_ENDED')
+  })
+
+  it('is TURN_ENDED for all else that its holder does, and disposing it changes nothing', async () => {
+    const { history, turn, lose, heal } = await losing()
+    lose()
+    await fails(() => turn.end(), 'STORE_UNAVAILABLE')
+    heal()
+    await storesNothing(history, async () => {
+      await fails(() => turn.append(text('late')), 'TURN_ENDED', { turnId: turn.id })
+      await fails(() => turn.abort(), 'TURN_ENDED')
+      await turn[Symbol.asyncDispose]()
+    })
   })
 })
 
@@ -429,6 +500,30 @@ describe('an abort', () => {
     await turn.abort()
     expect(textsOf(await history.undo(ADA))).toEqual(['one'])
     expect(textsOf(await history.redo(ADA))).toEqual(['one', 'two'])
+  })
+
+  it('does so also where the turn came back to the same content by itself', async () => {
+    const { history } = await begin()
+    await history.appendMessage(ADA, text('one'))
+    await history.appendMessage(ADA, text('two'))
+    await history.undo(ADA)
+    const turn = await history.beginTurn(ADA)
+    await turn.commit([{ type: 'rewind', toVersion: 1 }])
+    await turn.commit([{ type: 'rewind', toVersion: 2 }])
+    expect(textsOf(await turn.abort())).toEqual(['one'])
+    expect(textsOf(await history.redo(ADA))).toEqual(['one', 'two'])
+    await history.undo(ADA)
+    expect(textsOf(await history.undo(ADA))).toEqual([])
+  })
+
+  it.each([0, 'yes', null])('with keep %j is misuse', async (keep) => {
+    const { history } = await begin()
+    const turn = await history.beginTurn(ADA)
+    await storesNothing(history, async () => {
+      await misuses(() => turn.abort({ keep: keep as never }), 'keep must be a boolean')
+      await misuses(() => turn.abort(keep as never), 'options must be an object')
+    })
+    await turn.abort({ keep: undefined })
   })
 
   it('is what disposing an open turn does', async () => {
@@ -505,6 +600,149 @@ describe('waiting', () => {
     const later = history.appendMessage(ADA, text('later'))
     await Promise.allSettled([ends, waits, later])
     expect(textsOf(await history.getSession('ada', 's1'))).toEqual(['waits', 'later'])
+  })
+
+  it.each(['before the end', 'with the end'])('that began %s goes before what comes with the end', async (when) => {
+    const { history } = await begin()
+    const turn = await history.beginTurn(ADA)
+    const waits = [1, 2].map((i) => history.appendMessage(ADA, text(`waits ${i}`), { onBusy: 'wait' }))
+    if (when === 'before the end') await quiet()
+    // The first keeps the store busy: what follows is decided at once.
+    const writes = [turn.append(text('mine')), turn.end()]
+    const later = [
+      history.appendMessage(ADA, text('later')),
+      history.appendMessage(ADA, text('waits 3'), { onBusy: 'wait' })
+    ]
+    await Promise.all([...waits, ...writes, ...later])
+    const texts = textsOf(await history.getSession('ada', 's1'))
+    expect(texts).toEqual(['mine', 'waits 1', 'waits 2', 'later', 'waits 3'])
+  })
+
+  it('goes before a turn that is begun with the end', async () => {
+    const { history } = await begin()
+    const turn = await history.beginTurn(ADA)
+    const waits = history.beginTurn(ADA, { onBusy: 'wait', owner: 'first' })
+    await quiet()
+    const writes = [turn.append(text('mine')), turn.end()]
+    const late = failureOf(() => history.beginTurn(ADA, { owner: 'late' }))
+    await Promise.all(writes)
+    expect((await waits).session.turn?.owner).toBe('first')
+    expect(await late).toMatchObject({ code: 'TURN_BUSY', owner: 'first' })
+  })
+
+  it('stays in order where those who wait are decided anew while others begin to', async () => {
+    const inner = memoryStore()
+    const [told, reached, stored] = [deferred(), deferred(), deferred()]
+    const hooks: Parameters<typeof hooked>[0] = {
+      // Tells late of the version that the log had when the wait began.
+      watch: async function* (key, signal) {
+        for await (const version of inner.watch!(key, signal)) {
+          await told.promise
+          yield version
+        }
+      }
+    }
+    const { history } = await begin({ store: hooked(hooks, inner) })
+    const turn = await history.beginTurn(ADA)
+    const first = history.appendMessage(ADA, text('first'), { onBusy: 'wait' })
+    await quiet()
+    await turn.append(text('a'))
+    let batches = 0
+    hooks.append = async (commits) => {
+      if (++batches === 2) {
+        reached.resolve()
+        await stored.promise
+      }
+      return inner.append(commits)
+    }
+    // The second is decided with `c`, and waits once that is stored.
+    const [b, c] = [turn.append(text('b')), turn.append(text('c'))]
+    const second = history.appendMessage(ADA, text('second'), { onBusy: 'wait' })
+    await reached.promise
+    told.resolve()
+    await quiet()
+    stored.resolve()
+    await Promise.all([b, c])
+    await quiet()
+    await turn.end()
+    await Promise.all([first, second])
+    expect(textsOf(await history.getSession('ada', 's1'))).toEqual(['a', 'b', 'c', 'first', 'second'])
+  })
+
+  it('and a purge each come to their end where the turn expires while the store purges', async () => {
+    const inner = memoryStore()
+    const hooks: Parameters<typeof hooked>[0] = {}
+    const { history, clock } = await begin({ store: hooked(hooks, inner) })
+    await history.beginTurn(ADA, { ttlMs: 100 })
+    const waits = history.appendMessage(ADA, text('waits'), { onBusy: 'wait' })
+    await quiet()
+    let purges = 0
+    let open = (): void => undefined
+    hooks.purge = async (key) => {
+      purges++
+      await new Promise<void>((resolve) => (open = resolve))
+      return inner.purge(key)
+    }
+    const purged = history.purgeSession('ada', 's1')
+    await quiet()
+    clock.increment(100)
+    open()
+    await purged
+    expect(await waits).toBeNull()
+    expect(purges).toBe(1)
+  })
+
+  it.each(['its end', 'its cancellation', 'stop', 'a failure of the store'])(
+    'leaves no timer and no watch after %s',
+    async (how) => {
+      const inner = memoryStore()
+      let watching = 0
+      const hooks: Parameters<typeof hooked>[0] = {
+        watch: async function* (key, signal) {
+          watching++
+          yield* inner.watch!(key, signal)
+          watching--
+        }
+      }
+      const { counted, timers } = counting(new SimulatedClock())
+      const { history } = await begin({ store: hooked(hooks, inner), clock: counted, idleMs: Infinity })
+      const turn = await history.beginTurn(ADA)
+      const cancel = new AbortController()
+      const options = { onBusy: 'wait', signal: cancel.signal } as const
+      const waits = [1, 2].map(() =>
+        history.appendMessage(ADA, text('waits'), options).catch((error: unknown) => error)
+      )
+      await quiet()
+      expect([timers.size, watching]).toEqual([1, 1])
+      if (how === 'its end') await turn.end()
+      if (how === 'its cancellation') cancel.abort()
+      if (how === 'stop') await history.stop()
+      if (how === 'a failure of the store') {
+        hooks.append = () => Promise.reject(new Error('away'))
+        hooks.head = () => Promise.reject(new Error('away'))
+        await fails(() => turn.append(text('mine')), 'STORE_UNAVAILABLE')
+      }
+      await Promise.all(waits)
+      await quiet()
+      expect([timers.size, watching]).toEqual([0, 0])
+    }
+  )
+
+  it('that was cancelled does not keep its session in memory', async () => {
+    const store = memoryStore()
+    const { history, clock } = await begin({ store })
+    await history.beginTurn(ADA)
+    const active: number[] = []
+    const options = { store, clock: forTurnlog(clock), idleMs: 1_000, logger: warnings(), inspect: noteActive(active) }
+    const other = await createSessionHistory(options)
+    const cancel = new AbortController()
+    const waits = failureOf(() => other.appendMessage(ADA, text('x'), { onBusy: 'wait', signal: cancel.signal }))
+    await quiet()
+    expect(active.at(-1)).toBe(1)
+    cancel.abort()
+    await waits
+    clock.increment(1_000)
+    expect(active.at(-1)).toBe(0)
   })
 
   it('may be for undo, redo and rewind, too', async () => {
@@ -843,6 +1081,35 @@ describe('expiry', () => {
     expect(await isAnswered(waits)).toBe(true)
   })
 
+  it('is at the last date that there is at the latest', async () => {
+    const store = memoryStore()
+    const { history, clock } = await begin({ store })
+    clock.increment(1_000)
+    const turn = await history.beginTurn(ADA, { ttlMs: Number.MAX_SAFE_INTEGER })
+    const expiresAt = 8_640_000_000_000_000
+    expect(turn.session.turn?.expiresAt).toBe(expiresAt)
+    expect(turn.signal.aborted).toBe(false)
+    await turn.append(text('mine'))
+    await fails(() => history.appendMessage(ADA, text('x')), 'TURN_BUSY', { expiresAt })
+    const other = await createSessionHistory({ store, clock: forTurnlog(clock), logger: warnings() })
+    await fails(() => other.appendMessage(ADA, text('x')), 'TURN_BUSY', { expiresAt })
+    await turn.end()
+  })
+
+  it('is told as such by the reason of the signal, whenever that was first asked for, and stays', async () => {
+    const { history, clock } = await begin()
+    for (const isEager of [true, false]) {
+      const turn = await history.beginTurn(ADA, { ttlMs: 100 })
+      if (isEager) expect(turn.signal.aborted).toBe(false)
+      clock.increment(100)
+      await turn.append(text('late, but first'))
+      expect(turn.signal.aborted).toBe(true)
+      await history.beginTurn(ADA, { onBusy: 'takeover' }).then((other) => other.end())
+      await fails(() => turn.append(text('too late')), 'TURN_FENCED')
+      expect(turn.signal.reason).toMatchObject({ code: 'TURN_FENCED', message: 'The turn is over: it has expired' })
+    }
+  })
+
   it('is no later for those who wait where the holder cannot be told of time', async () => {
     const { history, clock } = await begin()
     await history.beginTurn(ADA, { ttlMs: 100 })
@@ -981,17 +1248,57 @@ describe('a turn and what is kept in memory', () => {
     await other.appendMessage(ADA, text('three'))
     await one.start()
     await fails(() => turn.append(text('four')), 'TURN_FENCED')
-    expect(isTurnlogError(turn.signal.reason, 'TURN_FENCED')).toBe(true)
+    expect(isTurnlogError(turn.signal.reason, 'STOPPED')).toBe(true)
   })
 
-  it('that was taken over after its service was stopped and started has an aborted signal once it is told', async () => {
+  it('has a signal that aborts with STOPPED when the service stops, and stays so, whenever it was first asked for', async () => {
+    for (const isEager of [true, false]) {
+      const { history } = await begin()
+      const turn = await history.beginTurn(ADA)
+      if (isEager) expect(turn.signal.aborted).toBe(false)
+      await history.stop()
+      if (isEager) expect(isTurnlogError(turn.signal.reason, 'STOPPED')).toBe(true)
+      await history.start()
+      await turn.append(text('goes on'))
+      await history.beginTurn(ADA, { onBusy: 'takeover' })
+      await fails(() => turn.append(text('late')), 'TURN_FENCED')
+      expect(isTurnlogError(turn.signal.reason, 'STOPPED')).toBe(true)
+    }
+  })
+
+  it('that begins while the service stops has such a signal, too', async () => {
     const { history } = await begin()
+    const begins = history.beginTurn(ADA)
+    await history.stop()
+    expect(isTurnlogError((await begins).signal.reason, 'STOPPED')).toBe(true)
+  })
+
+  it('is left as it is by disposing it when the service has stopped', async () => {
+    const { history } = await begin()
+    {
+      await using turn = await history.beginTurn(ADA)
+      await turn.append(text('mine'))
+      await history.stop()
+    }
+    await history.start()
+    expect(textsOf(await history.getSession('ada', 's1'))).toEqual(['mine'])
+    await fails(() => history.appendMessage(ADA, text('x')), 'TURN_BUSY')
+  })
+
+  it('that is ended while the service stops, and cannot be, is told of a takeover after the next write', async () => {
+    const inner = memoryStore()
+    const hooks: Parameters<typeof hooked>[0] = {}
+    const { history } = await begin({ store: hooked(hooks, inner) })
     const turn = await history.beginTurn(ADA)
     const { signal } = turn
-    await history.stop()
+    hooks.append = async () => [{ status: 'failed', error: new Error('full'), outcome: 'not-stored' }]
+    const ends = failureOf(() => turn.end())
+    await Promise.all([ends, history.stop()])
+    delete hooks.append
     await history.start()
+    expect(signal.aborted).toBe(false)
+    await turn.append(text('goes on'))
     await history.beginTurn(ADA, { onBusy: 'takeover' })
-    await fails(() => turn.append(text('late')), 'TURN_FENCED')
     expect(isTurnlogError(signal.reason, 'TURN_FENCED')).toBe(true)
   })
 
@@ -1013,12 +1320,7 @@ describe('a turn and what is kept in memory', () => {
       clock: forTurnlog(clock),
       idleMs: 1_000,
       logger: warnings(),
-      inspect: (event) => {
-        const { context } = (event.type === '@xstate.snapshot' ? event.snapshot : {}) as {
-          context?: { activeSessions?: number }
-        }
-        if (context?.activeSessions !== undefined) active.push(context.activeSessions)
-      }
+      inspect: noteActive(active)
     })
     await history.createSession('ada', 's1')
     const turn = await history.beginTurn(ADA, { ttlMs: 100 })
