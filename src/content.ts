@@ -136,6 +136,12 @@ function metadataChanged(metadata: JsonObject, set: JsonObject, unset: readonly 
   }
 }
 
+/** The id of a message, if it has one that is a string. Of a format of its own, a message may be any JSON. */
+export function idIn(message: Json): string | undefined {
+  const { id } = (message ?? {}) as { readonly id?: unknown }
+  return typeof id === 'string' ? id : undefined
+}
+
 function lastOfSameId(messages: MessageLog<Json>, message: Json): number {
   const { id } = message as JsonObject
   // Of a format of its own, a message may be any JSON, null too.

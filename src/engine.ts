@@ -6,9 +6,19 @@ import type { Json } from './json.ts'
 import { clockOf, POLL_MS, type Clock } from './clock.ts'
 import { registryLogic, type RegistryActor } from './registry-actor.ts'
 import type { Import } from './prepare.ts'
-import type { Command, Session, SessionState } from './session.ts'
+import { sessionOf, type Command, type Session, type SessionState } from './session.ts'
 import type { Reply, SessionCall, WriteRequest, Written } from './session-actor.ts'
-import { assertStore, storeFailure, type EventStore, type SessionKey } from './store.ts'
+import { readLastMessages } from './last-messages.ts'
+import {
+  hasExpired,
+  isWorthNoting,
+  lastUsed,
+  retentionRules,
+  Sweeper,
+  type Retention,
+  type RetentionRules
+} from './retention.ts'
+import { assertStore, storeFailure, type EventStore, type Head, type SessionKey, type Summary } from './store.ts'
 import { memoryStore } from './stores/memory.ts'
 import { storeOfEnvironment } from './open-store.ts'
 
@@ -55,6 +65,12 @@ export interface EngineOptions {
    */
   readonly maxActiveSessions?: number | undefined
   /**
+   * About how much memory the sessions in it may take, in bytes, with their messages. As with their number, busy ones may exceed it
+   * for a moment, and one that is larger does as long as it is in use.
+   * @default 268_435_456
+   */
+  readonly maxActiveBytes?: number | undefined
+  /**
    * After how many ms without a request a session is dropped from memory. `Infinity`: never.
    * @default 300_000
    */
@@ -64,6 +80,11 @@ export interface EngineOptions {
    * @default 16_777_216
    */
   readonly maxMessageBytes?: number | undefined
+  /**
+   * How long sessions are kept, and how much of them is shown: `ttlMs`, `purgeAfterMs`, `maxMessages`.
+   * @default none: for ever, and all
+   */
+  readonly retention?: Retention | undefined
   /**
    * xstate's `inspect`: is told of every actor, event and snapshot. What it throws is logged, once, and changes nothing.
    * @see https://stately.ai/docs/inspection
@@ -98,8 +119,10 @@ export class Engine {
   readonly newSessionId: () => string
   readonly newEventId: () => string
   readonly clock: Clock
+  readonly #retention: RetentionRules
   readonly #newRegistry: () => RegistryActor
   #registry: RegistryActor | undefined
+  #sweeper: Sweeper | undefined
   #isAccepting = false
   /** Aborted when the service stops. */
   #life = new AbortController()
@@ -116,8 +139,10 @@ export class Engine {
     ids: givenIds,
     logger,
     maxActiveSessions,
+    maxActiveBytes,
     idleMs,
     maxMessageBytes,
+    retention,
     inspect
   }: EngineOptions) {
     const store = givenStore === 'env' ? storeOfEnvironment() : givenStore
@@ -135,9 +160,16 @@ export class Engine {
     this.newSessionId = generator('session', ids.session) ?? freshId
     this.newEventId = generator('event', ids.event) ?? freshId
     this.clock = clockOf(clock)
+    this.#retention = retentionRules(retention)
     const input = {
-      environment: { store: this.store, clock: this.clock, newEventId: this.newEventId },
+      environment: {
+        store: this.store,
+        clock: this.clock,
+        newEventId: this.newEventId,
+        retention: this.#retention
+      },
       maxActiveSessions: positive('maxActiveSessions', maxActiveSessions ?? 10_000),
+      maxActiveBytes: positive('maxActiveBytes', maxActiveBytes ?? 256 * 1024 * 1024),
       idleMs: positive('idleMs', idleMs ?? 300_000),
       inspect: inspect && inspector(inspect, this.logger)
     }
@@ -152,6 +184,7 @@ export class Engine {
         this.#life = new AbortController()
         this.#registry = this.#newRegistry()
         this.#registry.start()
+        this.#sweeper = this.#newSweeper()
       }
       this.#isAccepting = true
     })
@@ -166,6 +199,7 @@ export class Engine {
     return this.#afterTurnover(async () => {
       // A start may have come before.
       refuse()
+      this.#sweeper?.stop()
       // Turns do not end while nobody can write: those who wait for that would wait in vain.
       this.#registry?.send({ type: 'release', reason: stopped() })
       if (this.#underWay > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve))
@@ -223,14 +257,34 @@ export class Engine {
     }
   }
 
-  /** The session at a version or time; `null` where there was none. */
-  read(key: SessionKey, at?: number | Date, last?: number, isAccepted = false): Promise<Session<Json> | null> {
+  /** The session at a version or time, with at most `last` of its messages; `null` where there was none. */
+  async read(key: SessionKey, at?: number | Date, last = Infinity, isAccepted = false): Promise<Session<Json> | null> {
+    const count = Math.min(last, this.#retention.maxMessages)
+    const isShort = at === undefined && count !== Infinity && this.#isAccepting
+    if (isShort && !this.#registry!.getSnapshot().context.isActive(key)) {
+      const session = await this.#readEnd(key, count, isAccepted)
+      if (session) return session
+    }
     return this.#request(key, undefined, isAccepted, (resolve, reject) => ({
       type: 'read',
       at,
-      resolve: (log, state) => resolve(log.session(state, last)),
+      resolve: (log, state) => resolve(log.session(state, count)),
       reject
     }))
+  }
+
+  // Of a long log that is not in memory, the end is enough for few messages. `undefined` where it is not, or there is more to do.
+  #readEnd(key: SessionKey, count: number, isAccepted: boolean): Promise<Session<Json> | undefined> {
+    return this.ask(async (store) => {
+      const head = await store.head(key)
+      if (!head || head.summary.deleted || head.version <= SHORT_LOG) return undefined
+      const [now, usedAt] = [this.clock.now(), lastUsed(head)]
+      if (hasExpired(usedAt, now, this.#retention)) return undefined
+      const messages = await readLastMessages(store, head.logId, head.version, count)
+      if (!messages) return undefined
+      if (isWorthNoting(usedAt, now, this.#retention)) await store.touch(head.logId, now)
+      return sessionOf(head.summary, messages)
+    }, isAccepted)
   }
 
   /** The state at a version or time, and the log that it is of, to fork from. */
@@ -241,7 +295,7 @@ export class Engine {
       resolve: (log, newest) => {
         const { logId, version } = log
         // Where there is no log, no version of it is missing.
-        resolve({ logId, newest: version, state: logId === null ? newest : log.at(at) })
+        resolve({ logId, newest: version, state: logId === null || at === undefined ? newest : log.at(at) })
       },
       reject
     }))
@@ -264,8 +318,15 @@ export class Engine {
     }))
   }
 
-  purge(key: SessionKey): Promise<void> {
-    return this.#request(key, undefined, false, (resolve, reject) => ({ type: 'purge', arrival: 0, resolve, reject }))
+  /** With `end`, only where the log ends so. */
+  purge(key: SessionKey, end?: Pick<Head, 'logId' | 'version'>): Promise<void> {
+    return this.#request(key, undefined, false, (resolve, reject) => ({
+      type: 'purge',
+      end,
+      arrival: 0,
+      resolve,
+      reject
+    }))
   }
 
   /**
@@ -334,6 +395,14 @@ export class Engine {
     })
   }
 
+  #newSweeper(): Sweeper {
+    return new Sweeper(this.#retention, this.clock, (question) => this.ask(question), {
+      expire: ({ summary }) => this.write(keyOf(summary), { type: 'expire' }),
+      purge: ({ summary, logId, version }) => this.purge(keyOf(summary), { logId, version }),
+      warn: (message) => this.logger.warn(message)
+    })
+  }
+
   // What is accepted is answered, also while stopping.
   #accept(isAccepted: boolean): void {
     if (!isAccepted) this.assertAccepting()
@@ -384,6 +453,13 @@ class Span {
     for (const remove of this.#listeners) remove()
     this.#controller.abort(reason)
   }
+}
+
+/** A log of so many events is as well read whole. */
+const SHORT_LOG = 500
+
+function keyOf({ userId, sessionId }: Summary): SessionKey {
+  return { userId, sessionId }
 }
 
 /** The services that use a store, and the opening or closing that is under way. */

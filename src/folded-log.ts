@@ -1,6 +1,6 @@
 import { noSessionThen, type Content } from './content.ts'
 import type { EventData, ForkOrigin, StoredEvent } from './event.ts'
-import type { Json } from './json.ts'
+import { memoryOf, type Json } from './json.ts'
 import { corruptLog, fold, initialState, toSession, type Session, type SessionState } from './session.ts'
 import type { EventStore, Head, SessionKey } from './store.ts'
 
@@ -15,6 +15,12 @@ export class FoldedLog {
   /** By version; at 0 the state without a log. */
   readonly #states: SessionState[]
   #newest: Session<Json> | undefined
+  /** How many messages that shows. */
+  #shown = Infinity
+  /** When the session was last read, as far as is known, in ms since the Unix epoch. */
+  touchedAt = 0
+  /** About how much memory it takes. */
+  bytes = SESSION_BYTES
 
   /** `inherited`: what the log begins with, where it is a fork's. */
   constructor(key: SessionKey, logId: string | null, inherited?: Content) {
@@ -42,14 +48,22 @@ export class FoldedLog {
     return this.reaches(head) && this.version === (head?.version ?? 0)
   }
 
-  /** Adds the states after the newest, in order. */
-  add(states: readonly SessionState[]): void {
+  /** Adds the states after the newest, in order, and what the events add to them. */
+  add(states: readonly SessionState[], events: readonly StoredEvent[]): void {
     for (const state of states) this.#states.push(state)
+    for (const { data } of events) this.bytes += STATE_BYTES + memoryOf(data)
+  }
+
+  /** Takes over from a head of this log when that was last read. */
+  noteTouch(head: Head | null): void {
+    if (head?.touchedAt !== undefined && head.logId === this.logId && head.touchedAt > this.touchedAt)
+      this.touchedAt = head.touchedAt
   }
 
   /** @throws `CORRUPT_LOG`, `UNKNOWN_EVENT` */
   fold(event: StoredEvent): void {
     this.#states.push(fold(this.state, event, (version) => this.#states[version]!))
+    this.bytes += STATE_BYTES + memoryOf(event.data)
   }
 
   /**
@@ -66,10 +80,13 @@ export class FoldedLog {
   }
 
   /** The snapshot of a state of this log; of the newest it is one and the same object. `null` where there is no session then. */
-  session(state: SessionState, last?: number): Session<Json> | null {
+  session(state: SessionState, last = Infinity): Session<Json> | null {
     if (!state.isLive) return null
-    if (last !== undefined || state !== this.state) return toSession(state, last)
-    if (this.#newest?.version !== state.version) this.#newest = toSession(state)
+    if (state !== this.state) return toSession(state, last)
+    if (this.#newest?.version !== state.version || this.#shown !== last) {
+      this.#newest = toSession(state, last)
+      this.#shown = last
+    }
     return this.#newest
   }
 
@@ -85,6 +102,10 @@ export class FoldedLog {
     return low
   }
 }
+
+/** About how much memory an active session takes before its first event, and each event beyond its data. See test/bench. */
+const SESSION_BYTES = 5_400
+const STATE_BYTES = 800
 
 /**
  * The log as it is in the store: `log` itself, grown by what is new, or another where it was purged. `onEvent` is told of
@@ -102,6 +123,7 @@ export async function catchUp(
     if (!head) return new FoldedLog(log.key, null)
     if (head.logId !== log.logId || head.version < log.version) log = new FoldedLog(log.key, head.logId)
     log = await grow(store, log, head.logId, Infinity, onEvent)
+    log.noteTouch(head)
     if (log.version >= head.version) return log
     // Events are missing: the log was purged meanwhile, and then the head is another; or they are lost.
     if (seen?.logId === head.logId) throw corruptLog(log.state)
@@ -119,7 +141,11 @@ async function grow(
   for await (const page of store.read(logId, { from: log.version + 1, to })) {
     for (const event of page) {
       const inherited = event.version === 1 ? await inheritedBy(store, event) : undefined
-      if (inherited) log = new FoldedLog(log.key, logId, inherited)
+      if (inherited) {
+        log = new FoldedLog(log.key, logId, inherited)
+        // Here it shares with no parent.
+        for (const message of inherited.messages.toArray()) log.bytes += memoryOf(message)
+      }
       log.fold(event)
       onEvent?.(event)
     }

@@ -7,6 +7,7 @@ import { backgroundTimer } from './clock.ts'
 export interface RegistryInput {
   readonly environment: SessionEnvironment
   readonly maxActiveSessions: number
+  readonly maxActiveBytes: number
   readonly idleMs: number
   readonly inspect: ActorOptions<typeof sessionLogic>['inspect']
 }
@@ -22,6 +23,8 @@ export const registryLogic = fromTransition(
 type RegistryEvent =
   | { readonly type: 'request'; readonly key: SessionKey; readonly request: SessionCall }
   | { readonly type: 'sweep' }
+  /** More memory is taken than may be. */
+  | { readonly type: 'crowded' }
   | { readonly type: 'release'; readonly reason: unknown }
   | { readonly type: 'stop' }
 
@@ -36,11 +39,19 @@ interface Entry {
 /** What inspectors see of the registry: made anew with each event. */
 class RegistryContext {
   readonly activeSessions: number
+  /** About how much memory their logs take. */
+  readonly activeBytes: number
   readonly #registry: Registry
 
   constructor(registry: Registry) {
     this.activeSessions = registry.activeSessions
+    this.activeBytes = registry.activeBytes
     this.#registry = registry
+  }
+
+  /** Whether there is an actor of that session. */
+  isActive(key: SessionKey): boolean {
+    return this.#registry.isActive(key)
   }
 
   after(event: RegistryEvent, self: RegistryTarget): RegistryContext {
@@ -57,11 +68,19 @@ class Registry {
   // which is slow on a key that is hot.
   #next: MapIterator<[string, Entry]> = this.#sessions.entries()
   #sweepTimer: unknown
+  activeBytes = 0
+  #isCrowded = false
+  readonly #environment: SessionEnvironment
   readonly #input: RegistryInput
   #self!: RegistryTarget
 
   constructor(input: RegistryInput) {
     this.#input = input
+    this.#environment = { ...input.environment, onMemory: (bytes) => this.#noteMemory(bytes) }
+  }
+
+  isActive(key: SessionKey): boolean {
+    return this.#sessions.has(keyString(key))
   }
 
   get activeSessions(): number {
@@ -82,6 +101,10 @@ class Registry {
         case 'sweep':
           this.#sweep()
           break
+        case 'crowded':
+          this.#isCrowded = false
+          this.#makeRoom(0)
+          break
         case 'stop':
           this.#stop()
       }
@@ -94,7 +117,7 @@ class Registry {
     const name = keyString(key)
     let entry = this.#sessions.get(name)
     if (!entry) {
-      if (this.#sessions.size >= this.#input.maxActiveSessions) this.#makeRoom()
+      if (this.#sessions.size >= this.#input.maxActiveSessions) this.#makeRoom(1)
       entry = { actor: this.#begin(key), usedAt: 0, isRecent: false }
       this.#sessions.set(name, entry)
     } else entry.isRecent = true
@@ -123,20 +146,23 @@ class Registry {
   }
 
   #begin(key: SessionKey): SessionActor {
-    const { environment, inspect } = this.#input
+    const { inspect } = this.#input
     // A root of its own: a child of this actor could not be stopped, and spawning costs by the number of children.
-    const options = { input: { key, environment }, id: `${key.userId}/${key.sessionId}` }
+    const options = { input: { key, environment: this.#environment }, id: `${key.userId}/${key.sessionId}` }
     return createActor(sessionLogic, inspect ? { ...options, inspect } : options).start()
   }
 
   #end(name: string, actor: SessionActor): void {
+    this.activeBytes -= actor.getSnapshot().context.bytes
     actor.stop()
     this.#sessions.delete(name)
   }
 
   // Gives up after some steps, so that a round in which all are busy or recent is paid for by many calls.
-  #makeRoom(): void {
-    for (let left = 64; left > 0 && this.#sessions.size >= this.#input.maxActiveSessions; left--) {
+  #makeRoom(places: number): void {
+    const { maxActiveSessions, maxActiveBytes } = this.#input
+    const isFull = (): boolean => this.#sessions.size + places > maxActiveSessions || this.activeBytes > maxActiveBytes
+    for (let left = 64; left > 0 && isFull(); left--) {
       let next = this.#next.next()
       if (next.done) next = (this.#next = this.#sessions.entries()).next()
       if (next.done) return
@@ -144,6 +170,14 @@ class Registry {
       if (!entry.isRecent && isIdle(entry.actor)) this.#end(name, entry.actor)
       else entry.isRecent = false
     }
+  }
+
+  // Told in the middle of an actor's work, which may be what takes the memory: room is made after it.
+  #noteMemory(bytes: number): void {
+    this.activeBytes += bytes
+    if (this.activeBytes <= this.#input.maxActiveBytes || this.#isCrowded) return
+    this.#isCrowded = true
+    this.#self.send({ type: 'crowded' })
   }
 
   #sweepAfter(ms: number): unknown {

@@ -3,7 +3,8 @@ import { isTurnlogError } from './errors.ts'
 import type { StoredEvent } from './event.ts'
 import { catchUp, FoldedLog } from './folded-log.ts'
 import type { Json } from './json.ts'
-import { sessionNotFound, type Command, type Past, type Session, type SessionState } from './session.ts'
+import { hasExpired, isWorthNoting, type RetentionRules } from './retention.ts'
+import { expired, sessionNotFound, type Command, type Past, type Session, type SessionState } from './session.ts'
 import { LONGEST_TIMEOUT_MS, POLL_MS, type Clock } from './clock.ts'
 import { prepare, type Import, type Prepared } from './prepare.ts'
 import { storeFailure, type AppendResult, type Commit, type EventStore, type Head, type SessionKey } from './store.ts'
@@ -13,6 +14,9 @@ export interface SessionEnvironment {
   readonly store: EventStore
   readonly clock: Clock
   readonly newEventId: () => string
+  readonly retention: RetentionRules
+  /** Is told by how much the memory that sessions take has changed, about. */
+  readonly onMemory?: (bytes: number) => void
 }
 
 /** A command. */
@@ -51,6 +55,8 @@ export interface ReadRequest {
 /** Erases the log, once the writes that came before are stored. */
 export interface PurgeRequest extends Reply<void> {
   readonly type: 'purge'
+  /** Only where the log ends so. */
+  readonly end: Pick<Head, 'logId' | 'version'> | undefined
   /** As of a write. */
   arrival: number
 }
@@ -143,6 +149,11 @@ class SessionContext {
     return this.#mailbox.isIdle
   }
 
+  /** About how much memory its log takes. */
+  get bytes(): number {
+    return this.#mailbox.bytes
+  }
+
   after(event: ActorEvent, self: AnswerTarget): SessionContext {
     this.#mailbox.receive(event, self)
     return new SessionContext(this.#mailbox)
@@ -186,6 +197,10 @@ class SessionMailbox {
   /** The turn that is written in through this actor, as long as it is open. */
   #held: { readonly turnId: string; readonly holder: TurnHolder } | undefined
   #time: number | undefined
+  /** The log has been read in this very event: it is known when others have last used it. */
+  #isFresh = false
+  /** What the registry knows of the memory that the log takes. */
+  bytes = 0
   readonly #environment: SessionEnvironment
   /** Where the store's answers go: xstate tells with each event. */
   #self!: AnswerTarget
@@ -223,6 +238,7 @@ class SessionMailbox {
   receive(event: ActorEvent, self: AnswerTarget): void {
     this.#self = self
     this.#time = undefined
+    this.#isFresh = event.type === 'loaded'
     try {
       this.#handle(event)
       this.#noticeTurn()
@@ -233,6 +249,10 @@ class SessionMailbox {
       this.#rejectAll(error, 'unknown')
       this.#stopWait()
     }
+    const grown = this.#log.bytes - this.bytes
+    if (grown === 0) return
+    this.bytes = this.#log.bytes
+    this.#environment.onMemory?.(grown)
   }
 
   #handle(event: ActorEvent): void {
@@ -261,6 +281,7 @@ class SessionMailbox {
         break
       case 'head':
         event.check.head = event.head
+        this.#log.noteTouch(event.head)
         break
       case 'head-failed':
         for (const { reject } of event.check.readers) reject(storeFailure(event.error, 'not-stored'))
@@ -283,8 +304,12 @@ class SessionMailbox {
   // Starts what can be started.
   #proceed(): void {
     // What waits may be settled on the spot; then the next is begun.
-    while (this.status === 'ready' && this.#queue.length > 0)
-      this.#queue[0]!.type === 'purge' ? this.#purge() : this.#store()
+    while (this.status === 'ready' && this.#queue.length > 0) {
+      if (this.#queue[0]!.type === 'purge') this.#purge()
+      // Another process may have read it since.
+      else if (!this.#isFresh && this.#isExpired(this.#log.state)) this.#load()
+      else this.#store()
+    }
     if (this.status === 'unloaded') {
       if (this.#queue[0]?.type === 'purge') this.#purge()
       else if (this.#queue.length > 0 || this.#readers.length > 0 || this.#check) {
@@ -320,11 +345,31 @@ class SessionMailbox {
   #answer(readers: readonly ReadRequest[]): void {
     for (const { at, resolve, reject } of readers) {
       try {
-        resolve(this.#log, this.#log.at(at))
+        const state = this.#log.at(at)
+        const isGone = at === undefined && this.#isExpired(state)
+        resolve(this.#log, isGone ? expired(state) : state)
+        if (!isGone) this.#noteUse()
       } catch (error) {
         reject(error)
       }
     }
+  }
+
+  // Beside the log, and not waited for: a note that is lost is made by a later read.
+  #noteUse(): void {
+    const { state, logId, touchedAt } = this.#log
+    const { store, retention } = this.#environment
+    if (logId === null || !state.isLive) return
+    if (retention.ttlMs === Infinity || !isWorthNoting(Math.max(state.updatedAt, touchedAt), this.#now, retention))
+      return
+    this.#log.touchedAt = this.#now
+    void Promise.resolve(store.touch(logId, this.#now)).catch(() => undefined)
+  }
+
+  #isExpired(state: SessionState): boolean {
+    const { retention } = this.#environment
+    if (retention.ttlMs === Infinity || !state.isLive) return false
+    return hasExpired(Math.max(state.updatedAt, this.#log.touchedAt), this.#now, retention)
   }
 
   #load(): void {
@@ -402,7 +447,8 @@ class SessionMailbox {
     const { command, signal } = request
     try {
       if (signal?.aborted) throw signal.reason
-      return { request, ...prepare(command, state, logId, { now: this.#now, past }, this.#environment.newEventId) }
+      const circumstances = { now: this.#now, past, isExpired: this.#isExpired(state) }
+      return { request, ...prepare(command, state, logId, circumstances, this.#environment.newEventId) }
     } catch (error) {
       return { request, error }
     }
@@ -430,7 +476,7 @@ class SessionMailbox {
         const inherited = command.type === 'fork' ? command.inherited : undefined
         this.#log = new FoldedLog(this.#log.key, decided.commit.logId, inherited)
       }
-      this.#log.add(decided.states)
+      this.#log.add(decided.states, decided.commit.events)
       this.#settle(batch.slice(settled, place + 1))
       settled = place + 1
     }
@@ -489,7 +535,7 @@ class SessionMailbox {
   }
 
   #session(version: number | null): Session<Json> | null {
-    return version === null ? null : this.#log.session(this.#log.at(version))
+    return version === null ? null : this.#log.session(this.#log.at(version), this.#environment.retention.maxMessages)
   }
 
   // With each write: the actor may have been started anew since the turn began.
@@ -583,15 +629,17 @@ class SessionMailbox {
     this.status = 'purging'
     this.#purging = this.#queue.shift() as PurgeRequest
     const { store } = this.#environment
+    const { end } = this.#purging
     this.#ask(
-      () => store.purge(this.#log.key),
+      () => store.purge(this.#log.key, end),
       () => ({ type: 'purged' }),
       (error) => ({ type: 'failed', during: 'purge', error })
     )
   }
 
   #purged(): void {
-    this.status = 'ready'
+    // Where the log has turned out to be another, it has to be read again.
+    this.status = this.#purging?.end ? 'unloaded' : 'ready'
     this.#log = new FoldedLog(this.#log.key, null)
     this.#purging?.resolve()
     this.#purging = undefined

@@ -13,7 +13,7 @@ import {
 import { Engine, type WriteSettings } from './engine.ts'
 import { isTurnlogError, type ExpectedVersion, type Path, type TurnlogError } from './errors.ts'
 import { upcast, type SessionEvent } from './event.ts'
-import { freezeJson, hashJson, type Json, type JsonObject } from './json.ts'
+import { hashJson, type Json, type JsonObject } from './json.ts'
 import {
   checkSize,
   defaultFormat,
@@ -28,8 +28,8 @@ import {
   type StandardSchema
 } from './message.ts'
 import type { Change, SessionRef, WriteOptions } from './calls.ts'
-import { checkFormat, noSessionThen, type SessionChange } from './content.ts'
-import { sessionExists, sessionNotFound, toSummary, type Command, type Session } from './session.ts'
+import { checkFormat, idIn, noSessionThen, type SessionChange } from './content.ts'
+import { sessionExists, sessionNotFound, sessionOf, toSummary, type Command, type Session } from './session.ts'
 import { HeldTurn, type Turn, type TurnOptions } from './turn.ts'
 import type { Written } from './session-actor.ts'
 import type { SessionHistoryOptions, SessionHistoryService } from './service.ts'
@@ -602,7 +602,7 @@ const THROWS = { missing: 'throw' } as const
 
 const ONCE = [undefined]
 
-const DELETE = { type: 'delete', reason: undefined } as const
+const DELETE = { type: 'delete' } as const
 
 const NO_MESSAGES: readonly never[] = Object.freeze([])
 
@@ -615,11 +615,6 @@ function rewindTo(name: string, version: unknown): Extract<SessionChange, { type
   return { type: 'rewind', toVersion: requiredWholeNumber(name, version, 0), kind: 'rewind' }
 }
 
-function idIn(message: Json): string | undefined {
-  const { id } = (message ?? {}) as { readonly id?: unknown }
-  return typeof id === 'string' ? id : undefined
-}
-
 function keyOf(userId: string, sessionId: string): SessionKey {
   return Object.freeze({ userId: idOf('userId', userId), sessionId: idOf('sessionId', sessionId) })
 }
@@ -629,30 +624,8 @@ function pageOf<After>(limit: number | undefined, after: After | undefined): Pag
   return { ...(limit !== undefined && { limit }), ...(after !== undefined && { after }) }
 }
 
-function listed<M>({
-  userId,
-  sessionId: id,
-  version,
-  createdAt,
-  updatedAt,
-  metadata,
-  format,
-  forkedFrom,
-  turn
-}: Summary): Session<M> {
-  return Object.freeze({
-    userId,
-    id,
-    version,
-    createdAt,
-    updatedAt,
-    messages: NO_MESSAGES,
-    // A store that reads it from disk gives fresh, unfrozen data.
-    metadata: freezeJson(metadata),
-    format,
-    ...(forkedFrom && { forkedFrom: freezeJson(forkedFrom) }),
-    ...(turn && { turn: freezeJson(turn) })
-  })
+function listed<M>(summary: Summary): Session<M> {
+  return sessionOf(summary, NO_MESSAGES) as Session<unknown> as Session<M>
 }
 
 function metadataChange(

@@ -2,7 +2,7 @@ import { Immer } from 'immer'
 import { isTurnlogError, turnlogError, type ExpectedVersion } from './errors.ts'
 import { upcast, type Envelope, type Fact, type ForkOrigin, type SessionEvent, type StoredEvent } from './event.ts'
 import { checkFormat, contentAfter, factsOf, NOTHING, type Content, type SessionChange } from './content.ts'
-import type { Json, JsonObject } from './json.ts'
+import { freezeJson, type Json, type JsonObject } from './json.ts'
 import type { Message } from './message.ts'
 import { MessageLog } from './message-log.ts'
 import {
@@ -76,7 +76,9 @@ export type Command =
       /** The turn in which it is written. */
       readonly turnId: string | undefined
     }
-  | { readonly type: 'delete'; readonly reason: string | undefined }
+  | { readonly type: 'delete' }
+  /** Deletes what nobody has used for too long, and nothing else. */
+  | { readonly type: 'expire' }
   | {
       readonly type: 'fork'
       readonly origin: ForkOrigin
@@ -105,6 +107,8 @@ export interface Circumstances {
   readonly now: number
   /** The state at a version of the same log, up to that of the state at hand. */
   readonly past: Past
+  /** Nobody has used the session for longer than it is kept: it is absent, and the first thing to be stored says so. */
+  readonly isExpired?: boolean
 }
 
 /** The state at an earlier version of a log. Of a fork, that at 0 has the content that it begins with. */
@@ -143,7 +147,19 @@ export function initialState({ userId, sessionId }: SessionKey, inherited: Conte
  * @throws `IDEMPOTENCY_CONFLICT`, `VERSION_CONFLICT`, `SESSION_NOT_FOUND`, `SESSION_EXISTS`, `TURN_BUSY`, `TURN_FENCED`,
  * `TURN_ENDED`, `FORMAT_MISMATCH`, `VERSION_NOT_FOUND`, `NOTHING_TO_UNDO`, `NOTHING_TO_REDO`
  */
-export function decide(state: SessionState, command: Command, { now, past }: Circumstances): Decision {
+export function decide(state: SessionState, command: Command, circumstances: Circumstances): Decision {
+  if (!circumstances.isExpired) return decideIn(state, command, circumstances)
+  const decision = decideIn(expired(state), command, circumstances)
+  if ('answer' in decision) return decision
+  return { facts: [{ type: 'deleted', data: { reason: 'expired' } }, ...decision.facts] }
+}
+
+/** A session as it is seen once it has expired: as if it were deleted already. */
+export function expired(state: SessionState): SessionState {
+  return { ...state, ...NOTHING, isLive: false, turn: undefined }
+}
+
+function decideIn(state: SessionState, command: Command, { now, past, isExpired }: Circumstances): Decision {
   switch (command.type) {
     case 'create':
       checkExpectedVersion(state, command.expectedVersion)
@@ -151,9 +167,11 @@ export function decide(state: SessionState, command: Command, { now, past }: Cir
 
     case 'delete': {
       if (!state.isLive) return { answer: null }
-      const { reason } = command
-      return { facts: [{ type: 'deleted', data: reason === undefined ? {} : { reason } }] }
+      return { facts: [{ type: 'deleted', data: {} }] }
     }
+
+    case 'expire':
+      return isExpired && state.version > 0 ? { facts: [] } : { answer: null }
 
     case 'fork': {
       if (state.version > 0) throw sessionExists(state)
@@ -292,6 +310,25 @@ export function toSession(state: SessionState, last = Infinity): Session<Json> {
   if (forkedFrom) known.forkedFrom = forkedFrom
   if (turn) known.turn = shownTurn(turn)
   return withMessages(known, state.messages, last)
+}
+
+/** The session that a summary is of, with these messages. */
+export function sessionOf(summary: Summary, messages: readonly Json[]): Session<Json> {
+  const { userId, sessionId: id, version, createdAt, updatedAt, metadata, format, forkedFrom, turn } = summary
+  const session: Mutable<Session<Json>> = {
+    userId,
+    id,
+    version,
+    createdAt,
+    updatedAt,
+    messages,
+    // What a store reads from disk is fresh, and not frozen.
+    metadata: freezeJson(metadata),
+    format
+  }
+  if (forkedFrom) session.forkedFrom = freezeJson(forkedFrom)
+  if (turn) session.turn = freezeJson(turn)
+  return Object.freeze(session)
 }
 
 /** What a list shows of a session in this state. */

@@ -49,7 +49,7 @@ describe('the registry', () => {
     // Inspectors may keep the snapshots and look at them later.
     const contexts = (id: string): unknown[] =>
       shown.filter((each) => each.id === id).map(({ snapshot }) => JSON.parse(JSON.stringify(snapshot.context)))
-    expect(contexts('registry').at(-1)).toEqual({ activeSessions: 1 })
+    expect(contexts('registry').at(-1)).toEqual({ activeSessions: 1, activeBytes: expect.any(Number) })
     expect(contexts('ada/s')).toEqual([
       { status: 'unloaded', version: 0, waiting: 0 },
       { status: 'loading', version: 0, waiting: 1 },

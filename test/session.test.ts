@@ -64,8 +64,8 @@ describe('decide', () => {
     const facts = [{ type: 'created', data: { metadata: { a: 1 }, format: 'message' } }]
     expect(decide(initialState(KEY), create)).toEqual({ facts })
     expect(decide(given(created, appended('m')), create)).toEqual({ facts })
-    const remove = { type: 'delete', reason: 'expired' } as const
-    expect(decide(given(created), remove)).toEqual({ facts: [{ type: 'deleted', data: { reason: 'expired' } }] })
+    const remove = { type: 'delete' } as const
+    expect(decide(given(created), remove)).toEqual({ facts: [{ type: 'deleted', data: {} }] })
     expect(decide(given(created, deleted), remove)).toEqual({ answer: null })
     expect(decide(initialState(KEY), remove)).toEqual({ answer: null })
   })
