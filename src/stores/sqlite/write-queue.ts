@@ -9,6 +9,9 @@ const SMALL_COMMIT = 65_536
 /** Commits that share a transaction, at most. */
 const LARGEST_BATCH = 1_000
 
+/** Batches that are written before input and output get their turn. */
+const BATCHES_IN_TURN = 8
+
 /** After so many commits on the calling thread, which does not checkpoint, the worker is asked to. */
 const COMMITS_BETWEEN_CHECKPOINTS = 250
 
@@ -48,7 +51,10 @@ export class WriteQueue {
   #thread: WriterThread | undefined
   /** A thread cannot be started here: its file is not beside this one, as in a bundle. */
   #hasNoThread = false
+  #batchesInTurn = 0
   #commitsSinceCheckpoint = 0
+  #checkpointing: Promise<unknown> | undefined
+  #hasCheckpointed = false
   #isReclaiming: Promise<void> | undefined
 
   constructor(target: WriteTarget) {
@@ -108,60 +114,70 @@ export class WriteQueue {
 
   /** Resolves when all is written and the worker has ended. */
   async end(): Promise<void> {
-    while (this.#isBusy) await new Promise<void>((resolve) => this.#onIdle.push(resolve))
+    while (!this.#isIdle) await new Promise<void>((resolve) => this.#onIdle.push(resolve))
     await this.#thread?.end()
     this.#thread = undefined
   }
 
-  get #isBusy(): boolean {
-    return (
-      this.#isWriting || this.#isScheduled || this.#answering > 0 || this.#appends.length > 0 || this.#jobs.length > 0
-    )
+  get #isIdle(): boolean {
+    const isWorking = this.#isWriting || this.#isScheduled || this.#answering > 0 || this.#checkpointing !== undefined
+    return !isWorking && this.#appends.length === 0 && this.#jobs.length === 0
   }
 
-  // In setImmediate, so that all that is called in one turn of the event loop comes together, and input and output go on.
+  // After all that is called in this turn of the event loop, so that it comes together. Some batches in a row may do without a turn of
+  // their own, which is dear for one small commit after the other; then input and output get theirs.
   #schedule(): void {
     if (this.#isScheduled || this.#isWriting) return
     this.#isScheduled = true
-    setImmediate(() => {
+    const write = (): void => {
       this.#isScheduled = false
       void this.#write()
-    })
+    }
+    if (++this.#batchesInTurn < BATCHES_IN_TURN) return queueMicrotask(() => process.nextTick(write))
+    this.#batchesInTurn = 0
+    setImmediate(write)
   }
 
   async #write(): Promise<void> {
     this.#isWriting = true
-    await this.#writeAppends()
-    const next = this.#jobs.shift()
-    if (next) await this.#perform(next.job).then(next.resolve, next.reject)
-    if (this.#commitsSinceCheckpoint > COMMITS_BETWEEN_CHECKPOINTS) {
-      this.#commitsSinceCheckpoint = 0
-      // The log of the file grows until the next time.
-      await this.#perform({ type: 'checkpoint' }).catch(() => undefined)
+    let answers: readonly (() => void)[] = []
+    for (;;) {
+      const batch = this.#appends.splice(0, LARGEST_BATCH)
+      const writing = batch.length > 0 ? this.#writeBatch(batch) : undefined
+      // Those of the batch before hear when the next is on its way: this thread goes on with them while the other one writes.
+      if (writing) for (const answer of answers) answer()
+      else this.#answer(answers)
+      const job = this.#jobs.shift()
+      if (!writing && !job) break
+      answers = (await writing) ?? []
+      // Messages of a thread that is quick enough would keep everything else waiting.
+      if (batch.length > 1) await new Promise((resolve) => setImmediate(resolve))
+      if (job) await this.#perform(job.job).then(job.resolve, job.reject)
+      await this.#checkpointIfDue()
     }
     this.#isWriting = false
-    if (this.#appends.length > 0 || this.#jobs.length > 0) this.#schedule()
-    else if (!this.#isBusy) this.#idle()
+    if (this.#isIdle) this.#tellIdle()
   }
 
-  async #writeAppends(): Promise<void> {
-    const batch = this.#appends.splice(0, LARGEST_BATCH)
-    if (batch.length === 0) return
+  // What tells the callers what has become of their commits.
+  async #writeBatch(batch: readonly Waiting[]): Promise<readonly (() => void)[]> {
     try {
       const { outcomes } = await this.#perform({ type: 'append', commits: batch.flatMap(({ commits }) => commits) })
       let answered = 0
-      const answers = batch.map(({ commits, resolve }) => {
+      return batch.map(({ commits, resolve }) => {
         const own = outcomes!.slice(answered, (answered += commits.length))
         return () => resolve(own)
       })
-      this.#answer(answers)
     } catch (failure) {
-      for (const { reject } of batch) reject(failure)
+      return batch.map(
+        ({ reject }) =>
+          () =>
+            reject(failure)
+      )
     }
   }
 
-  // Half of the callers now, the others after the next batch has gone to the thread: else this thread would wait while that one
-  // writes, and that one while the callers prepare what comes next.
+  // Where nobody else waits, half of the callers hear a little later: what the others ask for next can be written meanwhile.
   #answer(answers: readonly (() => void)[]): void {
     const half = answers.length >> 1
     for (const answer of answers.slice(half)) answer()
@@ -170,13 +186,33 @@ export class WriteQueue {
     const rest = (): void => {
       this.#answering--
       for (const answer of answers.slice(0, half)) answer()
-      if (!this.#isBusy) this.#idle()
+      if (this.#isIdle) this.#tellIdle()
     }
     setImmediate(() => setImmediate(rest))
   }
 
-  #idle(): void {
+  #tellIdle(): void {
     for (const resolve of this.#onIdle.splice(0)) resolve()
+  }
+
+  // First beside the commits that go on here; then, with nobody writing, the rest, so that the log of the file can begin anew.
+  async #checkpointIfDue(): Promise<void> {
+    if (this.#commitsSinceCheckpoint < COMMITS_BETWEEN_CHECKPOINTS || this.#checkpointing) return
+    if (this.#hasCheckpointed) {
+      this.#hasCheckpointed = false
+      this.#commitsSinceCheckpoint = 0
+      await this.#perform({ type: 'checkpoint' }).catch(() => undefined)
+      return
+    }
+    this.#checkpointing = this.#perform({ type: 'checkpoint' }).then(
+      () => (this.#hasCheckpointed = true),
+      // The log of the file grows until the next time.
+      () => (this.#commitsSinceCheckpoint = 0)
+    )
+    void this.#checkpointing.finally(() => {
+      this.#checkpointing = undefined
+      if (this.#isIdle) this.#tellIdle()
+    })
   }
 
   async #perform(job: Job): Promise<JobResult> {
@@ -192,9 +228,10 @@ export class WriteQueue {
         if (!(error instanceof JobError) || error.code !== 'BUSY') throw error
       }
     }
+    if (this.#checkpointing) await this.#checkpointing
     this.#thread ??= new WriterThread({ path, synchronous, busyTimeoutMs, checkpoints: true })
     const thread = this.#thread
-    if (!(await thread.isReady)) {
+    if (!thread.isRunning && !(await thread.isReady)) {
       this.#hasNoThread = true
       return this.#performHere(job)
     }

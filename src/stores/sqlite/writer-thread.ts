@@ -9,6 +9,7 @@ export class WriterThread {
   /** Whether it runs, or never will. */
   readonly isReady: Promise<boolean>
   #answered: { resolve(result: JobResult): void; reject(failure: unknown): void } | undefined
+  isRunning = false
   hasEnded = false
 
   constructor(input: WorkerInput) {
@@ -26,8 +27,10 @@ export class WriterThread {
     this.#worker = worker
     this.isReady = new Promise((resolve) => {
       worker.on('message', (answer: WorkerAnswer) => {
-        if (answer === 'ready') resolve(true)
-        else if ('result' in answer) this.#answered?.resolve(answer.result)
+        if (answer === 'ready') {
+          this.isRunning = true
+          resolve(true)
+        } else if ('result' in answer) this.#answered?.resolve(answer.result)
         else this.#answered?.reject(asError(answer.failure))
       })
       worker.on('exit', () => resolve(false))
