@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { compile } from '../compiled.ts'
 
 /** What the resident memory of a process with 1,000 active sessions of 20 messages may come to. */
 export const BOUND = 300 * 2 ** 20
@@ -11,19 +11,13 @@ export function memoryOfSessions(
   calls: number,
   stderr: 'inherit' | 'pipe' = 'pipe'
 ): { readonly base: number; readonly peak: number; readonly bytes: number; readonly compared: number } {
-  // In the tree, where it finds what the package depends on.
-  const dist = mkdtempSync(fileURLToPath(new URL('tmp-dist-', import.meta.url)))
-  const [compiler, project] = [at('../../node_modules/typescript/bin/tsc'), at('../../src')]
+  const compiled = compile()
   try {
-    execFileSync(process.execPath, [compiler, '-p', project, '--outDir', dist])
-    const args = [at('memory.mjs'), dist, String(sessions), String(calls)]
+    const program = fileURLToPath(new URL('memory.mjs', import.meta.url))
+    const args = [program, compiled.path, String(sessions), String(calls)]
     const output = execFileSync(process.execPath, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', stderr] })
     return JSON.parse(output) as ReturnType<typeof memoryOfSessions>
   } finally {
-    rmSync(dist, { recursive: true })
+    compiled.remove()
   }
-}
-
-function at(path: string): string {
-  return fileURLToPath(new URL(path, import.meta.url))
 }

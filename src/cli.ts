@@ -1,0 +1,176 @@
+#!/usr/bin/env node
+import { createRequire } from 'node:module'
+import { Command, CommanderError, Option } from 'commander'
+import { fork, purge, remove, rewind, step } from './cli/changes.ts'
+import { countOf, UsageError, withHistory, type Context } from './cli/context.ts'
+import { say, visible } from './cli/output.ts'
+import { exportSessions, importFiles, IMPORT_USER, type ExportOptions, type ImportOptions } from './cli/transfer.ts'
+import { compare, log, sessions, show, stats, users, verify } from './cli/views.ts'
+import { isTurnlogError } from './errors.ts'
+
+// The turnlog command. What each command does is in ./cli; here is what it is called and takes.
+
+const { version } = createRequire(import.meta.url)('../package.json') as { version: string }
+
+const program = new Command('turnlog')
+  .description('Conversation history of AI agents: import, look at, fork, rewind, export.')
+  .version(version)
+  .addOption(
+    new Option('-s, --store <url>', 'where the sessions are: sqlite:PATH (or memory:, which is empty)').env(
+      'TURNLOG_STORE'
+    )
+  )
+  .exitOverride()
+  .configureOutput({ outputError: (text, write) => write(`turnlog: ${text.replace(/^error: /, '')}`) })
+  .addHelpText(
+    'after',
+    examples('import runs.jsonl --user ada', 'sessions ada', 'show ada runs-1', 'export ada -o ada.jsonl')
+  )
+
+command('import <files...>', 'store conversations in OpenAI format, or what was exported; - is the standard input')
+  .option('-u, --user <id>', `of whom they are (default: "${IMPORT_USER}", or as exported)`)
+  .option('--session <id>', 'what the only session of the file is called')
+  .option('--skip-invalid', 'take what is sound, and say which lines were left')
+  .option('--skip-existing', 'leave conversations whose sessions exist')
+  .addHelpText(
+    'after',
+    examples('import runs.jsonl --user ada', 'import ada.jsonl', 'import - --user ada < runs.jsonl')
+  )
+  .action((files: string[], options: ImportOptions, self: Command) =>
+    run(self, (context) => importFiles(context, files, options), { makes: true })
+  )
+
+command('export <user> [session]', 'write sessions as JSON lines')
+  .option('-o, --output <file>', 'to a file, whole or not at all')
+  .option('--force', 'replace the file')
+  .addOption(
+    new Option('--format <format>', 'events to import again, or chat messages')
+      .choices(['turnlog', 'openai'])
+      .default('turnlog')
+  )
+  .addHelpText('after', examples('export ada -o ada.jsonl', 'export ada runs-1 --format openai'))
+  .action((user: string, session: string | undefined, options: ExportOptions, self: Command) =>
+    run(self, (context) => exportSessions(context, user, session, options))
+  )
+
+command('users', 'list who has sessions')
+  .addHelpText('after', examples('users', 'users --json'))
+  .action((options: object, self: Command) => run(self, (context) => users(context, options)))
+
+command('sessions <user>', 'list the sessions of a user, newest activity first')
+  .option('-n, --limit <count>', 'only so many', countOf)
+  .addHelpText('after', examples('sessions ada --limit 10'))
+  .action((user: string, options: object, self: Command) => run(self, (context) => sessions(context, user, options)))
+
+command('show <user> <session>', 'show a session as a conversation')
+  .option('--at <version>', 'as it was at a version or a date')
+  .option('--last <count>', 'only the newest messages', countOf)
+  .addHelpText('after', examples('show ada runs-1', 'show ada runs-1 --at 5', 'show ada runs-1 --at 2026-11-22T10:00'))
+  .action((user: string, session: string, options: object, self: Command) =>
+    run(self, (context) => show(context, user, session, options))
+  )
+
+command('log <user> <session>', 'show the events of a session')
+  .option('--from <version>', 'from a version on', countOf)
+  .option('--to <version>', 'up to a version', countOf)
+  .option('-f, --follow', 'go on as events come, until Ctrl-C')
+  .addHelpText('after', examples('log ada runs-1', 'log ada runs-1 --follow --json'))
+  .action((user: string, session: string, options: object, self: Command) =>
+    run(self, (context) => log(context, user, session, options))
+  )
+
+command('diff <user> <a> <b>', 'compare two sessions of a user, or two versions: SESSION or SESSION@VERSION')
+  .addHelpText('after', examples('diff ada runs-1@5 runs-1', 'diff ada runs-1 other-try'))
+  .action((user: string, a: string, b: string, options: object, self: Command) =>
+    run(self, (context) => compare(context, user, a, b, options))
+  )
+
+command('fork <user> <session>', 'begin a new session with what this one has')
+  .option('--at <version>', 'had at a version or a date')
+  .option('--as <id>', 'what the new one is called')
+  .addHelpText('after', examples('fork ada runs-1 --at 5 --as other-try'))
+  .action((user: string, session: string, options: object, self: Command) =>
+    run(self, (context) => fork(context, user, session, options))
+  )
+
+command('rewind <user> <session> <version>', 'set a session back to a version; nothing is lost')
+  .option('--reason <text>', 'noted in the log')
+  .addHelpText('after', examples('rewind ada runs-1 5', 'undo ada runs-1'))
+  .action((user: string, session: string, toVersion: string, options: object, self: Command) =>
+    run(self, (context) => rewind(context, user, session, countOf(toVersion), options))
+  )
+
+for (const kind of ['undo', 'redo'] as const) {
+  command(`${kind} <user> <session>`, kind === 'undo' ? 'go a step back' : 'take an undo back')
+    .addHelpText('after', examples(`${kind} ada runs-1`))
+    .action((user: string, session: string, options: object, self: Command) =>
+      run(self, (context) => step(context, kind, user, session, options))
+    )
+}
+
+command('delete <user> [session]', 'hide a session, or all of a user; logs stay')
+  .addHelpText('after', examples('delete ada runs-1', 'delete ada'))
+  .action((user: string, session: string | undefined, options: object, self: Command) =>
+    run(self, (context) => remove(context, user, session, options))
+  )
+
+command('purge <user> <session>', 'erase a session for good')
+  .option('-y, --yes', 'without being asked')
+  .addHelpText('after', examples('purge ada runs-1 --yes'))
+  .action((user: string, session: string, options: object, self: Command) =>
+    run(self, (context) => purge(context, user, session, options))
+  )
+
+command('verify [user]', 'read everything and tell what is damaged')
+  .addHelpText('after', examples('verify', 'verify ada --json'))
+  .action((user: string | undefined, options: object, self: Command) =>
+    run(self, async (context) => {
+      if (!(await verify(context, user, options))) process.exitCode = 1
+    })
+  )
+
+command('stats', 'count what there is')
+  .addHelpText('after', examples('stats --json'))
+  .action((options: object, self: Command) => run(self, (context) => stats(context, storeOf(self) ?? '', options)))
+
+function command(usage: string, description: string): Command {
+  return program.command(usage).description(description).option('--json', 'for programs')
+}
+
+function examples(...lines: readonly string[]): string {
+  return `\nExamples:\n${lines.map((line) => `  turnlog ${line}`).join('\n')}`
+}
+
+function run(
+  self: Command,
+  work: (context: Context) => Promise<void>,
+  options?: { readonly makes?: boolean }
+): Promise<void> {
+  return withHistory(storeOf(self), work, options)
+}
+
+function storeOf(self: Command): string | undefined {
+  return self.optsWithGlobals<{ store?: string }>().store
+}
+
+// Whoever reads has enough, as with `| head`.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+  process.exit(0)
+})
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  process.exitCode = fail(error)
+}
+
+/** Says what is wrong, and gives the exit code: 1 where it could not be done, 2 where it was asked wrongly. */
+function fail(error: unknown): number {
+  // Commander has said it already.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
+  if ((error as NodeJS.ErrnoException).code === 'EPIPE') return 0
+  const message = visible(error instanceof Error ? error.message : String(error), { isLine: true })
+  say(`turnlog: ${isTurnlogError(error) ? `${error.code}: ` : ''}${message}`)
+  return error instanceof UsageError || error instanceof TypeError ? 2 : 1
+}
