@@ -228,6 +228,18 @@ describe('the commands', () => {
   })
 })
 
+it('the README names every command, as it is', async () => {
+  const readme = readFileSync(join(ROOT, 'README.md'), 'utf8')
+  const [, section = ''] = /\n## Command line\n([^]*?)\n## /.exec(readme) ?? []
+  const named = Array.from(section.matchAll(/^\| `([^`]+)` \|/gm), ([, usage]) => usage)
+  const help = await output('memory:', '--help')
+  const commands = Array.from(
+    help.matchAll(/^ {2}(\w+)( \[options\])?((?: [<[][^ ]+[>\]])*) {2}/gm),
+    ([, name, , args]) => `${name}${args}`
+  )
+  expect(named).toEqual(commands.filter((usage) => !usage.startsWith('help')))
+})
+
 describe('import', () => {
   it('stores nothing of a file with a line that is none, and what is sound where it may', async () => {
     const store = 'sqlite:import.db'
