@@ -1,0 +1,343 @@
+import { execFileSync } from 'node:child_process'
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+  readFileSync
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeEach, describe, expect, it, type TestContext } from 'vitest'
+import { createSessionHistory, type SessionHistoryService } from '../../src/index.ts'
+import { openDatabase, type SqliteDatabase } from '../../src/stores/sqlite/database.ts'
+import { prepareFile } from '../../src/stores/sqlite/writer.ts'
+import { sqliteStore, type SqliteStoreOptions } from '../../src/stores/sqlite.ts'
+import { compile } from '../compiled.ts'
+import { fails, misuses, text, textsOf } from '../service/kit.ts'
+
+const directory = mkdtempSync(join(tmpdir(), 'turnlog-faults-'))
+afterAll(() => rmSync(directory, { recursive: true }))
+
+let path = ''
+let made = 0
+beforeEach(() => void (path = join(directory, `${++made}.db`)))
+
+const ADA = { userId: 'ada', id: 'trip' }
+const BOB = { userId: 'bob', id: 'trip' }
+
+function open(options: Partial<SqliteStoreOptions> = {}): Promise<SessionHistoryService> {
+  return createSessionHistory({
+    store: sqliteStore({ path, ...options } as SqliteStoreOptions),
+    missing: { get: 'null', append: 'create' }
+  })
+}
+
+/** A store with two sessions of three messages each, closed. */
+async function filled(): Promise<void> {
+  const history = await open()
+  for (const session of [ADA, BOB]) await history.appendMessage(session, ['one', 'two', 'three'].map(text))
+  await history.stop()
+}
+
+function driver(): Promise<SqliteDatabase> {
+  return openDatabase(path, { mustExist: true })
+}
+
+/** Changes the file behind the store's back. */
+async function change(sql: string): Promise<void> {
+  const database = await driver()
+  database.exec(sql)
+  database.close()
+}
+
+const NOT_STORED = { outcome: 'not-stored' }
+
+describe('a file that is no store', () => {
+  it('of something else is STORE_UNAVAILABLE, and stays as it is', async () => {
+    writeFileSync(path, 'This is a letter, and no database. '.repeat(100))
+    await fails(() => open(), 'STORE_UNAVAILABLE', NOT_STORED)
+    expect(readFileSync(path, 'utf8')).toMatch(/^This is a letter/)
+  })
+
+  it('in a folder that is not there is STORE_UNAVAILABLE', async () => {
+    path = join(directory, 'no', 'such', 'folder.db')
+    await fails(() => open(), 'STORE_UNAVAILABLE', NOT_STORED)
+  })
+
+  it('that is a folder is STORE_UNAVAILABLE', async () => {
+    mkdirSync(path)
+    await fails(() => open(), 'STORE_UNAVAILABLE', NOT_STORED)
+  })
+
+  it('and empty becomes one', async () => {
+    writeFileSync(path, '')
+    const history = await open()
+    expect((await history.createSession('ada')).version).toBe(1)
+    await history.stop()
+  })
+
+  it('of another program is shared with that', async () => {
+    const database = await openDatabase(path, { mustExist: false })
+    database.exec("CREATE TABLE notes (text); INSERT INTO notes VALUES ('theirs'); PRAGMA user_version = 7")
+    database.close()
+    await filled()
+    const after = await driver()
+    expect(after.prepare('SELECT text FROM notes').get()).toEqual({ text: 'theirs' })
+    expect(after.prepare('PRAGMA user_version').get()).toEqual({ user_version: 7 })
+    after.close()
+  })
+
+  it('of a newer release is STORE_TOO_NEW, and stays as it is', async () => {
+    await filled()
+    await change('UPDATE turnlog_schema SET version = 99')
+    await fails(() => open(), 'STORE_TOO_NEW', { found: 99, known: 1 })
+    await change('UPDATE turnlog_schema SET version = 1')
+    const history = await open()
+    expect((await history.getSession('ada', 'trip'))?.messages).toHaveLength(3)
+    await history.stop()
+  })
+
+  it('of an older release is brought to the form of this one, once, by two at once', async () => {
+    await filled()
+    const options = { synchronous: 'full', busyTimeoutMs: 5_000, checkpoints: true } as const
+    const [one, other] = [await driver(), await driver()]
+    const MIGRATIONS = ['never run again', 'CREATE TABLE turnlog_more (x); INSERT INTO turnlog_more VALUES (1)']
+    for (const database of [one, other]) prepareFile(database, options, MIGRATIONS)
+    expect(other.prepare('SELECT count(*) AS n FROM turnlog_more').get()).toEqual({ n: 1 })
+    for (const database of [one, other]) database.close()
+    await fails(() => open(), 'STORE_TOO_NEW', { found: 2, known: 1 })
+  })
+})
+
+describe('damage', () => {
+  const INTACT = ['one', 'two', 'three']
+
+  /** Expects `CORRUPT_LOG` of one session, and the other to be as it was and to go on. */
+  async function harmsOne(version: number): Promise<void> {
+    const history = await open()
+    const fields = { userId: 'ada', sessionId: 'trip', version }
+    await fails(() => history.getSession('ada', 'trip'), 'CORRUPT_LOG', fields)
+    await fails(() => history.appendMessage(ADA, text('more')), 'CORRUPT_LOG', fields)
+    expect(textsOf(await history.getSession('bob', 'trip'))).toEqual(INTACT)
+    expect(textsOf(await history.appendMessage(BOB, text('more')))).toEqual([...INTACT, 'more'])
+    expect((await history.listSessions('ada')).map(({ id }) => id)).toEqual(['trip'])
+    await history.stop()
+  }
+
+  it.each([
+    [
+      'a changed letter of an event',
+      3,
+      'UPDATE turnlog_events SET body = replace(body, \'"two"\', \'"twp"\') WHERE session = 1'
+    ],
+    ['a changed checksum', 2, 'UPDATE turnlog_events SET checksum = checksum + 1 WHERE session = 1 AND version = 2'],
+    ['an event that is no JSON', 4, "UPDATE turnlog_events SET body = '{' WHERE session = 1 AND version = 4"],
+    [
+      'an event in the place of another',
+      3,
+      'UPDATE turnlog_events SET body = (SELECT body FROM turnlog_events WHERE session = 1 AND version = 2), checksum = (SELECT checksum FROM turnlog_events WHERE session = 1 AND version = 2) WHERE session = 1 AND version = 3'
+    ],
+    ['an event that is missing', 3, 'DELETE FROM turnlog_events WHERE session = 1 AND version = 3'],
+    ['the last event missing', 4, 'DELETE FROM turnlog_events WHERE session = 1 AND version = 4'],
+    [
+      'a changed summary',
+      4,
+      "UPDATE turnlog_sessions SET summary = replace(summary, 'message', 'massage') WHERE key = 1"
+    ],
+    ['a changed version', 5, 'UPDATE turnlog_sessions SET version = 5 WHERE key = 1']
+  ])('%s is CORRUPT_LOG, with the session and its version', async (_, version, sql) => {
+    await filled()
+    await change(sql)
+    await harmsOne(version)
+  })
+
+  it('of pages of the file is an error of ours, whichever it is', async () => {
+    await filled()
+    const { size } = statSync(path)
+    for (let page = 1; page < size / 4096; page++) {
+      const whole = readFileSync(path)
+      const file = openSync(path, 'r+')
+      writeSync(file, Buffer.alloc(2_048, 0xa5), 0, 2_048, 4096 * page + 1_024)
+      closeSync(file)
+      const history = await open().catch((error: unknown) => error)
+      if (!(history instanceof Error)) {
+        const service = history as SessionHistoryService
+        for (const session of [ADA, BOB]) {
+          const read = await service.getSession(session.userId, session.id).catch((error: unknown) => error)
+          if (read instanceof Error)
+            expect(['CORRUPT_LOG', 'STORE_UNAVAILABLE']).toContain((read as { code?: string }).code)
+          else if (read !== null) expect(textsOf(read as never)).toEqual(INTACT)
+        }
+        await service.stop()
+      } else expect(['CORRUPT_LOG', 'STORE_UNAVAILABLE']).toContain((history as { code?: string }).code)
+      for (const suffix of ['-wal', '-shm']) rmSync(path + suffix, { force: true })
+      writeFileSync(path, whole)
+    }
+    const mended = await open()
+    expect(textsOf(await mended.getSession('ada', 'trip'))).toEqual(INTACT)
+    await mended.stop()
+  })
+})
+
+describe('a file that another process has locked', () => {
+  it('for longer than busyTimeoutMs is STORE_UNAVAILABLE; nothing is stored, reads go on, and so do writes later', async () => {
+    await filled()
+    const history = await open({ busyTimeoutMs: 50 })
+    const other = await driver()
+    other.exec('BEGIN IMMEDIATE')
+    await fails(() => history.appendMessage(ADA, text('late')), 'STORE_UNAVAILABLE', NOT_STORED)
+    expect(textsOf(await history.getSession('ada', 'trip'))).toEqual(['one', 'two', 'three'])
+    other.exec('ROLLBACK')
+    other.close()
+    expect(textsOf(await history.appendMessage(ADA, text('four')))).toEqual(['one', 'two', 'three', 'four'])
+    await history.stop()
+  })
+
+  it.each(['path', 'database'] as const)('for less is waited for, and the event loop goes on (%s)', async (kind) => {
+    await filled()
+    const own = kind === 'database' ? await driver() : undefined
+    own?.exec('PRAGMA busy_timeout = 0')
+    const history = await open(own ? ({ path: undefined, database: own } as never) : {})
+    const other = await driver()
+    other.exec('BEGIN IMMEDIATE')
+    const appended = history.appendMessage(ADA, text('four'))
+    let isStored = false
+    void appended.then(() => (isStored = true))
+    // Turns of the event loop, in which the append is tried again and again.
+    for (let i = 0; i < 2_000; i++) await new Promise((resolve) => setImmediate(resolve))
+    expect(isStored).toBe(false)
+    other.exec('ROLLBACK')
+    other.close()
+    expect(textsOf(await appended)).toEqual(['one', 'two', 'three', 'four'])
+    await history.stop()
+    own?.close()
+  })
+})
+
+describe('a disk that is full', () => {
+  /** Fills, fails, and goes on when there is room: whatever was acknowledged is there. */
+  async function fillsUp(history: SessionHistoryService, makeRoom: () => void): Promise<void> {
+    let stored = 0
+    const large = 'x'.repeat(20_000)
+    const fill = async (): Promise<void> => {
+      for (; stored < 10_000; stored++) await history.appendMessage(ADA, text(`${stored} ${large}`))
+    }
+    await fails(fill, 'STORE_UNAVAILABLE', NOT_STORED)
+    expect(stored).toBeGreaterThan(3)
+    expect(textsOf(await history.getSession('ada', 'trip'))).toHaveLength(stored)
+    makeRoom()
+    expect((await history.appendMessage(ADA, text('after')))?.messages).toHaveLength(stored + 1)
+    expect((await history.appendMessage(BOB, text('other')))?.messages).toHaveLength(1)
+    await history.stop()
+    const again = await open()
+    expect((await again.getSession('ada', 'trip'))?.messages).toHaveLength(stored + 1)
+    await again.stop()
+  }
+
+  it('for real, on a file system of 1 MB', async (context: TestContext) => {
+    const small = join(directory, 'small')
+    mkdirSync(small)
+    try {
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', small], { stdio: 'pipe' })
+    } catch {
+      return context.skip('a file system cannot be mounted here')
+    }
+    try {
+      path = join(small, 'full.db')
+      await fillsUp(await open(), () => execFileSync('mount', ['-o', 'remount,size=16m', small]))
+    } finally {
+      execFileSync('umount', ['-l', small])
+    }
+  })
+
+  it('as far as SQLite may grow', async () => {
+    await (await open()).stop()
+    const database = await driver()
+    database.exec('PRAGMA max_page_count = 100')
+    const history = await open({ path: undefined, database } as never)
+    await fillsUp(history, () => database.exec('PRAGMA max_page_count = 100000'))
+    database.close()
+  })
+})
+
+describe('a file that may only be read', () => {
+  it('can be read, refuses writes with STORE_UNAVAILABLE, and is written when it may be', async () => {
+    await filled()
+    const database = await driver()
+    const history = await open({ path: undefined, database } as never)
+    database.exec('PRAGMA query_only = ON')
+    await fails(() => history.appendMessage(ADA, text('four')), 'STORE_UNAVAILABLE', NOT_STORED)
+    expect(textsOf(await history.getSession('ada', 'trip'))).toEqual(['one', 'two', 'three'])
+    database.exec('PRAGMA query_only = OFF')
+    expect((await history.appendMessage(ADA, text('four')))?.messages).toHaveLength(4)
+    await history.stop()
+    database.close()
+  })
+
+  it.skipIf(process.getuid?.() !== 0)(
+    'by another user of the machine is STORE_UNAVAILABLE for that one (only root can try)',
+    async () => {
+      await filled()
+      const compiled = compile()
+      execFileSync('chmod', ['-R', 'a+rX', compiled.path, directory])
+      const program = `
+      const { createSessionHistory } = await import('${compiled.path}/index.js')
+      const { sqliteStore } = await import('${compiled.path}/stores/sqlite.js')
+      try {
+        const history = await createSessionHistory({ store: sqliteStore({ path: '${path}' }), missing: { append: 'create' } })
+        await history.appendMessage({ userId: 'ada', id: 'trip' }, { content: 'x' })
+      } catch (error) { console.log(error.code, error.outcome) }`
+      const output = execFileSync(process.execPath, ['--input-type=module', '-e', program], {
+        uid: 65_534,
+        gid: 65_534,
+        encoding: 'utf8'
+      })
+      compiled.remove()
+      expect(output.trim()).toBe('STORE_UNAVAILABLE not-stored')
+    }
+  )
+})
+
+describe('a file that is gone', () => {
+  it('is not made anew behind the back of its users, and is used again when it is back', async () => {
+    await filled()
+    const history = await open()
+    expect((await history.getSession('ada', 'trip'))?.version).toBe(4)
+    await history.stop()
+    renameSync(path, `${path}.away`)
+    const store = sqliteStore({ path })
+    renameSync(`${path}.away`, path)
+    const again = await createSessionHistory({ store })
+    expect(await again.health()).toBe(true)
+    await again.stop()
+    expect(await again.health()).toBe(false)
+  })
+})
+
+describe('bad options', () => {
+  it.each([
+    {},
+    { path: '' },
+    { path: ':memory:' },
+    { path: 7 },
+    { path: 'x.db', database: {} },
+    { database: {} },
+    { path: 'x.db', synchronous: 'off' },
+    { path: 'x.db', busyTimeoutMs: -1 },
+    { path: 'x.db', busyTimeoutMs: '1' }
+  ])('%j are misuse', async (options) => {
+    await misuses(() => sqliteStore(options as SqliteStoreOptions), 'must be')
+  })
+
+  it('a database in memory is refused: it would not last', async () => {
+    const database = await openDatabase(':memory:', { mustExist: false })
+    await fails(() => createSessionHistory({ store: sqliteStore({ database }) }), 'STORE_UNAVAILABLE', NOT_STORED)
+    database.close()
+  })
+})
