@@ -1,4 +1,4 @@
-import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -65,7 +65,7 @@ function startWriter(path: string, name: string, seed: number, said: Said) {
   })
   const closed = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>
   return {
-    child: child as ChildProcessWithoutNullStreams,
+    child,
     closed,
     errors: () => errors,
     /** Resolves when it has said so much, or has ended. */
@@ -118,7 +118,7 @@ async function inspect(path: string): Promise<{ integrity: unknown; garbage: num
   const [{ integrity_check: integrity }] = database.prepare('PRAGMA integrity_check').all() as [
     { integrity_check: string }
   ]
-  const count = (sql: string): number => Number((database.prepare(sql).get() as { n: number }).n)
+  const count = (sql: string): number => (database.prepare(sql).get() as { n: number }).n
   const garbage = count('SELECT count(*) AS n FROM turnlog_garbage')
   // Events that no session has, or that are beyond what forks need of a purged one.
   const strays = count(

@@ -203,7 +203,7 @@ describe('a file that another process has locked', () => {
     await filled()
     const own = kind === 'database' ? await driver() : undefined
     own?.exec('PRAGMA busy_timeout = 0')
-    const history = await open(own ? ({ path: undefined, database: own } as never) : {})
+    const history = await open(own ? { path: undefined, database: own } : {})
     const other = await driver()
     other.exec('BEGIN IMMEDIATE')
     const appended = history.appendMessage(ADA, text('four'))
@@ -260,7 +260,7 @@ describe('a disk that is full', () => {
     await (await open()).stop()
     const database = await driver()
     database.exec('PRAGMA max_page_count = 100')
-    const history = await open({ path: undefined, database } as never)
+    const history = await open({ path: undefined, database })
     await fillsUp(history, () => database.exec('PRAGMA max_page_count = 100000'))
     database.close()
   })
@@ -270,7 +270,7 @@ describe('a file that may only be read', () => {
   it('can be read, refuses writes with STORE_UNAVAILABLE, and is written when it may be', async () => {
     await filled()
     const database = await driver()
-    const history = await open({ path: undefined, database } as never)
+    const history = await open({ path: undefined, database })
     database.exec('PRAGMA query_only = ON')
     await fails(() => history.appendMessage(ADA, text('four')), 'STORE_UNAVAILABLE', NOT_STORED)
     expect(textsOf(await history.getSession('ada', 'trip'))).toEqual(['one', 'two', 'three'])

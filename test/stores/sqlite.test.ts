@@ -1,16 +1,25 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, describe, it } from 'vitest'
-import type { EventStore } from '../../src/store.ts'
+import { afterAll, describe, expect, it } from 'vitest'
+import { createSessionHistory, type EventStore } from '../../src/index.ts'
+import { openDatabase, type SqliteDatabase } from '../../src/stores/sqlite/database.ts'
 import { sqliteStore } from '../../src/stores/sqlite.ts'
 import { testEventStore } from '../../src/testing.ts'
+import { compile } from '../compiled.ts'
+import { text } from '../service/kit.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'turnlog-'))
 afterAll(() => rmSync(directory, { recursive: true }))
 
 const paths = new WeakMap<EventStore, string>()
+const databases = new WeakMap<EventStore, SqliteDatabase>()
 let made = 0
+
+function newPath(): string {
+  return join(directory, `${++made}.db`)
+}
 
 function storeAt(path: string): EventStore {
   const store = sqliteStore({ path })
@@ -22,8 +31,166 @@ testEventStore(
   { describe, it },
   {
     name: 'sqliteStore by path',
-    create: () => storeAt(join(directory, `${++made}.db`)),
+    create: () => storeAt(newPath()),
     reopen: (store) => storeAt(paths.get(store)!),
     dispose: (store) => rmSync(paths.get(store)!, { force: true })
   }
 )
+
+// A connection cannot be made at once, as its driver is imported: as many as the suite asks for wait here.
+const connections: { readonly path: string; readonly database: SqliteDatabase }[] = []
+for (let i = 0; i < 150; i++) {
+  const path = newPath()
+  connections.push({ path, database: await openDatabase(path, { mustExist: false }) })
+}
+afterAll(() => {
+  for (const { database } of connections) database.close()
+})
+
+function storeOver({ path, database }: (typeof connections)[number]): EventStore {
+  // That the disk has it was tested by path.
+  const store = sqliteStore({ database, synchronous: 'normal' })
+  paths.set(store, path)
+  databases.set(store, database)
+  return store
+}
+
+testEventStore(
+  { describe, it },
+  {
+    name: 'sqliteStore by database',
+    create: () => storeOver(connections.shift()!),
+    reopen: (store) => storeOver({ path: paths.get(store)!, database: databases.get(store)! }),
+    dispose: (store) => {
+      databases.get(store)!.close()
+      rmSync(paths.get(store)!, { force: true })
+    }
+  }
+)
+
+describe('sqliteStore', () => {
+  it('stores what comes together in one transaction, and a conflict in it harms no other', async () => {
+    const path = newPath()
+    const database = await openDatabase(path, { mustExist: false })
+    let commits = 0
+    const counting: SqliteDatabase = {
+      exec: (sql) => database.exec(sql),
+      close: () => database.close(),
+      prepare(sql) {
+        const statement = database.prepare(sql)
+        if (sql !== 'COMMIT') return statement
+        return {
+          run: (...values) => {
+            commits++
+            return statement.run(...values)
+          },
+          get: (...values) => statement.get(...values),
+          all: (...values) => statement.all(...values)
+        }
+      }
+    }
+    const store = sqliteStore({ database: counting })
+    const history = await createSessionHistory({ store, missing: { append: 'create' } })
+    const rival = await createSessionHistory({ store, missing: { append: 'create' } })
+    const sessions = Array.from({ length: 64 }, (_, i) => ({ userId: 'ada', id: `s${i}` }))
+    await Promise.all(sessions.map((session) => history.appendMessage(session, text('one'))))
+    // This one does not know of it, and meets a conflict.
+    await rival.appendMessage(sessions[0]!, text('two'))
+    const before = commits
+    const stored = await Promise.all(sessions.map((session) => history.appendMessage(session, text('three'))))
+    expect(stored.map((session) => session?.messages.length)).toEqual([3, ...sessions.slice(1).map(() => 2)])
+    expect(commits - before).toBeLessThan(8)
+    await Promise.all([history.stop(), rival.stop()])
+    database.close()
+  })
+
+  it('does not let its write-ahead log grow without end, and leaves none', async () => {
+    const path = newPath()
+    const history = await createSessionHistory({ store: sqliteStore({ path, synchronous: 'normal' }) })
+    const session = await history.createSession('ada')
+    let largest = 0
+    for (let i = 0; i < 4_000; i++) {
+      await history.appendMessage(session, text(`${i} `.padEnd(2_000, 'x')))
+      if (i % 100 === 0) largest = Math.max(largest, statSync(`${path}-wal`).size)
+    }
+    expect(statSync(path).size).toBeGreaterThan(8_000_000)
+    expect(largest).toBeLessThan(16_000_000)
+    await history.stop()
+    expect(existsSync(`${path}-wal`)).toBe(false)
+  })
+
+  it('reads lists by indexes, and never events', async () => {
+    const path = newPath()
+    const database = await openDatabase(path, { mustExist: false })
+    const asked: string[] = []
+    const store = sqliteStore({
+      database: {
+        exec: (sql) => database.exec(sql),
+        close: () => database.close(),
+        prepare(sql) {
+          if (sql.includes('SELECT')) asked.push(sql)
+          return database.prepare(sql)
+        }
+      }
+    })
+    const history = await createSessionHistory({ store })
+    const session = await history.createSession('ada', 'trip')
+    asked.length = 0
+    await history.listSessions('ada')
+    await history.listSessions('ada', { limit: 10 })
+    await history.listUsers()
+    await history.forks(session)
+    await store.heads()
+    expect(asked.length).toBeGreaterThan(4)
+    for (const sql of asked) {
+      expect(sql).not.toContain('turnlog_events')
+      const plan = database.prepare(`EXPLAIN QUERY PLAN ${sql.replaceAll('?', '1')}`).all() as { detail: string }[]
+      const scans = plan.filter(({ detail }) => detail.startsWith('SCAN') && !detail.includes('users'))
+      expect(scans, sql).toEqual([])
+      expect(plan.map(({ detail }) => detail).join(), sql).not.toContain('TEMP B-TREE')
+    }
+    await history.stop()
+    database.close()
+  })
+
+  it('reads a long log in pages, between which others get their turn', async () => {
+    const path = newPath()
+    const history = await createSessionHistory({ store: sqliteStore({ path }) })
+    const session = await history.createSession('ada', 'long')
+    await history.appendMessage(
+      session,
+      Array.from({ length: 5_000 }, (_, i) => text(`${i}`))
+    )
+    await history.stop()
+    await history.start()
+    let turns = 0
+    const loading = history.getSession('ada', 'long')
+    let isLoaded = false
+    void loading.then(() => (isLoaded = true))
+    while (!isLoaded) {
+      await new Promise((resolve) => setImmediate(resolve))
+      turns++
+    }
+    expect((await loading)?.messages).toHaveLength(5_000)
+    expect(turns).toBeGreaterThanOrEqual(10)
+    await history.stop()
+  })
+
+  it('keeps no process alive, with a worker thread or without', () => {
+    const compiled = compile()
+    const program = (calls: string): string => `
+      const { createSessionHistory } = await import('${compiled.path}/index.js')
+      const { sqliteStore } = await import('${compiled.path}/stores/sqlite.js')
+      const history = await createSessionHistory({ store: sqliteStore({ path: '${newPath()}' }), missing: { append: 'create' } })
+      ${calls}
+      console.log('done')`
+    const one = "await history.appendMessage({ userId: 'ada', id: 'a' }, { content: 'x' })"
+    const many =
+      "await Promise.all([1, 2, 3].map((i) => history.appendMessage({ userId: 'ada', id: 'a' + i }, { content: 'x' })))"
+    for (const calls of [one, many, `${many}; await history.stop()`]) {
+      const args = ['--input-type=module', '-e', program(calls)]
+      expect(execFileSync(process.execPath, args, { encoding: 'utf8', timeout: 15_000 })).toBe('done\n')
+    }
+    compiled.remove()
+  })
+})

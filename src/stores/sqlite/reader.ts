@@ -79,9 +79,11 @@ export class LogReader {
     return this.#all<HeadRow & SummaryRow>(HEADS, after, limit).map((row) => headWith(row, summaryOf(row)))
   }
 
-  /** Changes with every commit that another connection has made. */
-  dataVersion(): number {
-    return Number((this.#get('PRAGMA data_version') as { data_version: Int }).data_version)
+  /** Changes with every commit, by this connection or another. */
+  dataVersion(): string {
+    const { data_version: others } = this.#get('PRAGMA data_version') as { data_version: Int }
+    const { own } = this.#get('SELECT total_changes() AS own') as { own: Int }
+    return `${others}/${own}`
   }
 
   /** @throws where the file cannot be read */
@@ -115,7 +117,8 @@ function placeOf(userId: string, after: After | undefined): SqliteValue[] {
 type Int = number | bigint
 
 // Ids are read as bytes: before Node 24 `node:sqlite` cuts text at \u0000.
-const NAME = 'CAST(user AS BLOB) AS user, CAST(session AS BLOB) AS session'
+// Under names of their own, as ORDER BY would take those of the columns for them.
+const NAME = 'CAST(user AS BLOB) AS user_id, CAST(session AS BLOB) AS session_id'
 const SUMMARY_COLUMNS = `${NAME}, version, updated, deleted, summary, checksum`
 const PLACE =
   'user = ? AND deleted = 0 AND updated <= ? AND (updated < ? OR session > ?) ORDER BY updated DESC, session LIMIT ?'
@@ -149,8 +152,8 @@ interface HeadRow {
 }
 
 interface SummaryRow {
-  readonly user: Uint8Array
-  readonly session: Uint8Array
+  readonly user_id: Uint8Array
+  readonly session_id: Uint8Array
   readonly version: Int
   readonly updated: Int
   readonly deleted: Int
@@ -161,8 +164,8 @@ interface SummaryRow {
 interface LogRow {
   readonly key: Int
   readonly version: Int
-  readonly user: Uint8Array | null
-  readonly session: Uint8Array | null
+  readonly user_id: Uint8Array | null
+  readonly session_id: Uint8Array | null
 }
 
 interface EventRow {
@@ -187,8 +190,8 @@ function headWith({ log_id: logId, version, touched }: HeadRow, summary: Summary
 function summaryOf(row: SummaryRow): Summary {
   return (
     soundSummary(row) ?? {
-      userId: textOf(row.user),
-      sessionId: textOf(row.session),
+      userId: textOf(row.user_id),
+      sessionId: textOf(row.session_id),
       version: Number(row.version),
       createdAt: Number(row.updated),
       updatedAt: Number(row.updated),
@@ -217,7 +220,7 @@ function eventOf({ version, body, checksum }: EventRow, log: LogRow, logId: stri
 }
 
 // A log that only its forks need has no name any more.
-function corruptLog({ user, session }: LogRow, logId: string, version: number): Error {
+function corruptLog({ user_id: user, session_id: session }: LogRow, logId: string, version: number): Error {
   const [userId, sessionId] = [user ? textOf(user) : '', session ? textOf(session) : logId]
   const message = `The log of session ${JSON.stringify(sessionId)} of user ${JSON.stringify(userId)} is damaged at version ${version}`
   return turnlogError('CORRUPT_LOG', message, { userId, sessionId, version })

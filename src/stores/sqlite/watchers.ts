@@ -8,11 +8,11 @@ const POLL_MS = 50
 export class Watchers {
   readonly #topics = new Map<string, Topic>()
   readonly #endOf: (key: SessionKey) => LogEnd | undefined
-  readonly #dataVersion: () => number | undefined
-  #seen: number | undefined
+  readonly #dataVersion: () => string | undefined
+  #seen: string | undefined
   #timer: NodeJS.Timeout | undefined
 
-  constructor(endOf: (key: SessionKey) => LogEnd | undefined, dataVersion: () => number | undefined) {
+  constructor(endOf: (key: SessionKey) => LogEnd | undefined, dataVersion: () => string | undefined) {
     this.#endOf = endOf
     this.#dataVersion = dataVersion
   }

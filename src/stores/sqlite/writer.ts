@@ -83,7 +83,7 @@ const MIGRATIONS: readonly string[] = [
    );
    CREATE UNIQUE INDEX turnlog_sessions_by_name ON turnlog_sessions (user, session) WHERE user IS NOT NULL;
    CREATE INDEX turnlog_sessions_by_activity ON turnlog_sessions (user, updated DESC, session) WHERE deleted = 0;
-   CREATE INDEX turnlog_sessions_by_parent ON turnlog_sessions (parent, base) WHERE parent IS NOT NULL;
+   CREATE INDEX turnlog_sessions_by_parent ON turnlog_sessions (parent) WHERE parent IS NOT NULL;
    CREATE TABLE turnlog_events (
      pos INTEGER PRIMARY KEY,
      session INTEGER NOT NULL,
