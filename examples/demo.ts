@@ -1,11 +1,14 @@
-// Real conversations go in, and come out as they went in: npm run demo -- FILE
+// Real conversations go in, and come out as they went in, also the next time: npm run demo -- FILE [STORE]
+// They are kept in STORE, an SQLite file, by default one in the folder for temporary files.
 // FILE has one conversation a line: { task_id, trial, reward, messages }, the messages in OpenAI's chat format.
 import { open } from 'node:fs/promises'
-import { basename } from 'node:path'
+import { tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { isDeepStrictEqual as same, styleText } from 'node:util'
 import { SingleBar } from 'cli-progress'
-import { createSessionHistory, fromOpenAIMessage, memoryStore, toOpenAIMessages } from 'turnlog'
+import { createSessionHistory, fromOpenAIMessage, toOpenAIMessages } from 'turnlog'
+import { sqliteStore } from 'turnlog/sqlite'
 import type { Message, OpenAIMessage, Session, SessionHistoryService } from 'turnlog'
 
 interface Conversation {
@@ -17,21 +20,22 @@ interface Conversation {
 
 class InputError extends Error {} // Shown as one line, without a stack.
 
-const USER = 'demo'
 const ROWS = 12
+let user = ''
 
 try {
-  await demo(process.argv[2] ?? fileURLToPath(new URL('conversation.jsonl', import.meta.url)))
+  const [file = fileURLToPath(new URL('conversation.jsonl', import.meta.url)), store] = process.argv.slice(2)
+  await demo(file, store ?? join(tmpdir(), 'turnlog-demo.db'))
 } catch (error) {
   if (!(error instanceof InputError)) throw error
   console.error(error.message)
   process.exitCode = 1
 }
 
-async function demo(path: string): Promise<void> {
-  // Two services over one store, as two processes would have it: both race.
-  const store = memoryStore()
-  const [history, rival] = [await createSessionHistory({ store }), await createSessionHistory({ store })]
+async function demo(path: string, file: string): Promise<void> {
+  // Two services over one file, as two processes would have it: both race.
+  const [history, rival] = [await openHistory(file), await openHistory(file)]
+  await showKept(history, file)
   const ids = await storeAll(history, path)
   await showStored(history, ids)
   await replay(history, ids[0]!)
@@ -39,6 +43,23 @@ async function demo(path: string): Promise<void> {
   await race([history, rival], ids[0]!)
   await compareAll(history, path)
   await Promise.all([history.stop(), rival.stop()])
+}
+
+function openHistory(path: string): Promise<SessionHistoryService> {
+  return createSessionHistory({ store: sqliteStore({ path }) })
+}
+
+// Each run is a user of its own; those of before are still there.
+async function showKept(history: SessionHistoryService, file: string): Promise<void> {
+  const runs = await history.listUsers()
+  user = `run-${runs.length + 1}`
+  heading(`${file}: ${runs.length === 0 ? 'new' : `${runs.length} runs before this one`}`)
+  for (const run of runs.slice(-3)) {
+    const kept = await history.listSessions(run)
+    const whole = await Promise.all(kept.map(({ id }) => history.getSession(run, id)))
+    const count = whole.reduce((sum, session) => sum + (session?.messages.length ?? 0), 0)
+    check(`${run} is still there: ${kept.length} sessions, ${count} messages`, whole.every(Boolean))
+  }
 }
 
 async function storeAll(history: SessionHistoryService, path: string): Promise<string[]> {
@@ -50,7 +71,7 @@ async function storeAll(history: SessionHistoryService, path: string): Promise<s
     try {
       const toStore = messages.map(fromOpenAIMessage)
       const title = cut(textOf(messages.find(({ role }) => role === 'user') ?? {}), 50)
-      const session = await history.createSession(USER, id, { metadata: { ...facts, title } })
+      const session = await history.createSession(user, id, { metadata: { ...facts, title } })
       await history.appendMessage(session, toStore)
     } catch (error) {
       throw new InputError(`${place}: ${(error as Error).message}`)
@@ -66,7 +87,7 @@ async function storeAll(history: SessionHistoryService, path: string): Promise<s
 }
 
 async function showStored(history: SessionHistoryService, ids: readonly string[]): Promise<void> {
-  const listed = await history.listSessions(USER)
+  const listed = await history.listSessions(user)
   heading(`${listed.length} sessions`)
   console.log(paint('dim', '  session   messages     calls    reward  title'))
   for (const id of ids.slice(0, ROWS)) {
@@ -84,7 +105,7 @@ async function replay(history: SessionHistoryService, id: string): Promise<void>
   heading(`Replay of ${id}, event by event`)
   const replayed: Message[] = []
   let version = 0
-  for await (const event of history.readEvents(USER, id)) {
+  for await (const event of history.readEvents(user, id)) {
     version = event.version
     if (event.type === 'message-appended') replayed.push(event.data.message)
     const [message] = toOpenAIMessages(replayed.slice(version - 2))
@@ -169,7 +190,7 @@ function parse(text: string, place: string): Omit<Conversation, 'id'> {
 }
 
 async function sessionOf(history: SessionHistoryService, id: string, at?: number): Promise<Session> {
-  return (await history.getSession(USER, id, at === undefined ? {} : { at }))!
+  return (await history.getSession(user, id, at === undefined ? {} : { at }))!
 }
 
 function describe({ role, tool_calls: calls = [], ...rest }: OpenAIMessage, width = 0): string {

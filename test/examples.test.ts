@@ -145,6 +145,15 @@ describe('the demo', () => {
     expect(stdout, 'no colours where there is no terminal').not.toContain('\u001B')
   })
 
+  it('has what it stored the time before', async () => {
+    const { stdout } = await run('demo.ts')
+    const runs = Number(/(\d+) sessions/.exec(stdout)?.[1])
+    expect(runs).toBeGreaterThan(0)
+    const again = await run('demo.ts')
+    expect(again.stdout).toMatch(/✓ run-\d+ is still there: 3 sessions, 128 messages/)
+    expect(again.stdout).not.toContain('✗')
+  })
+
   const isAbsent = !existsSync(REAL_RUNS) && !process.env['CI']
   it(`gives 100 real runs back as they came${isAbsent ? ` (skipped: there is no ${REAL_RUNS})` : ''}`, async ({
     skip
@@ -220,7 +229,8 @@ function run(example: string, ...args: string[]): Promise<Outcome> {
     execFile(
       process.execPath,
       ['--import', 'tsx', join('examples', example), ...args],
-      { cwd: ROOT, env },
+      // What they leave in the folder for temporary files goes with that of these tests.
+      { cwd: ROOT, env: { ...env, TMPDIR: directory } },
       (error, stdout, stderr) => resolve({ code: Number(error?.code ?? 0), stdout, stderr })
     )
   })
