@@ -1,3 +1,4 @@
+import type { Database as BetterSqlite3 } from 'better-sqlite3'
 import { describe, expect, expectTypeOf, it } from 'vitest'
 import { z } from 'zod'
 import {
@@ -33,6 +34,7 @@ import {
   type TurnlogErrorOf,
   type WriteOptions
 } from '../src/index.ts'
+import type { SqliteDatabase } from '../src/stores/sqlite.ts'
 
 // What is expected here is checked by `npm run check`; vitest only runs it.
 
@@ -332,5 +334,26 @@ describe('Json', () => {
     expectTypeOf<undefined>().not.toExtend<Json>()
     expectTypeOf<() => void>().not.toExtend<Json>()
     expectTypeOf<readonly Json[]>().not.toExtend<JsonObject>()
+  })
+})
+
+describe('SqliteDatabase', () => {
+  it('is what the drivers give', () => {
+    expectTypeOf<BetterSqlite3>().toExtend<SqliteDatabase>()
+    // node:sqlite, of which Node 20 has no types: what its documentation says.
+    expectTypeOf<{
+      exec(sql: string): void
+      prepare(sql: string): {
+        run(...values: (null | number | bigint | string | NodeJS.ArrayBufferView)[]): {
+          changes: number | bigint
+          lastInsertRowid: number | bigint
+        }
+        get(
+          ...values: (null | number | bigint | string | NodeJS.ArrayBufferView)[]
+        ): Record<string, unknown> | undefined
+        all(...values: (null | number | bigint | string | NodeJS.ArrayBufferView)[]): Record<string, unknown>[]
+      }
+      close(): void
+    }>().toExtend<SqliteDatabase>()
   })
 })
