@@ -219,6 +219,14 @@ describe('the commands', () => {
     expect(result.err).toMatch(/^turnlog: .+\n$/)
   })
 
+  it('make no file where there is none, but for import', async () => {
+    expect(await turnlog('sqlite:mistyped.db', ['users'])).toMatchObject({
+      code: 1,
+      err: 'turnlog: there is no file mistyped.db\n'
+    })
+    expect(existsSync(join(directory, 'mistyped.db'))).toBe(false)
+  })
+
   it('explain themselves, with examples', async () => {
     expect(await output(store, '--help')).toContain('Examples:')
     expect(await output(store, 'fork', '--help')).toContain('turnlog fork ada runs-1 --at 5 --as other-try')

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { z } from 'zod'
 import { storeOfEnvironment, openStore } from '../open-store.ts'
 import type { SessionHistoryService } from '../service.ts'
@@ -31,6 +32,9 @@ export async function withHistory<T>(
   } catch (error) {
     throw new UsageError(`${(error as Error).message}: give --store, or set TURNLOG_STORE`)
   }
+  // A name that was mistyped would make an empty file.
+  const path = /^sqlite:(.*)$/s.exec(url ?? '')?.[1]
+  if (!makes && path !== undefined && !existsSync(path)) throw new Error(`there is no file ${path}`)
   const history = await createSessionHistory({
     store,
     missing: { get: 'null', append: makes ? 'create' : 'throw' },
