@@ -14,7 +14,8 @@ export function memoryOfSessions(
   const compiled = compile()
   try {
     const program = fileURLToPath(new URL('memory.mjs', import.meta.url))
-    const args = [program, compiled.path, String(sessions), String(calls)]
+    // As Node 20 has it: the young objects of newer ones may take twice as much, which is 100 MB more, whatever runs.
+    const args = ['--max-semi-space-size=16', program, compiled.path, String(sessions), String(calls)]
     const output = execFileSync(process.execPath, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', stderr] })
     return JSON.parse(output) as ReturnType<typeof memoryOfSessions>
   } finally {
