@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { inspect } from 'node:util'
 import type { ExpectedVersion } from './errors.ts'
 
@@ -68,8 +69,14 @@ export function signalOf(value: unknown): AbortSignal | undefined {
   if (signal === undefined) return undefined
   // By what it can do: there may be more than one AbortSignal.
   const listens = typeof signal?.addEventListener === 'function' && typeof signal.removeEventListener === 'function'
-  if (listens && typeof signal.aborted === 'boolean') return signal as AbortSignal
+  if (listens && typeof signal.aborted === 'boolean') return unwarned(signal as AbortSignal)
   throw misuse('signal', 'an AbortSignal', value)
+}
+
+/** A signal that any number of calls may listen to: Node warns of a leak after ten, and each of ours ends with its call. */
+export function unwarned(signal: AbortSignal): AbortSignal {
+  if (signal instanceof AbortSignal) setMaxListeners(0, signal)
+  return signal
 }
 
 /** One of `choices`. */

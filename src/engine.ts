@@ -1,5 +1,5 @@
 import { createActor } from 'xstate'
-import { misuse, oneOf, optionsOf, positive } from './arguments.ts'
+import { misuse, oneOf, optionsOf, positive, unwarned } from './arguments.ts'
 import { turnlogError } from './errors.ts'
 import { freshId } from './ids.ts'
 import type { Json } from './json.ts'
@@ -125,7 +125,7 @@ export class Engine {
   #sweeper: Sweeper | undefined
   #isAccepting = false
   /** Aborted when the service stops. */
-  #life = new AbortController()
+  #life = newLife()
   /** `start` and `stop` take effect one after the other. */
   #turnover: Promise<void> = Promise.resolve()
   /** Calls that were accepted and are not answered yet. */
@@ -181,7 +181,7 @@ export class Engine {
     return this.#afterTurnover(async () => {
       if (!this.#registry) {
         await storeAnswer(() => openShared(this.store))
-        this.#life = new AbortController()
+        this.#life = newLife()
         this.#registry = this.#newRegistry()
         this.#registry.start()
         this.#sweeper = this.#newSweeper()
@@ -453,6 +453,12 @@ class Span {
     for (const remove of this.#listeners) remove()
     this.#controller.abort(reason)
   }
+}
+
+function newLife(): AbortController {
+  const life = new AbortController()
+  unwarned(life.signal)
+  return life
 }
 
 /** A log of so many events is as well read whole. */

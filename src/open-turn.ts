@@ -13,10 +13,11 @@ export interface OpenTurn {
   readonly expiresAt: number
 }
 
-/** An open turn as a state has it: with the version at which it began. */
+/** An open turn as a state has it: with the version at which it began, and as others may see it. */
 export interface TurnState extends OpenTurn {
   readonly ttlMs: number
   readonly version: number
+  readonly shown: OpenTurn
 }
 
 /** The turn that is open after `event`. */
@@ -29,15 +30,30 @@ export function turnAfter(turn: TurnState | undefined, event: SessionEvent<Json>
     case 'turn-started': {
       const { turnId: id, owner, ttlMs } = event.data
       // Of a turn that is renewed the beginning stays.
-      const { startedAt, version } = turn?.id === id ? turn : { startedAt: event.at, version: event.version }
-      const expiresAt = expiry(event.at, ttlMs)
-      return Object.freeze({ id, ...(owner !== undefined && { owner }), startedAt, expiresAt, ttlMs, version })
+      const isOpen = turn?.id === id
+      const [startedAt, version] = isOpen ? [turn.startedAt, turn.version] : [event.at, event.version]
+      return turnState(id, owner, startedAt, ttlMs, version, event.at)
     }
     default:
-      return turn && event.turnId === turn.id
-        ? Object.freeze({ ...turn, expiresAt: expiry(event.at, turn.ttlMs) })
-        : turn
+      if (event.turnId !== turn?.id || !turn) return turn
+      return turnState(turn.id, turn.owner, turn.startedAt, turn.ttlMs, turn.version, event.at)
   }
+}
+
+// Written out, and the owner assigned: V8 makes dictionaries of objects that spreads have made.
+function turnState(
+  id: string,
+  owner: string | undefined,
+  startedAt: number,
+  ttlMs: number,
+  version: number,
+  now: number
+): TurnState {
+  const expiresAt = Math.min(now + ttlMs, LAST_TIME)
+  const shown: { -readonly [K in keyof OpenTurn]: OpenTurn[K] } = { id, startedAt, expiresAt }
+  if (owner !== undefined) shown.owner = owner
+  const state = { id, owner, startedAt, expiresAt, ttlMs, version, shown: Object.freeze(shown) }
+  return Object.freeze(state) as TurnState
 }
 
 /** A turn that its holder has ended: how, and the version since. */
@@ -87,14 +103,5 @@ export function checkHolder(
   throw turnlogError('TURN_FENCED', 'The turn is over: somebody else has written, or holds a turn, since', { turnId })
 }
 
-/** A turn as others may see it. */
-export function shownTurn({ id, owner, startedAt, expiresAt }: TurnState): OpenTurn {
-  return Object.freeze({ id, ...(owner !== undefined && { owner }), startedAt, expiresAt })
-}
-
 /** The last time that a `Date` can be, in ms since the Unix epoch. */
 const LAST_TIME = 8_640_000_000_000_000
-
-function expiry(at: number, ttlMs: number): number {
-  return Math.min(at + ttlMs, LAST_TIME)
-}

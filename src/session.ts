@@ -9,7 +9,6 @@ import {
   checkHolder,
   endedTurnAfter,
   endOfOther,
-  shownTurn,
   turnAfter,
   type EndedTurn,
   type OpenTurn,
@@ -308,7 +307,7 @@ export function toSession(state: SessionState, last = Infinity): Session<Json> {
   const known: Known = { userId, id, version, createdAt, updatedAt, metadata, format }
   // Assigned, not spread: V8 makes dictionaries of objects that conditional spreads have made.
   if (forkedFrom) known.forkedFrom = forkedFrom
-  if (turn) known.turn = shownTurn(turn)
+  if (turn) known.turn = turn.shown
   return withMessages(known, state.messages, last)
 }
 
@@ -345,7 +344,7 @@ export function toSummary(state: SessionState): Summary {
     metadata
   }
   if (forkedFrom) summary.forkedFrom = forkedFrom
-  if (turn) summary.turn = shownTurn(turn)
+  if (turn) summary.turn = turn.shown
   return Object.freeze(summary)
 }
 

@@ -76,7 +76,8 @@ function grown(top: Step | undefined, event: SessionEvent<Json>): Step {
     return { from: before.until, until, commitId, turnId: ofTurn, putId: undefined, before: undefined, below: before }
   }
   if (top && turnId !== undefined && top.turnId === turnId) {
-    return { ...top, until, commitId, putId: undefined, before: undefined }
+    const { from, below } = top
+    return { from, until, commitId, turnId, putId: undefined, before: undefined, below }
   }
   if (isNext && putId !== undefined && top.putId === putId) {
     return { ...top, until, commitId, before: top.before ? { ...top, before: undefined } : top }
