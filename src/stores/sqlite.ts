@@ -2,7 +2,7 @@ import { misuse, oneOf, requiredWholeNumber } from '../arguments.ts'
 import { isTurnlogError, turnlogError } from '../errors.ts'
 import type { StoredEvent } from '../event.ts'
 import type { AppendResult, Commit, EventStore, Head, Page, ReadRange, SessionKey, Summary } from '../store.ts'
-import { later, openDatabase, resultCode, RETRY_MS, type SqliteDatabase } from './sqlite/database.ts'
+import { fileAt, later, openDatabase, resultCode, RETRY_MS, type SqliteDatabase } from './sqlite/database.ts'
 import { LogReader, PAGE_SIZE } from './sqlite/reader.ts'
 import { Watchers } from './sqlite/watchers.ts'
 import { WriteQueue } from './sqlite/write-queue.ts'
@@ -38,7 +38,8 @@ export interface SqliteSettings {
    */
   readonly synchronous?: 'full' | 'normal' | undefined
   /**
-   * How long to wait for another process that writes, in ms, before a call fails with `STORE_UNAVAILABLE`.
+   * How long to wait for another process that writes, in ms, before a call fails with `STORE_UNAVAILABLE`. The event loop goes on
+   * meanwhile; that of a `database` does as far as the connection's own `busy_timeout` lets it.
    * @default 5_000
    */
   readonly busyTimeoutMs?: number | undefined
@@ -52,6 +53,9 @@ export interface SqliteSettings {
  * worker thread. Every row has a checksum: one that does not fit is `CORRUPT_LOG` when its session is read.
  *
  * What is purged is overwritten when SQLite uses its place again; `PRAGMA secure_delete` of a connection of yours does it at once.
+ *
+ * A file that was deleted or replaced is noticed by the next call; until it is back, calls fail with `STORE_UNAVAILABLE`. Take the
+ * `-wal` beside it away, too: SQLite would take it for that of the new file.
  *
  * @throws `TypeError`; when it is opened `STORE_UNAVAILABLE`, `STORE_TOO_NEW`
  * @example
@@ -86,6 +90,7 @@ class SqliteStore implements EventStore {
   readonly supports = { durable: true, shared: true, push: true } as const
   readonly #settings: Settings
   #connection: Connection | undefined
+  #connecting: Promise<Connection> | undefined
   /** `open` and `close` take effect one after the other. */
   #turnover: Promise<unknown> = Promise.resolve()
   #isOpen = false
@@ -95,19 +100,16 @@ class SqliteStore implements EventStore {
   constructor(settings: Settings) {
     this.#settings = settings
     this.#writes = new WriteQueue({ ...settings, writer: async () => (await this.#connected()).writer })
-    this.#watchers = new Watchers(
-      (key) => this.#connection?.reader.end(key),
-      () => this.#connection?.reader.dataVersion()
-    )
+    this.#watchers = new Watchers((question) => this.#read(question))
   }
 
   open(): Promise<void> {
     return this.#afterTurnover(async () => {
       if (this.#isOpen) return
-      await this.#answer(() => this.#connect(false))
+      const hasGarbage = await this.#answer(async () => (await this.#connect(false)).reader.hasGarbage())
       this.#isOpen = true
-      // What a purge has left behind when its process ended.
-      void this.#writes.reclaim().catch(() => undefined)
+      // What a purge has left behind when its process ended. Where it cannot be removed now, it will be another time.
+      if (hasGarbage) void this.#writes.reclaim().catch(() => undefined)
     })
   }
 
@@ -117,6 +119,7 @@ class SqliteStore implements EventStore {
       this.#isOpen = false
       this.#watchers.end()
       await this.#writes.end()
+      await this.#connecting?.catch(() => undefined)
       this.#disconnect()
     })
   }
@@ -137,11 +140,9 @@ class SqliteStore implements EventStore {
 
   async append(commits: readonly Commit[]): Promise<readonly AppendResult[]> {
     this.#assertOpen()
-    return await this.#answer(async () => {
-      const results = await this.#writes.append(commits)
-      for (const [i, { key }] of commits.entries()) if (results[i]!.status === 'stored') this.#watchers.notify(key)
-      return results
-    })
+    const results = await this.#answer(() => this.#writes.append(commits))
+    for (const [i, { key }] of commits.entries()) if (results[i]!.status === 'stored') this.#watchers.notify(key)
+    return results
   }
 
   async *read(logId: string, { from = 1, to = Infinity, signal }: ReadRange = {}): AsyncGenerator<StoredEvent[]> {
@@ -202,15 +203,16 @@ class SqliteStore implements EventStore {
 
   async purge({ userId, sessionId }: SessionKey, end?: Pick<Head, 'logId' | 'version'>): Promise<void> {
     this.#assertOpen()
+    const ending = end && { logId: end.logId, version: end.version }
+    await this.#answer(() => this.#writes.run({ type: 'purge', userId, sessionId, end: ending }))
+    this.#watchers.notify({ userId, sessionId })
     await this.#answer(async () => {
-      await this.#writes.run({
-        type: 'purge',
-        userId,
-        sessionId,
-        end: end && { logId: end.logId, version: end.version }
-      })
-      this.#watchers.notify({ userId, sessionId })
-      await this.#writes.reclaim()
+      try {
+        await this.#writes.reclaim()
+      } catch (error) {
+        // The session is gone; its rows are not.
+        throw new JobError(error, 'unknown')
+      }
     })
   }
 
@@ -257,7 +259,7 @@ class SqliteStore implements EventStore {
     try {
       return await ask()
     } catch (error) {
-      if (isTurnlogError(error) || error instanceof TypeError) throw error
+      if (isTurnlogError(error)) throw error
       const { code, message, outcome } = error instanceof JobError ? error : new JobError(error, 'not-stored')
       if (this.#settings.path !== undefined && GIVEN_UP.has(code)) {
         this.#disconnect()
@@ -269,11 +271,19 @@ class SqliteStore implements EventStore {
   }
 
   async #connected(): Promise<Connection> {
-    if (!this.#connection) await this.#connect(true)
-    return this.#connection!
+    const { path } = this.#settings
+    if (path !== undefined && this.#connection && this.#connection.file !== fileAt(path)) this.#disconnect()
+    return this.#connection ?? (await this.#connect(true))
   }
 
-  async #connect(mustExist: boolean): Promise<void> {
+  #connect(mustExist: boolean): Promise<Connection> {
+    this.#connecting ??= this.#newConnection(mustExist)
+      .then((connection) => (this.#connection = connection))
+      .finally(() => (this.#connecting = undefined))
+    return this.#connecting
+  }
+
+  async #newConnection(mustExist: boolean): Promise<Connection> {
     const { path, database, synchronous, busyTimeoutMs } = this.#settings
     const deadline = performance.now() + busyTimeoutMs
     for (;;) {
@@ -282,10 +292,7 @@ class SqliteStore implements EventStore {
         // No waiting on this thread, if it is for us to say.
         const busy = path === undefined ? undefined : 0
         prepareFile(opened, { synchronous, busyTimeoutMs: busy, checkpoints: path === undefined })
-        // Another call may have been quicker.
-        if (this.#connection && !database) opened.close()
-        else this.#connection = new Connection(opened)
-        return
+        return new Connection(opened, path === undefined ? undefined : fileAt(path))
       } catch (error) {
         if (!database) opened.close()
         if (resultCode(error) !== 'BUSY' || performance.now() > deadline) throw error
@@ -325,9 +332,12 @@ class Connection {
   readonly database: SqliteDatabase
   readonly reader: LogReader
   readonly writer: LogWriter
+  /** Which file that is, if it is one that was opened here. */
+  readonly file: string | undefined
 
-  constructor(database: SqliteDatabase) {
+  constructor(database: SqliteDatabase, file: string | undefined) {
     this.database = database
+    this.file = file
     this.reader = new LogReader(database)
     this.writer = new LogWriter(database)
   }

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { statSync } from 'node:fs'
 
 /**
  * What is needed of a connection to SQLite: better-sqlite3's `Database` and the `DatabaseSync` of `node:sqlite` have it.
@@ -34,7 +34,7 @@ type Driver = new (path: string) => SqliteDatabase
  */
 export async function openDatabase(path: string, { mustExist }: { mustExist: boolean }): Promise<SqliteDatabase> {
   // A file that has gone would be made anew, empty.
-  if (mustExist && !existsSync(path)) throw new Error(`The file ${path} is gone`)
+  if (mustExist && fileAt(path) === undefined) throw new Error(`The file ${path} is gone`)
   const reasons: string[] = []
   for (const { name, driverIn } of DRIVERS) {
     let driver: Driver
@@ -51,6 +51,15 @@ export async function openDatabase(path: string, { mustExist }: { mustExist: boo
   throw new Error(
     `SQLite needs a driver: install better-sqlite3 (12 on Node 20), or use Node 22.13 or later, which has one (${reasons.join('; ')})`
   )
+}
+
+/**
+ * Names the file that is at `path` now; `undefined`: there is none. A connection goes on with a file that was deleted or
+ * replaced: what it writes is lost.
+ */
+export function fileAt(path: string): string | undefined {
+  const file = statSync(path, { throwIfNoEntry: false })
+  return file && `${file.dev}:${file.ino}`
 }
 
 /** SQLite's primary result codes that are told apart here, by number, as `node:sqlite` gives them. */

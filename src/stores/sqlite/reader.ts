@@ -79,11 +79,16 @@ export class LogReader {
     return this.#all<HeadRow & SummaryRow>(HEADS, after, limit).map((row) => headWith(row, summaryOf(row)))
   }
 
-  /** Changes with every commit, by this connection or another. */
-  dataVersion(): string {
+  /** Changes with every commit that another connection has made, and with what is written through this one. */
+  changes(): string {
     const { data_version: others } = this.#get('PRAGMA data_version') as { data_version: Int }
     const { own } = this.#get('SELECT total_changes() AS own') as { own: Int }
-    return `${others}/${own}`
+    return `${others} ${own}`
+  }
+
+  /** Whether rows of what was purged are still to be removed. */
+  hasGarbage(): boolean {
+    return this.#get('SELECT 1 FROM turnlog_garbage') !== undefined
   }
 
   /** @throws where the file cannot be read */

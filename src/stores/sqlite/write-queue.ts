@@ -49,6 +49,7 @@ export class WriteQueue {
   #answering = 0
   #onIdle: (() => void)[] = []
   #thread: WriterThread | undefined
+  #isThreadStale = false
   /** A thread cannot be started here: its file is not beside this one, as in a bundle. */
   #hasNoThread = false
   #batchesInTurn = 0
@@ -106,17 +107,22 @@ export class WriteQueue {
     return done
   }
 
-  /** Gives up the worker's connection; the next batch makes another. */
+  /** Gives up the worker's connection, after what it is doing; the next batch makes another. */
   restart(): void {
-    void this.#thread?.end()
-    this.#thread = undefined
+    this.#isThreadStale = true
   }
 
   /** Resolves when all is written and the worker has ended. */
   async end(): Promise<void> {
     while (!this.#isIdle) await new Promise<void>((resolve) => this.#onIdle.push(resolve))
-    await this.#thread?.end()
+    await this.#endThread()
+  }
+
+  async #endThread(): Promise<void> {
+    const thread = this.#thread
     this.#thread = undefined
+    this.#isThreadStale = false
+    await thread?.end()
   }
 
   get #isIdle(): boolean {
@@ -169,12 +175,21 @@ export class WriteQueue {
         return () => resolve(own)
       })
     } catch (failure) {
+      // Where it is the fault of one, which SQLite does not tell, the others are not to pay for it.
+      const isOfOne = failure instanceof JobError && failure.outcome === 'not-stored' && !OF_ALL.has(failure.code)
+      if (isOfOne && batch.length > 1) return this.#writeOneByOne(batch)
       return batch.map(
         ({ reject }) =>
           () =>
             reject(failure)
       )
     }
+  }
+
+  async #writeOneByOne(batch: readonly Waiting[]): Promise<readonly (() => void)[]> {
+    const answers: (() => void)[] = []
+    for (const each of batch) answers.push(...(await this.#writeBatch([each])))
+    return answers
   }
 
   // Where nobody else waits, half of the callers hear a little later: what the others ask for next can be written meanwhile.
@@ -197,7 +212,12 @@ export class WriteQueue {
 
   // First beside the commits that go on here; then, with nobody writing, the rest, so that the log of the file can begin anew.
   async #checkpointIfDue(): Promise<void> {
-    if (this.#commitsSinceCheckpoint < COMMITS_BETWEEN_CHECKPOINTS || this.#checkpointing) return
+    if (this.#commitsSinceCheckpoint < COMMITS_BETWEEN_CHECKPOINTS) return
+    if (this.#checkpointing) {
+      // A slow disk: the log of the file is not to grow by more meanwhile.
+      if (this.#commitsSinceCheckpoint < 3 * COMMITS_BETWEEN_CHECKPOINTS) return
+      await this.#checkpointing
+    }
     if (this.#hasCheckpointed) {
       this.#hasCheckpointed = false
       this.#commitsSinceCheckpoint = 0
@@ -220,15 +240,14 @@ export class WriteQueue {
     if (path === undefined || this.#hasNoThread) return this.#performHere(job)
     if (isSmall(job)) {
       try {
-        const result = (await this.#target.writer()).run(job)
-        this.#commitsSinceCheckpoint++
-        return result
+        return await this.#runHere(job)
       } catch (error) {
         // The worker may wait for the other process; this thread may not.
         if (!(error instanceof JobError) || error.code !== 'BUSY') throw error
       }
     }
     if (this.#checkpointing) await this.#checkpointing
+    if (this.#isThreadStale) await this.#endThread()
     this.#thread ??= new WriterThread({ path, synchronous, busyTimeoutMs, checkpoints: true })
     const thread = this.#thread
     if (!thread.isRunning && !(await thread.isReady)) {
@@ -247,14 +266,23 @@ export class WriteQueue {
     const deadline = performance.now() + this.#target.busyTimeoutMs
     for (;;) {
       try {
-        return (await this.#target.writer()).run(job)
+        return await this.#runHere(job)
       } catch (error) {
         if (!(error instanceof JobError) || error.code !== 'BUSY' || performance.now() > deadline) throw error
       }
       await later(RETRY_MS)
     }
   }
+
+  async #runHere(job: Job): Promise<JobResult> {
+    const result = (await this.#target.writer()).run(job)
+    if (this.#target.path !== undefined && job.type !== 'checkpoint') this.#commitsSinceCheckpoint++
+    return result
+  }
 }
+
+/** Result codes of failures that every batch would meet. */
+const OF_ALL: ReadonlySet<string> = new Set(['BUSY', 'READONLY', 'FULL', 'CANTOPEN', 'NOTADB'])
 
 const RESULTS: Readonly<Record<Outcome, AppendResult>> = {
   stored: Object.freeze({ status: 'stored' }),

@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads'
-import type { JobFailure, WorkerAnswer, WorkerInput } from './worker.ts'
+import type { JobFailure, WorkerAnswer, WorkerInput } from './turnlog-sqlite-worker.ts'
 import { JobError, type Job, type JobResult } from './writer.ts'
 
 /** The worker thread, as it is seen from here. Keeps the process alive only while it works. */
@@ -13,10 +13,10 @@ export class WriterThread {
   hasEnded = false
 
   constructor(input: WorkerInput) {
-    // Beside this file, and of its kind: the source in tests, else what was compiled.
-    const file = import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js'
     let worker: Worker
     try {
+      // Beside this file, and of its kind: the source in tests, else what was compiled. Some bundles have no URL.
+      const file = `./turnlog-sqlite-worker.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`
       worker = new Worker(new URL(file, import.meta.url), { workerData: input, name: 'turnlog-sqlite' })
     } catch {
       this.isReady = Promise.resolve(false)
@@ -50,7 +50,7 @@ export class WriterThread {
     try {
       return await new Promise((resolve, reject) => {
         this.#answered = { resolve, reject }
-        if (this.hasEnded) this.#fail(new Error('The thread that writes has ended'))
+        if (this.hasEnded) reject(new JobError(new Error('The thread that writes has ended'), 'not-stored'))
         else this.#worker!.postMessage(job)
       })
     } finally {

@@ -119,14 +119,11 @@ export function prepareFile(
   if (mode !== 'wal') throw new Error(`The database cannot have a write-ahead log; its journal mode is ${mode}`)
   database.exec(`PRAGMA synchronous = ${synchronous}`)
   if (!checkpoints) database.exec('PRAGMA wal_autocheckpoint = 0')
-  if (schemaVersion(database) === migrations.length) return
+  if (knownVersion(database, migrations) === migrations.length) return
   database.exec('BEGIN IMMEDIATE')
   try {
-    const found = schemaVersion(database)
-    if (found > migrations.length) {
-      const message = `The database is of a newer release of turnlog: its tables are version ${found}, this release knows ${migrations.length}`
-      throw turnlogError('STORE_TOO_NEW', message, { found, known: migrations.length })
-    }
+    // Another process may have been quicker.
+    const found = knownVersion(database, migrations)
     if (found === 0) database.exec('CREATE TABLE turnlog_schema (version INTEGER NOT NULL)')
     for (const migration of migrations.slice(found)) database.exec(migration)
     database.exec(
@@ -136,6 +133,13 @@ export function prepareFile(
     rollBack(database)
     throw error
   }
+}
+
+function knownVersion(database: SqliteDatabase, { length: known }: readonly string[]): number {
+  const found = schemaVersion(database)
+  if (found <= known) return found
+  const message = `The database is of a newer release of turnlog: its tables are version ${found}, this release knows ${known}`
+  throw turnlogError('STORE_TOO_NEW', message, { found, known })
 }
 
 function schemaVersion(database: SqliteDatabase): number {
@@ -236,11 +240,19 @@ export class LogWriter {
     return { hasMore: true }
   }
 
-  // Passive, as no reader is to be waited for; the file is cut where it has become long.
+  // Passive, as no reader is to be waited for; the file is cut where it has become long and nobody reads what is in it.
   #checkpoint(): JobResult {
+    const pragma = (text: string): unknown => this.#database.prepare(`PRAGMA ${text}`).get()
     try {
-      const row = this.#database.prepare('PRAGMA wal_checkpoint(PASSIVE)').get() as { log: Key }
-      if (row.log > LONG_WAL_PAGES) this.#database.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get()
+      const { log } = pragma('wal_checkpoint(PASSIVE)') as { log: Key }
+      if (log <= LONG_WAL_PAGES) return {}
+      const { timeout } = pragma('busy_timeout') as { timeout: Key }
+      this.#database.exec('PRAGMA busy_timeout = 0')
+      try {
+        pragma('wal_checkpoint(TRUNCATE)')
+      } finally {
+        this.#database.exec(`PRAGMA busy_timeout = ${timeout}`)
+      }
       return {}
     } catch (error) {
       throw new JobError(error, 'not-stored')
@@ -251,6 +263,11 @@ export class LogWriter {
     let result: JobResult
     try {
       this.#statements.beginTransaction.run()
+    } catch (error) {
+      // Nothing is rolled back: on a connection of the caller's, it may be in a transaction of its own.
+      throw new JobError(error, 'not-stored')
+    }
+    try {
       result = work()
     } catch (error) {
       rollBack(this.#database)
