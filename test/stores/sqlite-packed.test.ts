@@ -16,7 +16,7 @@ const commit = fc
     deleted: fc.boolean(),
     summary: text,
     events: fc.array(text),
-    parent: fc.option(fc.record({ logId: text, version }), { nil: undefined })
+    parent: fc.option(fc.record({ logId: text, version }, { noNullPrototype: true }), { nil: undefined })
   })
   .map((given): EncodedCommit => ({ ...given, version: given.expectedVersion + given.events.length }))
 
