@@ -38,8 +38,9 @@ export interface SqliteSettings {
    */
   readonly synchronous?: 'full' | 'normal' | undefined
   /**
-   * How long to wait for another process that writes, in ms, before a call fails with `STORE_UNAVAILABLE`. The event loop goes on
-   * meanwhile; that of a `database` does as far as the connection's own `busy_timeout` lets it.
+   * How long to wait for another process that writes, in ms from 0 to 2,147,483,647 (24 days), before a call fails with
+   * `STORE_UNAVAILABLE`. The event loop goes on meanwhile; that of a `database` does as far as the connection's own
+   * `busy_timeout` lets it.
    * @default 5_000
    */
   readonly busyTimeoutMs?: number | undefined
@@ -75,7 +76,7 @@ export function sqliteStore(options: SqliteStoreOptions): EventStore {
     path,
     database,
     synchronous: oneOf('synchronous', options.synchronous ?? 'full', ['full', 'normal']),
-    busyTimeoutMs: requiredWholeNumber('busyTimeoutMs', options.busyTimeoutMs ?? 5_000, 0)
+    busyTimeoutMs: requiredWholeNumber('busyTimeoutMs', options.busyTimeoutMs ?? 5_000, 0, LONGEST_TIMEOUT_MS)
   })
 }
 
@@ -323,6 +324,9 @@ class SqliteStore implements EventStore {
     return done
   }
 }
+
+/** SQLite counts them in 32 bits; of more it would make none at all. */
+const LONGEST_TIMEOUT_MS = 2 ** 31 - 1
 
 /** After these the next call opens the file anew: it may have been made writable, or put back, meanwhile. */
 const GIVEN_UP: ReadonlySet<string> = new Set(['READONLY', 'IOERR', 'CANTOPEN', 'NOTADB', 'CORRUPT'])

@@ -332,9 +332,23 @@ describe('bad options', () => {
     { database: {} },
     { path: 'x.db', synchronous: 'off' },
     { path: 'x.db', busyTimeoutMs: -1 },
-    { path: 'x.db', busyTimeoutMs: '1' }
+    { path: 'x.db', busyTimeoutMs: '1' },
+    { path: 'x.db', busyTimeoutMs: 2 ** 31 }
   ])('%j are misuse', async (options) => {
     await misuses(() => sqliteStore(options as SqliteStoreOptions), 'must be')
+  })
+
+  it('busyTimeoutMs may be as long as SQLite can wait', async () => {
+    await filled()
+    const history = await open({ busyTimeoutMs: 2 ** 31 - 1 })
+    const other = await driver()
+    other.exec('BEGIN IMMEDIATE')
+    const appended = history.appendMessage(ADA, text('four'))
+    for (let i = 0; i < 200; i++) await new Promise((resolve) => setImmediate(resolve))
+    other.exec('ROLLBACK')
+    other.close()
+    expect((await appended)?.messages).toHaveLength(4)
+    await history.stop()
   })
 
   it('a database in memory is refused: it would not last', async () => {
