@@ -107,7 +107,16 @@ class SqliteStore implements EventStore {
   open(): Promise<void> {
     return this.#afterTurnover(async () => {
       if (this.#isOpen) return
-      const hasGarbage = await this.#answer(async () => (await this.#connect(false)).reader.hasGarbage())
+      const hasGarbage = await this.#answer(async () => {
+        try {
+          return await this.#whenFree(async () =>
+            (this.#connection ?? (await this.#connect(false))).reader.hasGarbage()
+          )
+        } catch (error) {
+          this.#disconnect()
+          throw error
+        }
+      })
       this.#isOpen = true
       // What a purge has left behind when its process ended. Where it cannot be removed now, it will be another time.
       if (hasGarbage) void this.#writes.reclaim().catch(() => undefined)
@@ -240,19 +249,25 @@ class SqliteStore implements EventStore {
   }
 
   async #read<T>(question: (reader: LogReader) => T): Promise<T> {
-    this.#assertOpen()
-    return this.#answer(async () => {
-      const deadline = performance.now() + this.#settings.busyTimeoutMs
-      for (;;) {
-        try {
-          return question((await this.#connected()).reader)
-        } catch (error) {
-          if (resultCode(error) !== 'BUSY' || performance.now() > deadline) throw error
-        }
-        await later(RETRY_MS)
+    return this.#answer(() =>
+      this.#whenFree(async () => {
         this.#assertOpen()
+        return question((await this.#connected()).reader)
+      })
+    )
+  }
+
+  // Again and again while another process has a lock on the file.
+  async #whenFree<T>(ask: () => Promise<T>): Promise<T> {
+    const deadline = performance.now() + this.#settings.busyTimeoutMs
+    for (;;) {
+      try {
+        return await ask()
+      } catch (error) {
+        if (resultCode(error) !== 'BUSY' || performance.now() > deadline) throw error
       }
-    })
+      await later(RETRY_MS)
+    }
   }
 
   // An error of ours for one of the driver's; a connection that may be the cause is given up.
@@ -285,9 +300,8 @@ class SqliteStore implements EventStore {
   }
 
   async #newConnection(mustExist: boolean): Promise<Connection> {
-    const { path, database, synchronous, busyTimeoutMs } = this.#settings
-    const deadline = performance.now() + busyTimeoutMs
-    for (;;) {
+    const { path, database, synchronous } = this.#settings
+    return this.#whenFree(async () => {
       const opened = database ?? (await openDatabase(path!, { mustExist }))
       try {
         // No waiting on this thread, if it is for us to say.
@@ -296,10 +310,9 @@ class SqliteStore implements EventStore {
         return new Connection(opened, path === undefined ? undefined : fileAt(path))
       } catch (error) {
         if (!database) opened.close()
-        if (resultCode(error) !== 'BUSY' || performance.now() > deadline) throw error
+        throw error
       }
-      await later(RETRY_MS)
-    }
+    })
   }
 
   #disconnect(): void {

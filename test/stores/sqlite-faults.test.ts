@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import {
   closeSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   openSync,
@@ -13,9 +14,10 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeEach, describe, expect, it, type TestContext } from 'vitest'
+import { afterAll, beforeEach, describe, expect, it, vi, type TestContext } from 'vitest'
 import { createSessionHistory, type SessionHistoryService } from '../../src/index.ts'
 import { openDatabase, type SqliteDatabase } from '../../src/stores/sqlite/database.ts'
+import { LogReader } from '../../src/stores/sqlite/reader.ts'
 import { prepareFile } from '../../src/stores/sqlite/writer.ts'
 import { sqliteStore, type SqliteStoreOptions } from '../../src/stores/sqlite.ts'
 import { compile } from '../compiled.ts'
@@ -304,6 +306,35 @@ describe('a file that may only be read', () => {
       return expect(output.trim()).toBe('STORE_UNAVAILABLE not-stored')
     }
   )
+})
+
+describe('opening', () => {
+  it('waits for whoever has locked the file once more', async () => {
+    await filled()
+    const hasGarbage = vi.spyOn(LogReader.prototype, 'hasGarbage')
+    hasGarbage.mockImplementationOnce(() => {
+      throw Object.assign(new Error('database is locked'), { code: 'SQLITE_BUSY_RECOVERY' })
+    })
+    const history = await open()
+    expect(hasGarbage).toHaveBeenCalledTimes(2)
+    hasGarbage.mockRestore()
+    expect((await history.getSession('ada', 'trip'))?.version).toBe(4)
+    await history.stop()
+  })
+
+  it('that fails leaves no connection', async () => {
+    await filled()
+    const hasGarbage = vi.spyOn(LogReader.prototype, 'hasGarbage').mockImplementation(() => {
+      throw Object.assign(new Error('interrupted'), { code: 'SQLITE_INTERRUPT' })
+    })
+    await fails(() => open(), 'STORE_UNAVAILABLE', NOT_STORED)
+    hasGarbage.mockRestore()
+    // The last connection that is closed takes the write-ahead log along.
+    await change('DELETE FROM turnlog_garbage')
+    expect(existsSync(`${path}-wal`)).toBe(false)
+    const history = await open()
+    await history.stop()
+  })
 })
 
 describe('a file that is gone', () => {
