@@ -95,6 +95,8 @@ class SqliteStore implements EventStore {
   /** `open` and `close` take effect one after the other. */
   #turnover: Promise<unknown> = Promise.resolve()
   #isOpen = false
+  /** What removes rows. `close` waits until those that were asked for have. */
+  readonly #purges = new Set<Promise<void>>()
   readonly #writes: WriteQueue
   readonly #watchers: Watchers
 
@@ -119,7 +121,7 @@ class SqliteStore implements EventStore {
       })
       this.#isOpen = true
       // What a purge has left behind when its process ended. Where it cannot be removed now, it will be another time.
-      if (hasGarbage) void this.#writes.reclaim().catch(() => undefined)
+      if (hasGarbage) void this.#ending(this.#writes.reclaim(() => this.#isOpen)).catch(() => undefined)
     })
   }
 
@@ -128,6 +130,7 @@ class SqliteStore implements EventStore {
       if (!this.#isOpen) return
       this.#isOpen = false
       this.#watchers.end()
+      await Promise.allSettled(this.#purges)
       await this.#writes.end()
       await this.#connecting?.catch(() => undefined)
       this.#disconnect()
@@ -211,8 +214,12 @@ class SqliteStore implements EventStore {
     await this.#answer(() => this.#writes.run({ type: 'touch', logId, at }))
   }
 
-  async purge({ userId, sessionId }: SessionKey, end?: Pick<Head, 'logId' | 'version'>): Promise<void> {
+  async purge(key: SessionKey, end?: Pick<Head, 'logId' | 'version'>): Promise<void> {
     this.#assertOpen()
+    await this.#ending(this.#purge(key, end))
+  }
+
+  async #purge({ userId, sessionId }: SessionKey, end?: Pick<Head, 'logId' | 'version'>): Promise<void> {
     const ending = end && { logId: end.logId, version: end.version }
     await this.#answer(() => this.#writes.run({ type: 'purge', userId, sessionId, end: ending }))
     this.#watchers.notify({ userId, sessionId })
@@ -323,6 +330,16 @@ class SqliteStore implements EventStore {
       connection?.database.close()
     } catch {
       // It is of no use in any case.
+    }
+  }
+
+  // A purge is several jobs: between two of them nothing may be waiting to be written.
+  async #ending(purge: Promise<void>): Promise<void> {
+    this.#purges.add(purge)
+    try {
+      await purge
+    } finally {
+      this.#purges.delete(purge)
     }
   }
 

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { createSessionHistory, type EventStore } from '../../src/index.ts'
 import { openDatabase, type SqliteDatabase } from '../../src/stores/sqlite/database.ts'
+import { LogWriter } from '../../src/stores/sqlite/writer.ts'
 import { sqliteStore } from '../../src/stores/sqlite.ts'
 import { testEventStore } from '../../src/testing.ts'
 import { compile } from '../compiled.ts'
@@ -174,6 +175,60 @@ describe('sqliteStore', () => {
     expect((await loading)?.messages).toHaveLength(5_000)
     expect(turns).toBeGreaterThanOrEqual(10)
     await history.stop()
+  })
+
+  describe('closed while rows of what was purged are being removed', () => {
+    const key = { userId: 'ada', sessionId: 'long' }
+
+    /** A store that is open, over a file with a log of 20,000 events: four steps' worth. */
+    async function longLog(): Promise<{ path: string; store: EventStore }> {
+      const path = newPath()
+      const store = sqliteStore({ path, synchronous: 'normal' })
+      const history = await createSessionHistory({ store, missing: { append: 'create' } })
+      const messages = Array.from({ length: 20_000 }, (_, i) => text(`${i}`))
+      await history.appendMessage({ userId: key.userId, id: key.sessionId }, messages)
+      await history.stop()
+      await store.open()
+      return { path, store }
+    }
+
+    async function rowsIn(path: string): Promise<{ events: number; garbage: number }> {
+      const database = await openDatabase(path, { mustExist: true })
+      const count = (table: string): number =>
+        (database.prepare(`SELECT count(*) AS n FROM ${table}`).get() as { n: number }).n
+      const rows = { events: count('turnlog_events'), garbage: count('turnlog_garbage') }
+      database.close()
+      return rows
+    }
+
+    it('finishes a purge that was asked for', async () => {
+      const { path, store } = await longLog()
+      let isPurged = false
+      const purged = store.purge(key).then(() => (isPurged = true))
+      await store.close()
+      expect(isPurged).toBe(true)
+      await purged
+      expect(await rowsIn(path)).toEqual({ events: 0, garbage: 0 })
+      expect(existsSync(`${path}-wal`)).toBe(false)
+    })
+
+    it('leaves most of what another has left behind for the next time', async () => {
+      const { path, store } = await longLog()
+      await store.close()
+      const database = await openDatabase(path, { mustExist: true })
+      new LogWriter(database).run({ type: 'purge', ...key, end: undefined })
+      database.close()
+      const threads: unknown[] = []
+      const listener = (thread: unknown): number => threads.push(thread)
+      await store.open()
+      await store.close()
+      process.on('worker', listener)
+      const { events, garbage } = await rowsIn(path)
+      expect(garbage).toBe(1)
+      expect(events).toBeGreaterThan(10_000)
+      expect(threads).toEqual([])
+      process.off('worker', listener)
+    })
   })
 
   it('keeps no process alive, with a worker thread or without', () => {
