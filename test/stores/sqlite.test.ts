@@ -231,6 +231,58 @@ describe('sqliteStore', () => {
     })
   })
 
+  it('reads a page of events as of one moment', async () => {
+    const path = newPath()
+    const history = await createSessionHistory({ store: sqliteStore({ path }), missing: { append: 'create' } })
+    await history.appendMessage(
+      { userId: 'ada', id: 'trip' },
+      Array.from({ length: 5_010 }, (_, i) => text(`${i}`))
+    )
+    await history.stop()
+
+    // Another process purges the session, and removes the first 5,000 rows, whenever this one has read something.
+    const [database, other] = [
+      await openDatabase(path, { mustExist: true }),
+      await openDatabase(path, { mustExist: true })
+    ]
+    const rival = new LogWriter(other)
+    let purge: (() => void) | undefined
+    const interrupted: SqliteDatabase = {
+      exec: (sql) => database.exec(sql),
+      close: () => database.close(),
+      prepare(sql) {
+        const statement = database.prepare(sql)
+        return {
+          run: (...values) => statement.run(...values),
+          get: (...values) => {
+            const row = statement.get(...values)
+            purge?.()
+            return row
+          },
+          all: (...values) => {
+            const rows = statement.all(...values)
+            purge?.()
+            return rows
+          }
+        }
+      }
+    }
+    const store = sqliteStore({ database: interrupted })
+    await store.open()
+    const { logId } = (await store.head({ userId: 'ada', sessionId: 'trip' }))!
+    purge = () => {
+      purge = undefined
+      rival.run({ type: 'purge', userId: 'ada', sessionId: 'trip', end: undefined })
+      rival.run({ type: 'reclaim' })
+    }
+    const versions: number[] = []
+    for await (const page of store.read(logId)) versions.push(...page.map(({ version }) => version))
+    expect(purge).toBeUndefined()
+    expect(versions).toEqual(Array.from({ length: 500 }, (_, i) => i + 1))
+    await store.close()
+    for (const each of [database, other]) each.close()
+  })
+
   it('keeps no process alive, with a worker thread or without', () => {
     const compiled = compile()
     const program = (calls: string): string => `

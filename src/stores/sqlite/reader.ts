@@ -39,17 +39,17 @@ export class LogReader {
    * @throws `CORRUPT_LOG`
    */
   events(logId: string, from: number, to: number): StoredEvent[] {
-    const log = this.#get(LOG, logId) as LogRow | undefined
-    // A log that was purged may have more rows than its forks need.
-    const last = Math.min(to, Number(log?.version ?? 0))
-    if (!log || from > last) return []
     let rows: EventRow[]
     try {
-      rows = this.#all<EventRow>(EVENTS, log.key, from, last, PAGE_SIZE)
+      rows = this.#all<EventRow>(EVENTS, logId, from, Math.min(to, Number.MAX_SAFE_INTEGER), PAGE_SIZE)
     } catch (error) {
-      throw resultCode(error) === 'CORRUPT' ? corruptLog(log, logId, from) : error
+      throw resultCode(error) === 'CORRUPT' ? this.#corruptLog(logId, from) : error
     }
-    return rows.map((row) => eventOf(row, log, logId))
+    return rows.map((row) => {
+      const event = soundEvent(row)
+      if (!event) throw this.#corruptLog(logId, Number(row.version))
+      return event
+    })
   }
 
   /** At most {@link PAGE_SIZE}. */
@@ -96,6 +96,14 @@ export class LogReader {
     this.#get('SELECT version FROM turnlog_schema')
   }
 
+  // A log that only its forks need has no name any more.
+  #corruptLog(logId: string, version: number): Error {
+    const { user_id: user, session_id: session } = (this.#get(LOG_NAME, logId) ?? {}) as Partial<LogNameRow>
+    const [userId, sessionId] = [user ? textOf(user) : '', session ? textOf(session) : logId]
+    const message = `The log of session ${JSON.stringify(sessionId)} of user ${JSON.stringify(userId)} is damaged at version ${version}`
+    return turnlogError('CORRUPT_LOG', message, { userId, sessionId, version })
+  }
+
   #get(sql: string, ...values: SqliteValue[]): unknown {
     return this.#statement(sql).get(...values)
   }
@@ -130,9 +138,13 @@ const PLACE =
 
 const HEAD = 'SELECT log_id, version, touched, summary, checksum FROM turnlog_sessions WHERE user = ? AND session = ?'
 const END = 'SELECT log_id, version FROM turnlog_sessions WHERE user = ? AND session = ?'
-const LOG = `SELECT key, version, ${NAME} FROM turnlog_sessions WHERE log_id = ?`
-const EVENTS = `SELECT version, body, checksum FROM turnlog_events WHERE session = ? AND version BETWEEN ? AND ?
-                ORDER BY version LIMIT ?`
+const LOG_NAME = `SELECT ${NAME} FROM turnlog_sessions WHERE log_id = ?`
+// In one statement, so of one moment. A log that was purged may have more rows than its forks need. A cross join is done in the
+// order that it is written in.
+const EVENTS = `SELECT event.version, body, event.checksum
+                FROM turnlog_sessions AS log CROSS JOIN turnlog_events AS event ON event.session = log.key
+                WHERE log_id = ? AND event.version BETWEEN ? AND min(?, log.version)
+                ORDER BY event.version LIMIT ?`
 const LIST = `SELECT ${SUMMARY_COLUMNS} FROM turnlog_sessions WHERE ${PLACE}`
 const LIST_KEYS = `SELECT key FROM turnlog_sessions WHERE ${PLACE}`
 const SUMMARY = `SELECT ${SUMMARY_COLUMNS} FROM turnlog_sessions WHERE key = ? AND deleted = 0 AND user IS NOT NULL`
@@ -166,9 +178,7 @@ interface SummaryRow {
   readonly checksum: Int
 }
 
-interface LogRow {
-  readonly key: Int
-  readonly version: Int
+interface LogNameRow {
   readonly user_id: Uint8Array | null
   readonly session_id: Uint8Array | null
 }
@@ -217,18 +227,10 @@ function soundSummary({
   return summary.version === Number(version) ? summary : undefined
 }
 
-function eventOf({ version, body, checksum }: EventRow, log: LogRow, logId: string): StoredEvent {
-  if (crc32(body) !== Number(checksum)) throw corruptLog(log, logId, Number(version))
+function soundEvent({ version, body, checksum }: EventRow): StoredEvent | undefined {
+  if (crc32(body) !== Number(checksum)) return undefined
   const event = JSON.parse(body) as StoredEvent
-  if (event.version !== Number(version)) throw corruptLog(log, logId, Number(version))
-  return event
-}
-
-// A log that only its forks need has no name any more.
-function corruptLog({ user_id: user, session_id: session }: LogRow, logId: string, version: number): Error {
-  const [userId, sessionId] = [user ? textOf(user) : '', session ? textOf(session) : logId]
-  const message = `The log of session ${JSON.stringify(sessionId)} of user ${JSON.stringify(userId)} is damaged at version ${version}`
-  return turnlogError('CORRUPT_LOG', message, { userId, sessionId, version })
+  return event.version === Number(version) ? event : undefined
 }
 
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
