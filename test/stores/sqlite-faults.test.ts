@@ -159,6 +159,18 @@ describe('damage', () => {
     await harmsOne(version)
   })
 
+  it('that takes a session away leaves its events to no other', async () => {
+    await filled()
+    await change("DELETE FROM turnlog_sessions WHERE user = 'bob'")
+    const history = await open()
+    expect(await history.getSession('bob', 'trip')).toBeNull()
+    expect(textsOf(await history.appendMessage(BOB, text('anew')))).toEqual(['anew'])
+    await history.stop()
+    const again = await open()
+    expect(textsOf(await again.getSession('bob', 'trip'))).toEqual(['anew'])
+    await again.stop()
+  })
+
   it('of pages of the file is an error of ours, whichever it is', async () => {
     await filled()
     const { size } = statSync(path)

@@ -64,11 +64,12 @@ export interface WriterOptions {
 /**
  * The tables. Events have a place of their own in one long table, so that commits of many sessions are written side by
  * side; sessions are rows beside it, with the summary that a list shows. A session without a name was purged: it stays as long
- * as forks need its first `version` events. `garbage` names the sessions of which rows are still to be removed.
+ * as forks need its first `version` events. No key is given twice: where a row of sessions was lost by damage, its events wait for
+ * no other session. `garbage` names the sessions of which rows are still to be removed.
  */
 const MIGRATIONS: readonly string[] = [
   `CREATE TABLE turnlog_sessions (
-     key INTEGER PRIMARY KEY,
+     key INTEGER PRIMARY KEY AUTOINCREMENT,
      log_id TEXT NOT NULL UNIQUE,
      user TEXT,
      session TEXT,
