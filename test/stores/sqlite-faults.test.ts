@@ -14,11 +14,12 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeEach, describe, expect, it, vi, type TestContext } from 'vitest'
-import { createSessionHistory, type SessionHistoryService } from '../../src/index.ts'
+import type { Worker } from 'node:worker_threads'
+import { afterAll, afterEach, beforeEach, describe, expect, it, vi, type TestContext } from 'vitest'
+import { createSessionHistory, type SessionHistoryService, type SessionRef } from '../../src/index.ts'
 import { openDatabase, type SqliteDatabase } from '../../src/stores/sqlite/database.ts'
 import { LogReader } from '../../src/stores/sqlite/reader.ts'
-import { prepareFile } from '../../src/stores/sqlite/writer.ts'
+import { LogWriter, prepareFile } from '../../src/stores/sqlite/writer.ts'
 import { sqliteStore, type SqliteStoreOptions } from '../../src/stores/sqlite.ts'
 import { compile } from '../compiled.ts'
 import { fails, misuses, text, textsOf } from '../service/kit.ts'
@@ -318,6 +319,67 @@ describe('a file that may only be read', () => {
       return expect(output.trim()).toBe('STORE_UNAVAILABLE not-stored')
     }
   )
+})
+
+describe('a worker thread that dies', () => {
+  const SESSIONS = Array.from({ length: 8 }, (_, i) => ({ userId: 'ada', id: `s${i}` }))
+  let threads: Worker[] = []
+  const listener = (thread: Worker): number => threads.push(thread)
+  beforeEach(() => {
+    threads = []
+    process.on('worker', listener)
+  })
+  afterEach(() => void process.off('worker', listener))
+
+  it('while it has nothing to do is replaced, and nobody notices', async () => {
+    const history = await open()
+    const add = (word: string) => Promise.all(SESSIONS.map((session) => history.appendMessage(session, text(word))))
+    await add('one')
+    expect(threads).toHaveLength(1)
+    await threads[0]!.terminate()
+    const run = vi.spyOn(LogWriter.prototype, 'run')
+    for (const session of await add('two')) expect(textsOf(session)).toEqual(['one', 'two'])
+    // The batch was written by a thread, not by this one.
+    expect(threads).toHaveLength(2)
+    expect(run).not.toHaveBeenCalled()
+    run.mockRestore()
+    await threads[1]!.terminate()
+    await history.stop()
+    const again = await open()
+    for (const { userId, id } of SESSIONS) expect(textsOf(await again.getSession(userId, id))).toEqual(['one', 'two'])
+    await again.stop()
+  })
+
+  it('at any moment loses nothing, and what it may have stored is not stored twice', async () => {
+    const history = await open()
+    await Promise.all(SESSIONS.map(({ userId, id }) => history.createSession(userId, id)))
+    const ROUNDS = 40
+    let failures = 0
+    for (let round = 0; round < ROUNDS; round++) {
+      const add = async (session: SessionRef): Promise<void> => {
+        for (;;) {
+          try {
+            await history.appendMessage(session, text(`${round}`), { idempotencyKey: `${round}` })
+            return
+          } catch (error) {
+            expect(error).toMatchObject({ code: 'STORE_UNAVAILABLE' })
+            failures++
+          }
+        }
+      }
+      const added = Promise.all(SESSIONS.map(add))
+      for (let turn = 0; turn < round; turn++) await new Promise((resolve) => setImmediate(resolve))
+      await threads.at(-1)?.terminate()
+      await added
+    }
+    expect(threads.length).toBeGreaterThan(ROUNDS / 4)
+    expect(failures).toBeGreaterThan(0)
+    await history.stop()
+    const again = await open()
+    for (const { userId, id } of SESSIONS)
+      expect(textsOf(await again.getSession(userId, id))).toEqual(Array.from({ length: ROUNDS }, (_, i) => `${i}`))
+    await again.stop()
+  })
 })
 
 describe('opening', () => {
