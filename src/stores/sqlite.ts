@@ -2,7 +2,15 @@ import { misuse, oneOf, requiredWholeNumber } from '../arguments.ts'
 import { isTurnlogError, turnlogError } from '../errors.ts'
 import type { StoredEvent } from '../event.ts'
 import type { AppendResult, Commit, EventStore, Head, Page, ReadRange, SessionKey, Summary } from '../store.ts'
-import { fileAt, later, openDatabase, resultCode, RETRY_MS, type SqliteDatabase } from './sqlite/database.ts'
+import {
+  fileAt,
+  forgetPages,
+  later,
+  openDatabase,
+  resultCode,
+  RETRY_MS,
+  type SqliteDatabase
+} from './sqlite/database.ts'
 import { LogReader, PAGE_SIZE } from './sqlite/reader.ts'
 import { Watchers } from './sqlite/watchers.ts'
 import { WriteQueue } from './sqlite/write-queue.ts'
@@ -283,12 +291,14 @@ class SqliteStore implements EventStore {
       return await ask()
     } catch (error) {
       if (isTurnlogError(error)) throw error
+      const { path, database } = this.#settings
       const { code, message, outcome } = error instanceof JobError ? error : new JobError(error, 'not-stored')
-      if (this.#settings.path !== undefined && GIVEN_UP.has(code)) {
+      if (GIVEN_UP.has(code)) {
+        if (database) forgetPages(database)
         this.#disconnect()
         this.#writes.restart()
       }
-      const where = this.#settings.path === undefined ? 'The SQLite database' : `The SQLite file ${this.#settings.path}`
+      const where = path === undefined ? 'The SQLite database' : `The SQLite file ${path}`
       throw turnlogError('STORE_UNAVAILABLE', `${where} failed: ${message}`, { outcome }, { cause: error })
     }
   }

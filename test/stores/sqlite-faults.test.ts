@@ -14,9 +14,17 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import type { Worker } from 'node:worker_threads'
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi, type TestContext } from 'vitest'
-import { createSessionHistory, type SessionHistoryService, type SessionRef } from '../../src/index.ts'
+import {
+  createSessionHistory,
+  type Commit,
+  type EventStore,
+  type SessionKey,
+  type SessionHistoryService,
+  type SessionRef
+} from '../../src/index.ts'
 import { openDatabase, type SqliteDatabase } from '../../src/stores/sqlite/database.ts'
 import { LogReader } from '../../src/stores/sqlite/reader.ts'
 import { LogWriter, prepareFile } from '../../src/stores/sqlite/writer.ts'
@@ -197,6 +205,87 @@ describe('damage', () => {
     const mended = await open()
     expect(textsOf(await mended.getSession('ada', 'trip'))).toEqual(INTACT)
     await mended.stop()
+  })
+})
+
+describe('damage that is mended while the file is open', () => {
+  function overwrite(at: number, bytes: Buffer): void {
+    const file = openSync(path, 'r+')
+    writeSync(file, bytes, 0, bytes.length, at)
+    closeSync(file)
+  }
+
+  const nameOf = ({ userId, id }: SessionRef): SessionKey => ({ userId, sessionId: id })
+
+  /** What a store answers to all that changes nothing. */
+  async function answers(store: EventStore, logIds: readonly string[]): Promise<unknown[]> {
+    const eventsOf = async (logId: string): Promise<unknown[]> => {
+      const events: unknown[] = []
+      for await (const page of store.read(logId)) events.push(...page)
+      return events
+    }
+    // Two that conflict, which a thread looks at, without writing anything.
+    const late = logIds.map((logId, i): Commit => {
+      const key = nameOf([ADA, BOB][i]!)
+      const summary = { ...key, version: 100, createdAt: 1, updatedAt: 1, deleted: false, format: 'x', metadata: {} }
+      return { key, logId, expectedVersion: 100, events: [], summary }
+    })
+    const asked = await Promise.allSettled([
+      ...[ADA, BOB].map((session) => store.head(nameOf(session))),
+      ...logIds.map(eventsOf),
+      store.list('ada'),
+      store.list('ada', { limit: 10 }),
+      store.listUsers(),
+      store.heads(),
+      ...logIds.map((logId) => store.forks(logId)),
+      store.append(late),
+      store.append(late.slice(1))
+    ])
+    return asked.map((answer) => (answer.status === 'fulfilled' ? answer.value : 'failed'))
+  }
+
+  const places: readonly [what: string, places: (file: Buffer) => readonly number[], damage: Buffer][] = [
+    [
+      'of any page',
+      (file) => Array.from({ length: file.length / 4_096 - 1 }, (_, i) => 4_096 * (i + 1)),
+      Buffer.alloc(4_096, 0xa5)
+    ],
+    ['of a letter of an event', (file) => [file.indexOf('"text":"two"')], Buffer.from('"text":"twp"')],
+    ['of a letter of a summary', (file) => [file.indexOf('"message","metadata"')], Buffer.from('"massage","metadata"')]
+  ]
+
+  describe.each(['path', 'database'] as const)('by %s', (kind) => {
+    it.each(places)('%s is over', async (_, placesIn, damage) => {
+      await filled()
+      let own = kind === 'database' ? await driver() : undefined
+      let store = sqliteStore(own ? { database: own } : { path })
+      await store.open()
+      const logIds = await Promise.all([ADA, BOB].map(async (session) => (await store.head(nameOf(session)))!.logId))
+      const before = await answers(store, logIds)
+      expect(before).not.toContain('failed')
+      let noticed = 0
+      const spots = placesIn(readFileSync(path))
+      for (const at of spots) {
+        await store.close()
+        own?.close()
+        own = kind === 'database' ? await driver() : undefined
+        store = sqliteStore(own ? { database: own } : { path })
+        await store.open()
+        const sound = readFileSync(path).subarray(at, at + damage.length)
+        overwrite(at, damage)
+        if (!isDeepStrictEqual(await answers(store, logIds), before)) noticed++
+        overwrite(at, sound)
+        expect(await answers(store, logIds)).toEqual(before)
+      }
+      await store.close()
+      own?.close()
+      // Not all pages are read.
+      expect(noticed).toBeGreaterThan(spots.length / 2)
+      const history = await open()
+      for (const session of [ADA, BOB])
+        expect(textsOf(await history.appendMessage(session, text('four')))).toEqual(['one', 'two', 'three', 'four'])
+      await history.stop()
+    })
   })
 })
 

@@ -85,6 +85,17 @@ export function resultCode(error: unknown): string {
   return typeof code === 'string' ? (/^SQLITE_([A-Z]+)/.exec(code)?.[1] ?? '') : ''
 }
 
+/**
+ * Drops the pages that a connection has read: where one was damaged, the file may have been mended, which SQLite cannot notice.
+ */
+export function forgetPages(database: SqliteDatabase): void {
+  try {
+    database.exec('PRAGMA shrink_memory')
+  } catch {
+    // Another failure has been told of.
+  }
+}
+
 /** How often a lock of another process is tried again where no thread may wait for it. */
 export const RETRY_MS = 5
 

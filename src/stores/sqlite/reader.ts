@@ -1,8 +1,8 @@
 import { crc32 } from 'node:zlib'
-import { turnlogError } from '../../errors.ts'
+import { isTurnlogError, turnlogError } from '../../errors.ts'
 import type { StoredEvent } from '../../event.ts'
 import type { Head, Page, SessionKey, Summary } from '../../store.ts'
-import { resultCode, type SqliteDatabase, type SqliteStatement, type SqliteValue } from './database.ts'
+import { forgetPages, resultCode, type SqliteDatabase, type SqliteStatement, type SqliteValue } from './database.ts'
 
 /** Rows that are read at once, at most. */
 export const PAGE_SIZE = 500
@@ -24,8 +24,10 @@ export class LogReader {
 
   /** @throws `CORRUPT_LOG` */
   head({ userId, sessionId }: SessionKey): Head | null {
-    const row = this.#get(HEAD, userId, sessionId) as HeadRow | undefined
-    return row ? headOf(row, { userId, sessionId }) : null
+    return this.#reliably(() => {
+      const row = this.#get(HEAD, userId, sessionId) as HeadRow | undefined
+      return row ? headOf(row, { userId, sessionId }) : null
+    })
   }
 
   end({ userId, sessionId }: SessionKey): LogEnd | undefined {
@@ -39,6 +41,10 @@ export class LogReader {
    * @throws `CORRUPT_LOG`
    */
   events(logId: string, from: number, to: number): StoredEvent[] {
+    return this.#reliably(() => this.#events(logId, from, to))
+  }
+
+  #events(logId: string, from: number, to: number): StoredEvent[] {
     let rows: EventRow[]
     try {
       rows = this.#all<EventRow>(EVENTS, logId, from, Math.min(to, Number.MAX_SAFE_INTEGER), PAGE_SIZE)
@@ -54,7 +60,7 @@ export class LogReader {
 
   /** At most {@link PAGE_SIZE}. */
   list(userId: string, limit: number, after: After | undefined): Summary[] {
-    return this.#all<SummaryRow>(LIST, ...placeOf(userId, after), limit).map(summaryOf)
+    return this.#summaries(LIST, ...placeOf(userId, after), limit)
   }
 
   /** Where the summaries of a list are, to be read in steps. */
@@ -64,7 +70,7 @@ export class LogReader {
 
   /** Of those places; without those where there is no live session any more. */
   listed(places: readonly number[]): Summary[] {
-    return places.flatMap((key) => this.#all<SummaryRow>(SUMMARY, key).map(summaryOf))
+    return places.flatMap((key) => this.#summaries(SUMMARY, key))
   }
 
   users(limit: number, after: string): string[] {
@@ -72,11 +78,13 @@ export class LogReader {
   }
 
   forks(logId: string): Summary[] {
-    return this.#all<SummaryRow>(FORKS, logId).map(summaryOf)
+    return this.#summaries(FORKS, logId)
   }
 
   heads(limit: number, after: string): Head[] {
-    return this.#all<HeadRow & SummaryRow>(HEADS, after, limit).map((row) => headWith(row, summaryOf(row)))
+    return this.#reliably((isCertain) =>
+      this.#all<HeadRow & SummaryRow>(HEADS, after, limit).map((row) => headWith(row, summaryOf(row, isCertain)))
+    )
   }
 
   /** Changes with every commit that another connection has made, and with what is written through this one. */
@@ -104,12 +112,27 @@ export class LogReader {
     return turnlogError('CORRUPT_LOG', message, { userId, sessionId, version })
   }
 
+  #summaries(sql: string, ...values: SqliteValue[]): Summary[] {
+    return this.#reliably((isCertain) => this.#all<SummaryRow>(sql, ...values).map((row) => summaryOf(row, isCertain)))
+  }
+
+  // What looks damaged is read once more, from the file: that may have been mended since, and SQLite goes on with the pages that it has.
+  #reliably<T>(read: (isCertain: boolean) => T): T {
+    try {
+      return read(false)
+    } catch (error) {
+      if (resultCode(error) !== 'CORRUPT' && !isTurnlogError(error, 'CORRUPT_LOG')) throw error
+      forgetPages(this.#database)
+      return read(true)
+    }
+  }
+
   #get(sql: string, ...values: SqliteValue[]): unknown {
-    return this.#statement(sql).get(...values)
+    return this.#reliably(() => this.#statement(sql).get(...values))
   }
 
   #all<Row>(sql: string, ...values: SqliteValue[]): Row[] {
-    return this.#statement(sql).all(...values) as Row[]
+    return this.#reliably(() => this.#statement(sql).all(...values) as Row[])
   }
 
   #statement(sql: string): SqliteStatement {
@@ -189,11 +212,15 @@ interface EventRow {
   readonly checksum: Int
 }
 
-function headOf(row: HeadRow, { userId, sessionId }: SessionKey): Head {
+function headOf(row: HeadRow, key: SessionKey): Head {
   const summary = soundSummary(row)
-  if (summary) return headWith(row, summary)
+  if (!summary) throw corruptSession(key, row.version)
+  return headWith(row, summary)
+}
+
+function corruptSession({ userId, sessionId }: SessionKey, version: Int): Error {
   const message = `What the store has of session ${JSON.stringify(sessionId)} of user ${JSON.stringify(userId)} is damaged`
-  throw turnlogError('CORRUPT_LOG', message, { userId, sessionId, version: Number(row.version) })
+  return turnlogError('CORRUPT_LOG', message, { userId, sessionId, version: Number(version) })
 }
 
 function headWith({ log_id: logId, version, touched }: HeadRow, summary: Summary): Head {
@@ -202,19 +229,21 @@ function headWith({ log_id: logId, version, touched }: HeadRow, summary: Summary
 }
 
 // Of a damaged row a list shows what its columns say, so that the other sessions are listed; reading the session tells.
-function summaryOf(row: SummaryRow): Summary {
-  return (
-    soundSummary(row) ?? {
-      userId: textOf(row.user_id),
-      sessionId: textOf(row.session_id),
-      version: Number(row.version),
-      createdAt: Number(row.updated),
-      updatedAt: Number(row.updated),
-      deleted: Number(row.deleted) === 1,
-      format: '',
-      metadata: {}
-    }
-  )
+function summaryOf(row: SummaryRow, isCertain: boolean): Summary {
+  const summary = soundSummary(row)
+  if (summary) return summary
+  const [userId, sessionId] = [textOf(row.user_id), textOf(row.session_id)]
+  if (!isCertain) throw corruptSession({ userId, sessionId }, row.version)
+  return {
+    userId,
+    sessionId,
+    version: Number(row.version),
+    createdAt: Number(row.updated),
+    updatedAt: Number(row.updated),
+    deleted: Number(row.deleted) === 1,
+    format: '',
+    metadata: {}
+  }
 }
 
 function soundSummary({

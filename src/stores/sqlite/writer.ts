@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib'
 import { turnlogError } from '../../errors.ts'
-import { resultCode, type SqliteDatabase, type SqliteStatement } from './database.ts'
+import { forgetPages, resultCode, type SqliteDatabase, type SqliteStatement } from './database.ts'
 
 // What writes to the file. It is synchronous, and runs on the main thread and in the worker alike.
 
@@ -260,7 +260,7 @@ export class LogWriter {
     }
   }
 
-  #transaction(work: () => JobResult): JobResult {
+  #transaction(work: () => JobResult, isAgain = false): JobResult {
     let result: JobResult
     try {
       this.#statements.beginTransaction.run()
@@ -272,6 +272,11 @@ export class LogWriter {
       result = work()
     } catch (error) {
       rollBack(this.#database)
+      if (resultCode(error) === 'CORRUPT' && !isAgain) {
+        // The damage may be in memory alone.
+        forgetPages(this.#database)
+        return this.#transaction(work, true)
+      }
       throw new JobError(error, 'not-stored')
     }
     try {
