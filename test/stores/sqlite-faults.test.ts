@@ -148,6 +148,11 @@ describe('damage', () => {
       'UPDATE turnlog_events SET body = replace(body, \'"two"\', \'"twp"\') WHERE session = 1'
     ],
     ['a changed checksum', 2, 'UPDATE turnlog_events SET checksum = checksum + 1 WHERE session = 1 AND version = 2'],
+    [
+      'an event that is no text',
+      4,
+      'UPDATE turnlog_events SET body = CAST(body AS BLOB) WHERE session = 1 AND version = 4'
+    ],
     ['an event that is no JSON', 4, "UPDATE turnlog_events SET body = '{' WHERE session = 1 AND version = 4"],
     [
       'an event in the place of another',
@@ -161,6 +166,7 @@ describe('damage', () => {
       4,
       "UPDATE turnlog_sessions SET summary = replace(summary, 'message', 'massage') WHERE key = 1"
     ],
+    ['a summary that is no text', 4, 'UPDATE turnlog_sessions SET summary = CAST(summary AS BLOB) WHERE key = 1'],
     ['a changed version', 5, 'UPDATE turnlog_sessions SET version = 5 WHERE key = 1']
   ])('%s is CORRUPT_LOG, with the session and its version', async (_, version, sql) => {
     await filled()

@@ -107,7 +107,7 @@ export class LogReader {
   // A log that only its forks need has no name any more.
   #corruptLog(logId: string, version: number): Error {
     const { user_id: user, session_id: session } = (this.#get(LOG_NAME, logId) ?? {}) as Partial<LogNameRow>
-    const [userId, sessionId] = [user ? textOf(user) : '', session ? textOf(session) : logId]
+    const [userId, sessionId] = [textOf(user ?? null), session ? textOf(session) : logId]
     const message = `The log of session ${JSON.stringify(sessionId)} of user ${JSON.stringify(userId)} is damaged at version ${version}`
     return turnlogError('CORRUPT_LOG', message, { userId, sessionId, version })
   }
@@ -192,8 +192,8 @@ interface HeadRow {
 }
 
 interface SummaryRow {
-  readonly user_id: Uint8Array
-  readonly session_id: Uint8Array
+  readonly user_id: Uint8Array | null
+  readonly session_id: Uint8Array | null
   readonly version: Int
   readonly updated: Int
   readonly deleted: Int
@@ -251,19 +251,24 @@ function soundSummary({
   checksum,
   version
 }: Pick<HeadRow, 'summary' | 'checksum' | 'version'>): Summary | undefined {
-  if (crc32(text) !== Number(checksum)) return undefined
+  if (!isWhole(text, checksum)) return undefined
   const summary = JSON.parse(text) as Summary
   return summary.version === Number(version) ? summary : undefined
 }
 
 function soundEvent({ version, body, checksum }: EventRow): StoredEvent | undefined {
-  if (crc32(body) !== Number(checksum)) return undefined
+  if (!isWhole(body, checksum)) return undefined
   const event = JSON.parse(body) as StoredEvent
   return event.version === Number(version) ? event : undefined
 }
 
+// Damage may have made something else of a text.
+function isWhole(text: unknown, checksum: Int): boolean {
+  return typeof text === 'string' && crc32(text) === Number(checksum)
+}
+
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
-function textOf(bytes: Uint8Array): string {
-  return decoder.decode(bytes)
+function textOf(bytes: Uint8Array | null): string {
+  return bytes ? decoder.decode(bytes) : ''
 }
