@@ -270,7 +270,8 @@ describe('damage that is mended while the file is open', () => {
       const before = await answers(store, logIds)
       expect(before).not.toContain('failed')
       let noticed = 0
-      const spots = placesIn(readFileSync(path))
+      // A thread, which is one more with each file, takes long to start.
+      const spots = placesIn(readFileSync(path)).filter((_, i) => kind === 'database' || i % 4 === 0)
       for (const at of spots) {
         await store.close()
         own?.close()
@@ -448,7 +449,7 @@ describe('a worker thread that dies', () => {
   it('at any moment loses nothing, and what it may have stored is not stored twice', async () => {
     const history = await open()
     await Promise.all(SESSIONS.map(({ userId, id }) => history.createSession(userId, id)))
-    const ROUNDS = 40
+    const ROUNDS = 12
     let failures = 0
     for (let round = 0; round < ROUNDS; round++) {
       const add = async (session: SessionRef): Promise<void> => {
@@ -463,7 +464,7 @@ describe('a worker thread that dies', () => {
         }
       }
       const added = Promise.all(SESSIONS.map(add))
-      for (let turn = 0; turn < round; turn++) await new Promise((resolve) => setImmediate(resolve))
+      for (let turn = 0; turn < 3 * round; turn++) await new Promise((resolve) => setImmediate(resolve))
       await threads.at(-1)?.terminate()
       await added
     }
