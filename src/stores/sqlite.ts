@@ -103,7 +103,7 @@ class SqliteStore implements EventStore {
   /** `open` and `close` take effect one after the other. */
   #turnover: Promise<unknown> = Promise.resolve()
   #isOpen = false
-  /** What removes rows. `close` waits until those that were asked for have. */
+  /** What removes rows. `close` waits until they have. */
   readonly #purges = new Set<Promise<void>>()
   readonly #writes: WriteQueue
   readonly #watchers: Watchers
@@ -129,7 +129,7 @@ class SqliteStore implements EventStore {
       })
       this.#isOpen = true
       // What a purge has left behind when its process ended. Where it cannot be removed now, it will be another time.
-      if (hasGarbage) void this.#ending(this.#writes.reclaim(() => this.#isOpen)).catch(() => undefined)
+      if (hasGarbage) void this.#ending(this.#writes.reclaim()).catch(() => undefined)
     })
   }
 

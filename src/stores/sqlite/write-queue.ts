@@ -98,10 +98,10 @@ export class WriteQueue {
     })
   }
 
-  /** Removes the rows of what was purged, in steps between which others write, as long as it `goesOn`. */
-  reclaim(goesOn: () => boolean = () => true): Promise<void> {
+  /** Removes the rows of what was purged, in steps between which others write. */
+  reclaim(): Promise<void> {
     const work = async (): Promise<void> => {
-      while (goesOn() && (await this.run({ type: 'reclaim' })).hasMore);
+      while ((await this.run({ type: 'reclaim' })).hasMore);
     }
     const done = (this.#isReclaiming ?? Promise.resolve()).catch(() => undefined).then(work)
     this.#isReclaiming = done
