@@ -9,6 +9,7 @@ import {
   openDatabase,
   resultCode,
   RETRY_MS,
+  walBytes,
   type SqliteDatabase
 } from './sqlite/database.ts'
 import { LogReader, PAGE_SIZE } from './sqlite/reader.ts'
@@ -128,6 +129,10 @@ class SqliteStore implements EventStore {
         }
       })
       this.#isOpen = true
+      const { path } = this.#settings
+      // Those who write a little and go, while others stay, copy nothing into the file.
+      if (path !== undefined && walBytes(path) > LONG_WAL_BYTES)
+        void this.#writes.run({ type: 'checkpoint' }).catch(() => undefined)
       // What a purge has left behind when its process ended. Where it cannot be removed now, it will be another time.
       if (hasGarbage) void this.#ending(this.#writes.reclaim()).catch(() => undefined)
     })
@@ -364,6 +369,9 @@ class SqliteStore implements EventStore {
     return done
   }
 }
+
+/** The length of a write-ahead log beyond which it is copied into the file when that is opened: SQLite's own measure. */
+const LONG_WAL_BYTES = 1_000 * 4_096
 
 /** SQLite counts them in 32 bits; of more it would make none at all. */
 const LONGEST_TIMEOUT_MS = 2 ** 31 - 1

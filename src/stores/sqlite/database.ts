@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs'
+import { realpathSync, statSync } from 'node:fs'
 
 /**
  * What is needed of a connection to SQLite: better-sqlite3's `Database` and the `DatabaseSync` of `node:sqlite` have it.
@@ -60,6 +60,15 @@ export async function openDatabase(path: string, { mustExist }: { mustExist: boo
 export function fileAt(path: string): string | undefined {
   const file = statSync(path, { throwIfNoEntry: false })
   return file && `${file.dev}:${file.ino}`
+}
+
+/** How long the write-ahead log of the file at `path` is; 0 where there is none. */
+export function walBytes(path: string): number {
+  try {
+    return statSync(`${realpathSync(path)}-wal`).size
+  } catch {
+    return 0
+  }
 }
 
 /** SQLite's primary result codes that are told apart here, by number, as `node:sqlite` gives them. */
