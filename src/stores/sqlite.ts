@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import { misuse, oneOf, requiredWholeNumber } from '../arguments.ts'
 import { isTurnlogError, turnlogError } from '../errors.ts'
 import type { StoredEvent } from '../event.ts'
@@ -82,7 +83,8 @@ export function sqliteStore(options: SqliteStoreOptions): EventStore {
   if (database !== undefined && (typeof database.prepare !== 'function' || typeof database.exec !== 'function'))
     throw misuse('database', 'a connection by better-sqlite3 or node:sqlite', database)
   return new SqliteStore({
-    path,
+    // A process may change its directory.
+    path: path === undefined ? undefined : resolve(path),
     database,
     synchronous: oneOf('synchronous', options.synchronous ?? 'full', ['full', 'normal']),
     busyTimeoutMs: requiredWholeNumber('busyTimeoutMs', options.busyTimeoutMs ?? 5_000, 0, LONGEST_TIMEOUT_MS)

@@ -13,7 +13,7 @@ import {
   readFileSync
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import type { Worker } from 'node:worker_threads'
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi, type TestContext } from 'vitest'
@@ -520,6 +520,24 @@ describe('a file that is gone', () => {
     expect(await again.health()).toBe(true)
     await again.stop()
     expect(await again.health()).toBe(false)
+  })
+})
+
+describe('a relative path', () => {
+  it('is of the directory in which the store was made', async () => {
+    const before = process.cwd()
+    process.chdir(directory)
+    try {
+      path = basename(path)
+      const history = await open()
+      process.chdir('/')
+      await Promise.all([ADA, BOB].map((session) => history.appendMessage(session, text('one'))))
+      expect(textsOf(await history.getSession('ada', 'trip'))).toEqual(['one'])
+      await history.stop()
+      expect(existsSync(join(directory, path))).toBe(true)
+    } finally {
+      process.chdir(before)
+    }
   })
 })
 

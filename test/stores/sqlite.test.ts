@@ -125,13 +125,13 @@ describe('sqliteStore', () => {
     const staying = await createSessionHistory({ store: sqliteStore({ path }) })
     const session = await staying.createSession('ada')
     let largest = 0
-    for (let i = 0; i < 40; i++) {
+    for (let i = 0; i < 12; i++) {
       const going = await createSessionHistory({ store: sqliteStore({ path, synchronous: 'normal' }) })
-      for (let j = 0; j < 5; j++) await going.appendMessage(session, text('x'.repeat(60_000)))
+      for (let j = 0; j < 17; j++) await going.appendMessage(session, text('x'.repeat(60_000)))
       await going.stop()
       largest = Math.max(largest, statSync(`${path}-wal`).size)
     }
-    expect((await staying.getSession('ada', session.id))?.messages).toHaveLength(200)
+    expect((await staying.getSession('ada', session.id))?.messages).toHaveLength(204)
     await staying.stop()
     expect(statSync(path).size).toBeGreaterThan(12_000_000)
     expect(largest).toBeLessThan(6_000_000)
