@@ -1,4 +1,4 @@
-import { resolve } from 'node:path'
+import { resolve as absolute } from 'node:path'
 import { misuse, oneOf, requiredWholeNumber } from '../arguments.ts'
 import { isTurnlogError, turnlogError } from '../errors.ts'
 import type { StoredEvent } from '../event.ts'
@@ -84,7 +84,7 @@ export function sqliteStore(options: SqliteStoreOptions): EventStore {
     throw misuse('database', 'a connection by better-sqlite3 or node:sqlite', database)
   return new SqliteStore({
     // A process may change its directory.
-    path: path === undefined ? undefined : resolve(path),
+    path: path === undefined ? undefined : absolute(path),
     database,
     synchronous: oneOf('synchronous', options.synchronous ?? 'full', ['full', 'normal']),
     busyTimeoutMs: requiredWholeNumber('busyTimeoutMs', options.busyTimeoutMs ?? 5_000, 0, LONGEST_TIMEOUT_MS)
