@@ -29,10 +29,10 @@ export function wholeNumber(name: string, value: unknown, least: number): number
   return value === undefined ? undefined : requiredWholeNumber(name, value, least)
 }
 
-/** A whole number that is at least `least`. */
-export function requiredWholeNumber(name: string, value: unknown, least: number): number {
-  if (Number.isSafeInteger(value) && (value as number) >= least) return value as number
-  throw misuse(name, `a whole number from ${least}`, value)
+/** A whole number that is at least `least` and at most `most`. */
+export function requiredWholeNumber(name: string, value: unknown, least: number, most = Infinity): number {
+  if (Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most) return value as number
+  throw misuse(name, `a whole number from ${least}${most === Infinity ? '' : ` to ${most}`}`, value)
 }
 
 /** A number of ms or things above 0, or `Infinity`. */

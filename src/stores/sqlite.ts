@@ -1,8 +1,18 @@
+import { resolve as absolute } from 'node:path'
 import { misuse, oneOf, requiredWholeNumber } from '../arguments.ts'
 import { isTurnlogError, turnlogError } from '../errors.ts'
 import type { StoredEvent } from '../event.ts'
 import type { AppendResult, Commit, EventStore, Head, Page, ReadRange, SessionKey, Summary } from '../store.ts'
-import { fileAt, later, openDatabase, resultCode, RETRY_MS, type SqliteDatabase } from './sqlite/database.ts'
+import {
+  fileAt,
+  forgetPages,
+  later,
+  openDatabase,
+  resultCode,
+  RETRY_MS,
+  walBytes,
+  type SqliteDatabase
+} from './sqlite/database.ts'
 import { LogReader, PAGE_SIZE } from './sqlite/reader.ts'
 import { Watchers } from './sqlite/watchers.ts'
 import { WriteQueue } from './sqlite/write-queue.ts'
@@ -38,8 +48,9 @@ export interface SqliteSettings {
    */
   readonly synchronous?: 'full' | 'normal' | undefined
   /**
-   * How long to wait for another process that writes, in ms, before a call fails with `STORE_UNAVAILABLE`. The event loop goes on
-   * meanwhile; that of a `database` does as far as the connection's own `busy_timeout` lets it.
+   * How long to wait for another process that writes, in ms from 0 to 2,147,483,647 (24 days), before a call fails with
+   * `STORE_UNAVAILABLE`. The event loop goes on meanwhile; that of a `database` does as far as the connection's own
+   * `busy_timeout` lets it.
    * @default 5_000
    */
   readonly busyTimeoutMs?: number | undefined
@@ -72,10 +83,11 @@ export function sqliteStore(options: SqliteStoreOptions): EventStore {
   if (database !== undefined && (typeof database.prepare !== 'function' || typeof database.exec !== 'function'))
     throw misuse('database', 'a connection by better-sqlite3 or node:sqlite', database)
   return new SqliteStore({
-    path,
+    // A process may change its directory.
+    path: path === undefined ? undefined : absolute(path),
     database,
     synchronous: oneOf('synchronous', options.synchronous ?? 'full', ['full', 'normal']),
-    busyTimeoutMs: requiredWholeNumber('busyTimeoutMs', options.busyTimeoutMs ?? 5_000, 0)
+    busyTimeoutMs: requiredWholeNumber('busyTimeoutMs', options.busyTimeoutMs ?? 5_000, 0, LONGEST_TIMEOUT_MS)
   })
 }
 
@@ -94,6 +106,8 @@ class SqliteStore implements EventStore {
   /** `open` and `close` take effect one after the other. */
   #turnover: Promise<unknown> = Promise.resolve()
   #isOpen = false
+  /** What removes rows. `close` waits until they have. */
+  readonly #purges = new Set<Promise<void>>()
   readonly #writes: WriteQueue
   readonly #watchers: Watchers
 
@@ -106,10 +120,23 @@ class SqliteStore implements EventStore {
   open(): Promise<void> {
     return this.#afterTurnover(async () => {
       if (this.#isOpen) return
-      const hasGarbage = await this.#answer(async () => (await this.#connect(false)).reader.hasGarbage())
+      const hasGarbage = await this.#answer(async () => {
+        try {
+          return await this.#whenFree(async () =>
+            (this.#connection ?? (await this.#connect(false))).reader.hasGarbage()
+          )
+        } catch (error) {
+          this.#disconnect()
+          throw error
+        }
+      })
       this.#isOpen = true
+      const { path } = this.#settings
+      // Those who write a little and go, while others stay, copy nothing into the file.
+      if (path !== undefined && walBytes(path) > LONG_WAL_BYTES)
+        void this.#writes.run({ type: 'checkpoint' }).catch(() => undefined)
       // What a purge has left behind when its process ended. Where it cannot be removed now, it will be another time.
-      if (hasGarbage) void this.#writes.reclaim().catch(() => undefined)
+      if (hasGarbage) void this.#ending(this.#writes.reclaim()).catch(() => undefined)
     })
   }
 
@@ -118,6 +145,7 @@ class SqliteStore implements EventStore {
       if (!this.#isOpen) return
       this.#isOpen = false
       this.#watchers.end()
+      await Promise.allSettled(this.#purges)
       await this.#writes.end()
       await this.#connecting?.catch(() => undefined)
       this.#disconnect()
@@ -208,8 +236,12 @@ class SqliteStore implements EventStore {
     await this.#answer(() => this.#writes.run({ type: 'touch', logId, at }))
   }
 
-  async purge({ userId, sessionId }: SessionKey, end?: Pick<Head, 'logId' | 'version'>): Promise<void> {
+  async purge(key: SessionKey, end?: Pick<Head, 'logId' | 'version'>): Promise<void> {
     this.#assertOpen()
+    await this.#ending(this.#purge(key, end))
+  }
+
+  async #purge({ userId, sessionId }: SessionKey, end?: Pick<Head, 'logId' | 'version'>): Promise<void> {
     const ending = end && { logId: end.logId, version: end.version }
     await this.#answer(() => this.#writes.run({ type: 'purge', userId, sessionId, end: ending }))
     this.#watchers.notify({ userId, sessionId })
@@ -246,19 +278,25 @@ class SqliteStore implements EventStore {
   }
 
   async #read<T>(question: (reader: LogReader) => T): Promise<T> {
-    this.#assertOpen()
-    return this.#answer(async () => {
-      const deadline = performance.now() + this.#settings.busyTimeoutMs
-      for (;;) {
-        try {
-          return question((await this.#connected()).reader)
-        } catch (error) {
-          if (resultCode(error) !== 'BUSY' || performance.now() > deadline) throw error
-        }
-        await later(RETRY_MS)
+    return this.#answer(() =>
+      this.#whenFree(async () => {
         this.#assertOpen()
+        return question((await this.#connected()).reader)
+      })
+    )
+  }
+
+  // Again and again while another process has a lock on the file.
+  async #whenFree<T>(ask: () => Promise<T>): Promise<T> {
+    const deadline = performance.now() + this.#settings.busyTimeoutMs
+    for (;;) {
+      try {
+        return await ask()
+      } catch (error) {
+        if (resultCode(error) !== 'BUSY' || performance.now() > deadline) throw error
       }
-    })
+      await later(RETRY_MS)
+    }
   }
 
   async #answer<T>(ask: () => Promise<T>): Promise<T> {
@@ -272,12 +310,14 @@ class SqliteStore implements EventStore {
   // An error of ours for one of the driver's; a connection that may be the cause is given up.
   #failure(error: unknown): Error {
     if (isTurnlogError(error)) return error
+    const { path, database } = this.#settings
     const { code, message, outcome } = error instanceof JobError ? error : new JobError(error, 'not-stored')
-    if (this.#settings.path !== undefined && GIVEN_UP.has(code)) {
+    if (GIVEN_UP.has(code)) {
+      if (database) forgetPages(database)
       this.#disconnect()
       this.#writes.restart()
     }
-    const where = this.#settings.path === undefined ? 'The SQLite database' : `The SQLite file ${this.#settings.path}`
+    const where = path === undefined ? 'The SQLite database' : `The SQLite file ${path}`
     return turnlogError('STORE_UNAVAILABLE', `${where} failed: ${message}`, { outcome }, { cause: error })
   }
 
@@ -295,9 +335,8 @@ class SqliteStore implements EventStore {
   }
 
   async #newConnection(mustExist: boolean): Promise<Connection> {
-    const { path, database, synchronous, busyTimeoutMs } = this.#settings
-    const deadline = performance.now() + busyTimeoutMs
-    for (;;) {
+    const { path, database, synchronous } = this.#settings
+    return this.#whenFree(async () => {
       const opened = database ?? (await openDatabase(path!, { mustExist }))
       try {
         // No waiting on this thread, if it is for us to say.
@@ -306,10 +345,9 @@ class SqliteStore implements EventStore {
         return new Connection(opened, path === undefined ? undefined : fileAt(path))
       } catch (error) {
         if (!database) opened.close()
-        if (resultCode(error) !== 'BUSY' || performance.now() > deadline) throw error
+        throw error
       }
-      await later(RETRY_MS)
-    }
+    })
   }
 
   #disconnect(): void {
@@ -320,6 +358,16 @@ class SqliteStore implements EventStore {
       connection?.database.close()
     } catch {
       // It is of no use in any case.
+    }
+  }
+
+  // A purge is several jobs: between two of them nothing may be waiting to be written.
+  async #ending(purge: Promise<void>): Promise<void> {
+    this.#purges.add(purge)
+    try {
+      await purge
+    } finally {
+      this.#purges.delete(purge)
     }
   }
 
@@ -334,6 +382,12 @@ class SqliteStore implements EventStore {
     return done
   }
 }
+
+/** The length of a write-ahead log beyond which it is copied into the file when that is opened: SQLite's own measure. */
+const LONG_WAL_BYTES = 1_000 * 4_096
+
+/** SQLite counts them in 32 bits; of more it would make none at all. */
+const LONGEST_TIMEOUT_MS = 2 ** 31 - 1
 
 /** After these the next call opens the file anew: it may have been made writable, or put back, meanwhile. */
 const GIVEN_UP: ReadonlySet<string> = new Set(['READONLY', 'IOERR', 'CANTOPEN', 'NOTADB', 'CORRUPT'])

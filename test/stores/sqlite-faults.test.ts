@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import {
   closeSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   openSync,
@@ -12,11 +13,21 @@ import {
   readFileSync
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { afterAll, beforeEach, describe, expect, it, type TestContext } from 'vitest'
-import { createSessionHistory, type SessionHistoryService } from '../../src/index.ts'
+import { basename, join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
+import type { Worker } from 'node:worker_threads'
+import { afterAll, afterEach, beforeEach, describe, expect, it, vi, type TestContext } from 'vitest'
+import {
+  createSessionHistory,
+  type Commit,
+  type EventStore,
+  type SessionKey,
+  type SessionHistoryService,
+  type SessionRef
+} from '../../src/index.ts'
 import { openDatabase, type SqliteDatabase } from '../../src/stores/sqlite/database.ts'
-import { prepareFile } from '../../src/stores/sqlite/writer.ts'
+import { LogReader } from '../../src/stores/sqlite/reader.ts'
+import { LogWriter, prepareFile } from '../../src/stores/sqlite/writer.ts'
 import { sqliteStore, type SqliteStoreOptions } from '../../src/stores/sqlite.ts'
 import { compile } from '../compiled.ts'
 import { fails, misuses, text, textsOf } from '../service/kit.ts'
@@ -137,6 +148,11 @@ describe('damage', () => {
       'UPDATE turnlog_events SET body = replace(body, \'"two"\', \'"twp"\') WHERE session = 1'
     ],
     ['a changed checksum', 2, 'UPDATE turnlog_events SET checksum = checksum + 1 WHERE session = 1 AND version = 2'],
+    [
+      'an event that is no text',
+      4,
+      'UPDATE turnlog_events SET body = CAST(body AS BLOB) WHERE session = 1 AND version = 4'
+    ],
     ['an event that is no JSON', 4, "UPDATE turnlog_events SET body = '{' WHERE session = 1 AND version = 4"],
     [
       'an event in the place of another',
@@ -150,11 +166,24 @@ describe('damage', () => {
       4,
       "UPDATE turnlog_sessions SET summary = replace(summary, 'message', 'massage') WHERE key = 1"
     ],
+    ['a summary that is no text', 4, 'UPDATE turnlog_sessions SET summary = CAST(summary AS BLOB) WHERE key = 1'],
     ['a changed version', 5, 'UPDATE turnlog_sessions SET version = 5 WHERE key = 1']
   ])('%s is CORRUPT_LOG, with the session and its version', async (_, version, sql) => {
     await filled()
     await change(sql)
     await harmsOne(version)
+  })
+
+  it('that takes a session away leaves its events to no other', async () => {
+    await filled()
+    await change("DELETE FROM turnlog_sessions WHERE user = 'bob'")
+    const history = await open()
+    expect(await history.getSession('bob', 'trip')).toBeNull()
+    expect(textsOf(await history.appendMessage(BOB, text('anew')))).toEqual(['anew'])
+    await history.stop()
+    const again = await open()
+    expect(textsOf(await again.getSession('bob', 'trip'))).toEqual(['anew'])
+    await again.stop()
   })
 
   it('of pages of the file is an error of ours, whichever it is', async () => {
@@ -182,6 +211,88 @@ describe('damage', () => {
     const mended = await open()
     expect(textsOf(await mended.getSession('ada', 'trip'))).toEqual(INTACT)
     await mended.stop()
+  })
+})
+
+describe('damage that is mended while the file is open', () => {
+  function overwrite(at: number, bytes: Buffer): void {
+    const file = openSync(path, 'r+')
+    writeSync(file, bytes, 0, bytes.length, at)
+    closeSync(file)
+  }
+
+  const nameOf = ({ userId, id }: SessionRef): SessionKey => ({ userId, sessionId: id })
+
+  /** What a store answers to all that changes nothing. */
+  async function answers(store: EventStore, logIds: readonly string[]): Promise<unknown[]> {
+    const eventsOf = async (logId: string): Promise<unknown[]> => {
+      const events: unknown[] = []
+      for await (const page of store.read(logId)) events.push(...page)
+      return events
+    }
+    // Two that conflict, which a thread looks at, without writing anything.
+    const late = logIds.map((logId, i): Commit => {
+      const key = nameOf([ADA, BOB][i]!)
+      const summary = { ...key, version: 100, createdAt: 1, updatedAt: 1, deleted: false, format: 'x', metadata: {} }
+      return { key, logId, expectedVersion: 100, events: [], summary }
+    })
+    const asked = await Promise.allSettled([
+      ...[ADA, BOB].map((session) => store.head(nameOf(session))),
+      ...logIds.map(eventsOf),
+      store.list('ada'),
+      store.list('ada', { limit: 10 }),
+      store.listUsers(),
+      store.heads(),
+      ...logIds.map((logId) => store.forks(logId)),
+      store.append(late),
+      store.append(late.slice(1))
+    ])
+    return asked.map((answer) => (answer.status === 'fulfilled' ? answer.value : 'failed'))
+  }
+
+  const places: readonly [what: string, places: (file: Buffer) => readonly number[], damage: Buffer][] = [
+    [
+      'of any page',
+      (file) => Array.from({ length: file.length / 4_096 - 1 }, (_, i) => 4_096 * (i + 1)),
+      Buffer.alloc(4_096, 0xa5)
+    ],
+    ['of a letter of an event', (file) => [file.indexOf('"text":"two"')], Buffer.from('"text":"twp"')],
+    ['of a letter of a summary', (file) => [file.indexOf('"message","metadata"')], Buffer.from('"massage","metadata"')]
+  ]
+
+  describe.each(['path', 'database'] as const)('by %s', (kind) => {
+    it.each(places)('%s is over', async (_, placesIn, damage) => {
+      await filled()
+      let own = kind === 'database' ? await driver() : undefined
+      let store = sqliteStore(own ? { database: own } : { path })
+      await store.open()
+      const logIds = await Promise.all([ADA, BOB].map(async (session) => (await store.head(nameOf(session)))!.logId))
+      const before = await answers(store, logIds)
+      expect(before).not.toContain('failed')
+      let noticed = 0
+      // A thread, which is one more with each file, takes long to start.
+      const spots = placesIn(readFileSync(path)).filter((_, i) => kind === 'database' || i % 4 === 0)
+      for (const at of spots) {
+        await store.close()
+        own?.close()
+        own = kind === 'database' ? await driver() : undefined
+        store = sqliteStore(own ? { database: own } : { path })
+        await store.open()
+        const sound = readFileSync(path).subarray(at, at + damage.length)
+        overwrite(at, damage)
+        if (!isDeepStrictEqual(await answers(store, logIds), before)) noticed++
+        overwrite(at, sound)
+        expect(await answers(store, logIds)).toEqual(before)
+      }
+      await store.close()
+      own?.close()
+      // Not all pages are read.
+      expect(noticed).toBeGreaterThan(spots.length / 2)
+      const history = await open()
+      for (const session of [ADA, BOB])
+        expect(textsOf(await history.appendMessage(session, text('four')))).toEqual(['one', 'two', 'three', 'four'])
+      await history.stop()
+    })
   })
 })
 
@@ -306,6 +417,96 @@ describe('a file that may only be read', () => {
   )
 })
 
+describe('a worker thread that dies', () => {
+  const SESSIONS = Array.from({ length: 8 }, (_, i) => ({ userId: 'ada', id: `s${i}` }))
+  let threads: Worker[] = []
+  const listener = (thread: Worker): number => threads.push(thread)
+  beforeEach(() => {
+    threads = []
+    process.on('worker', listener)
+  })
+  afterEach(() => void process.off('worker', listener))
+
+  it('while it has nothing to do is replaced, and nobody notices', async () => {
+    const history = await open()
+    const add = (word: string) => Promise.all(SESSIONS.map((session) => history.appendMessage(session, text(word))))
+    await add('one')
+    expect(threads).toHaveLength(1)
+    await threads[0]!.terminate()
+    const run = vi.spyOn(LogWriter.prototype, 'run')
+    for (const session of await add('two')) expect(textsOf(session)).toEqual(['one', 'two'])
+    // The batch was written by a thread, not by this one.
+    expect(threads).toHaveLength(2)
+    expect(run).not.toHaveBeenCalled()
+    run.mockRestore()
+    await threads[1]!.terminate()
+    await history.stop()
+    const again = await open()
+    for (const { userId, id } of SESSIONS) expect(textsOf(await again.getSession(userId, id))).toEqual(['one', 'two'])
+    await again.stop()
+  })
+
+  it('at any moment loses nothing, and what it may have stored is not stored twice', async () => {
+    const history = await open()
+    await Promise.all(SESSIONS.map(({ userId, id }) => history.createSession(userId, id)))
+    const ROUNDS = 12
+    let failures = 0
+    for (let round = 0; round < ROUNDS; round++) {
+      const add = async (session: SessionRef): Promise<void> => {
+        for (;;) {
+          try {
+            await history.appendMessage(session, text(`${round}`), { idempotencyKey: `${round}` })
+            return
+          } catch (error) {
+            expect(error).toMatchObject({ code: 'STORE_UNAVAILABLE' })
+            failures++
+          }
+        }
+      }
+      const added = Promise.all(SESSIONS.map(add))
+      for (let turn = 0; turn < 3 * round; turn++) await new Promise((resolve) => setImmediate(resolve))
+      await threads.at(-1)?.terminate()
+      await added
+    }
+    expect(threads.length).toBeGreaterThan(ROUNDS / 4)
+    expect(failures).toBeGreaterThan(0)
+    await history.stop()
+    const again = await open()
+    for (const { userId, id } of SESSIONS)
+      expect(textsOf(await again.getSession(userId, id))).toEqual(Array.from({ length: ROUNDS }, (_, i) => `${i}`))
+    await again.stop()
+  })
+})
+
+describe('opening', () => {
+  it('waits for whoever has locked the file once more', async () => {
+    await filled()
+    const hasGarbage = vi.spyOn(LogReader.prototype, 'hasGarbage')
+    hasGarbage.mockImplementationOnce(() => {
+      throw Object.assign(new Error('database is locked'), { code: 'SQLITE_BUSY_RECOVERY' })
+    })
+    const history = await open()
+    expect(hasGarbage).toHaveBeenCalledTimes(2)
+    hasGarbage.mockRestore()
+    expect((await history.getSession('ada', 'trip'))?.version).toBe(4)
+    await history.stop()
+  })
+
+  it('that fails leaves no connection', async () => {
+    await filled()
+    const hasGarbage = vi.spyOn(LogReader.prototype, 'hasGarbage').mockImplementation(() => {
+      throw Object.assign(new Error('interrupted'), { code: 'SQLITE_INTERRUPT' })
+    })
+    await fails(() => open(), 'STORE_UNAVAILABLE', NOT_STORED)
+    hasGarbage.mockRestore()
+    // The last connection that is closed takes the write-ahead log along.
+    await change('DELETE FROM turnlog_garbage')
+    expect(existsSync(`${path}-wal`)).toBe(false)
+    const history = await open()
+    await history.stop()
+  })
+})
+
 describe('a file that is gone', () => {
   it('is not made anew behind the back of its users, and is used again when it is back', async () => {
     await filled()
@@ -322,6 +523,24 @@ describe('a file that is gone', () => {
   })
 })
 
+describe('a relative path', () => {
+  it('is of the directory in which the store was made', async () => {
+    const before = process.cwd()
+    process.chdir(directory)
+    try {
+      path = basename(path)
+      const history = await open()
+      process.chdir('/')
+      await Promise.all([ADA, BOB].map((session) => history.appendMessage(session, text('one'))))
+      expect(textsOf(await history.getSession('ada', 'trip'))).toEqual(['one'])
+      await history.stop()
+      expect(existsSync(join(directory, path))).toBe(true)
+    } finally {
+      process.chdir(before)
+    }
+  })
+})
+
 describe('bad options', () => {
   it.each([
     {},
@@ -332,9 +551,23 @@ describe('bad options', () => {
     { database: {} },
     { path: 'x.db', synchronous: 'off' },
     { path: 'x.db', busyTimeoutMs: -1 },
-    { path: 'x.db', busyTimeoutMs: '1' }
+    { path: 'x.db', busyTimeoutMs: '1' },
+    { path: 'x.db', busyTimeoutMs: 2 ** 31 }
   ])('%j are misuse', async (options) => {
     await misuses(() => sqliteStore(options as SqliteStoreOptions), 'must be')
+  })
+
+  it('busyTimeoutMs may be as long as SQLite can wait', async () => {
+    await filled()
+    const history = await open({ busyTimeoutMs: 2 ** 31 - 1 })
+    const other = await driver()
+    other.exec('BEGIN IMMEDIATE')
+    const appended = history.appendMessage(ADA, text('four'))
+    for (let i = 0; i < 200; i++) await new Promise((resolve) => setImmediate(resolve))
+    other.exec('ROLLBACK')
+    other.close()
+    expect((await appended)?.messages).toHaveLength(4)
+    await history.stop()
   })
 
   it('a database in memory is refused: it would not last', async () => {

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { createSessionHistory, type EventStore } from '../../src/index.ts'
 import { openDatabase, type SqliteDatabase } from '../../src/stores/sqlite/database.ts'
+import { LogWriter } from '../../src/stores/sqlite/writer.ts'
 import { sqliteStore } from '../../src/stores/sqlite.ts'
 import { testEventStore } from '../../src/testing.ts'
 import { compile } from '../compiled.ts'
@@ -119,6 +120,23 @@ describe('sqliteStore', () => {
     expect(existsSync(`${path}-wal`)).toBe(false)
   })
 
+  it('does not let it grow where many write a little and go, and one stays', async () => {
+    const path = newPath()
+    const staying = await createSessionHistory({ store: sqliteStore({ path }) })
+    const session = await staying.createSession('ada')
+    let largest = 0
+    for (let i = 0; i < 12; i++) {
+      const going = await createSessionHistory({ store: sqliteStore({ path, synchronous: 'normal' }) })
+      for (let j = 0; j < 17; j++) await going.appendMessage(session, text('x'.repeat(60_000)))
+      await going.stop()
+      largest = Math.max(largest, statSync(`${path}-wal`).size)
+    }
+    expect((await staying.getSession('ada', session.id))?.messages).toHaveLength(204)
+    await staying.stop()
+    expect(statSync(path).size).toBeGreaterThan(12_000_000)
+    expect(largest).toBeLessThan(6_000_000)
+  })
+
   it('reads lists by indexes, and never events', async () => {
     const path = newPath()
     const database = await openDatabase(path, { mustExist: false })
@@ -174,6 +192,106 @@ describe('sqliteStore', () => {
     expect((await loading)?.messages).toHaveLength(5_000)
     expect(turns).toBeGreaterThanOrEqual(10)
     await history.stop()
+  })
+
+  describe('closed while rows of what was purged are being removed', () => {
+    const key = { userId: 'ada', sessionId: 'long' }
+
+    /** A store that is open, over a file with a log of 20,000 events: four steps' worth. */
+    async function longLog(): Promise<{ path: string; store: EventStore }> {
+      const path = newPath()
+      const store = sqliteStore({ path, synchronous: 'normal' })
+      const history = await createSessionHistory({ store, missing: { append: 'create' } })
+      const messages = Array.from({ length: 20_000 }, (_, i) => text(`${i}`))
+      await history.appendMessage({ userId: key.userId, id: key.sessionId }, messages)
+      await history.stop()
+      await store.open()
+      return { path, store }
+    }
+
+    async function rowsIn(path: string): Promise<{ events: number; garbage: number }> {
+      const database = await openDatabase(path, { mustExist: true })
+      const count = (table: string): number =>
+        (database.prepare(`SELECT count(*) AS n FROM ${table}`).get() as { n: number }).n
+      const rows = { events: count('turnlog_events'), garbage: count('turnlog_garbage') }
+      database.close()
+      return rows
+    }
+
+    it('finishes a purge that was asked for', async () => {
+      const { path, store } = await longLog()
+      let isPurged = false
+      const purged = store.purge(key).then(() => (isPurged = true))
+      await store.close()
+      expect(isPurged).toBe(true)
+      await purged
+      expect(await rowsIn(path)).toEqual({ events: 0, garbage: 0 })
+      expect(existsSync(`${path}-wal`)).toBe(false)
+    })
+
+    it('finishes what another has left behind', async () => {
+      const { path, store } = await longLog()
+      await store.close()
+      const database = await openDatabase(path, { mustExist: true })
+      new LogWriter(database).run({ type: 'purge', ...key, end: undefined })
+      database.close()
+      await store.open()
+      await store.close()
+      expect(await rowsIn(path)).toEqual({ events: 0, garbage: 0 })
+      expect(existsSync(`${path}-wal`)).toBe(false)
+    })
+  })
+
+  it('reads a page of events as of one moment', async () => {
+    const path = newPath()
+    const history = await createSessionHistory({ store: sqliteStore({ path }), missing: { append: 'create' } })
+    await history.appendMessage(
+      { userId: 'ada', id: 'trip' },
+      Array.from({ length: 5_010 }, (_, i) => text(`${i}`))
+    )
+    await history.stop()
+
+    // Another process purges the session, and removes the first 5,000 rows, whenever this one has read something.
+    const [database, other] = [
+      await openDatabase(path, { mustExist: true }),
+      await openDatabase(path, { mustExist: true })
+    ]
+    const rival = new LogWriter(other)
+    let purge: (() => void) | undefined
+    const interrupted: SqliteDatabase = {
+      exec: (sql) => database.exec(sql),
+      close: () => database.close(),
+      prepare(sql) {
+        const statement = database.prepare(sql)
+        return {
+          run: (...values) => statement.run(...values),
+          get: (...values) => {
+            const row = statement.get(...values)
+            purge?.()
+            return row
+          },
+          all: (...values) => {
+            const rows = statement.all(...values)
+            purge?.()
+            return rows
+          }
+        }
+      }
+    }
+    const store = sqliteStore({ database: interrupted })
+    await store.open()
+    const { logId } = (await store.head({ userId: 'ada', sessionId: 'trip' }))!
+    purge = () => {
+      purge = undefined
+      rival.run({ type: 'purge', userId: 'ada', sessionId: 'trip', end: undefined })
+      rival.run({ type: 'reclaim' })
+    }
+    const versions: number[] = []
+    for await (const page of store.read(logId)) versions.push(...page.map(({ version }) => version))
+    expect(purge).toBeUndefined()
+    expect(versions).toEqual(Array.from({ length: 500 }, (_, i) => i + 1))
+    await store.close()
+    for (const each of [database, other]) each.close()
   })
 
   it('keeps no process alive, with a worker thread or without', () => {

@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs'
+import { realpathSync, statSync } from 'node:fs'
 
 /**
  * What is needed of a connection to SQLite: better-sqlite3's `Database` and the `DatabaseSync` of `node:sqlite` have it.
@@ -62,6 +62,15 @@ export function fileAt(path: string): string | undefined {
   return file && `${file.dev}:${file.ino}`
 }
 
+/** How long the write-ahead log of the file at `path` is; 0 where there is none. */
+export function walBytes(path: string): number {
+  try {
+    return statSync(`${realpathSync(path)}-wal`).size
+  } catch {
+    return 0
+  }
+}
+
 /** SQLite's primary result codes that are told apart here, by number, as `node:sqlite` gives them. */
 const CODES: Readonly<Record<number, string>> = {
   5: 'BUSY',
@@ -83,6 +92,17 @@ export function resultCode(error: unknown): string {
   const { code, errcode } = (error ?? {}) as { readonly code?: unknown; readonly errcode?: unknown }
   if (typeof errcode === 'number') return CODES[errcode & 0xff] ?? ''
   return typeof code === 'string' ? (/^SQLITE_([A-Z]+)/.exec(code)?.[1] ?? '') : ''
+}
+
+/**
+ * Drops the pages that a connection has read: where one was damaged, the file may have been mended, which SQLite cannot notice.
+ */
+export function forgetPages(database: SqliteDatabase): void {
+  try {
+    database.exec('PRAGMA shrink_memory')
+  } catch {
+    // Another failure has been told of.
+  }
 }
 
 /** How often a lock of another process is tried again where no thread may wait for it. */

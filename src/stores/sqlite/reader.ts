@@ -1,8 +1,8 @@
 import { crc32 } from 'node:zlib'
-import { turnlogError } from '../../errors.ts'
+import { isTurnlogError, turnlogError } from '../../errors.ts'
 import type { StoredEvent } from '../../event.ts'
 import type { Head, Page, SessionKey, Summary } from '../../store.ts'
-import { resultCode, type SqliteDatabase, type SqliteStatement, type SqliteValue } from './database.ts'
+import { forgetPages, resultCode, type SqliteDatabase, type SqliteStatement, type SqliteValue } from './database.ts'
 
 /** Rows that are read at once, at most. */
 export const PAGE_SIZE = 500
@@ -24,8 +24,10 @@ export class LogReader {
 
   /** @throws `CORRUPT_LOG` */
   head({ userId, sessionId }: SessionKey): Head | null {
-    const row = this.#get(HEAD, userId, sessionId) as HeadRow | undefined
-    return row ? headOf(row, { userId, sessionId }) : null
+    return this.#reliably(() => {
+      const row = this.#get(HEAD, userId, sessionId) as HeadRow | undefined
+      return row ? headOf(row, { userId, sessionId }) : null
+    })
   }
 
   end({ userId, sessionId }: SessionKey): LogEnd | undefined {
@@ -39,22 +41,26 @@ export class LogReader {
    * @throws `CORRUPT_LOG`
    */
   events(logId: string, from: number, to: number): StoredEvent[] {
-    const log = this.#get(LOG, logId) as LogRow | undefined
-    // A log that was purged may have more rows than its forks need.
-    const last = Math.min(to, Number(log?.version ?? 0))
-    if (!log || from > last) return []
+    return this.#reliably(() => this.#events(logId, from, to))
+  }
+
+  #events(logId: string, from: number, to: number): StoredEvent[] {
     let rows: EventRow[]
     try {
-      rows = this.#all<EventRow>(EVENTS, log.key, from, last, PAGE_SIZE)
+      rows = this.#all<EventRow>(EVENTS, logId, from, Math.min(to, Number.MAX_SAFE_INTEGER), PAGE_SIZE)
     } catch (error) {
-      throw resultCode(error) === 'CORRUPT' ? corruptLog(log, logId, from) : error
+      throw resultCode(error) === 'CORRUPT' ? this.#corruptLog(logId, from) : error
     }
-    return rows.map((row) => eventOf(row, log, logId))
+    return rows.map((row) => {
+      const event = soundEvent(row)
+      if (!event) throw this.#corruptLog(logId, Number(row.version))
+      return event
+    })
   }
 
   /** At most {@link PAGE_SIZE}. */
   list(userId: string, limit: number, after: After | undefined): Summary[] {
-    return this.#all<SummaryRow>(LIST, ...placeOf(userId, after), limit).map(summaryOf)
+    return this.#summaries(LIST, ...placeOf(userId, after), limit)
   }
 
   /** Where the summaries of a list are, to be read in steps. */
@@ -64,7 +70,7 @@ export class LogReader {
 
   /** Of those places; without those where there is no live session any more. */
   listed(places: readonly number[]): Summary[] {
-    return places.flatMap((key) => this.#all<SummaryRow>(SUMMARY, key).map(summaryOf))
+    return places.flatMap((key) => this.#summaries(SUMMARY, key))
   }
 
   users(limit: number, after: string): string[] {
@@ -72,11 +78,13 @@ export class LogReader {
   }
 
   forks(logId: string): Summary[] {
-    return this.#all<SummaryRow>(FORKS, logId).map(summaryOf)
+    return this.#summaries(FORKS, logId)
   }
 
   heads(limit: number, after: string): Head[] {
-    return this.#all<HeadRow & SummaryRow>(HEADS, after, limit).map((row) => headWith(row, summaryOf(row)))
+    return this.#reliably((isCertain) =>
+      this.#all<HeadRow & SummaryRow>(HEADS, after, limit).map((row) => headWith(row, summaryOf(row, isCertain)))
+    )
   }
 
   /** Changes with every commit that another connection has made, and with what is written through this one. */
@@ -96,12 +104,35 @@ export class LogReader {
     this.#get('SELECT version FROM turnlog_schema')
   }
 
+  // A log that only its forks need has no name any more.
+  #corruptLog(logId: string, version: number): Error {
+    const { user_id: user, session_id: session } = (this.#get(LOG_NAME, logId) ?? {}) as Partial<LogNameRow>
+    const [userId, sessionId] = [textOf(user ?? null), session ? textOf(session) : logId]
+    const message = `The log of session ${JSON.stringify(sessionId)} of user ${JSON.stringify(userId)} is damaged at version ${version}`
+    return turnlogError('CORRUPT_LOG', message, { userId, sessionId, version })
+  }
+
+  #summaries(sql: string, ...values: SqliteValue[]): Summary[] {
+    return this.#reliably((isCertain) => this.#all<SummaryRow>(sql, ...values).map((row) => summaryOf(row, isCertain)))
+  }
+
+  // What looks damaged is read once more, from the file: that may have been mended since, and SQLite goes on with the pages that it has.
+  #reliably<T>(read: (isCertain: boolean) => T): T {
+    try {
+      return read(false)
+    } catch (error) {
+      if (resultCode(error) !== 'CORRUPT' && !isTurnlogError(error, 'CORRUPT_LOG')) throw error
+      forgetPages(this.#database)
+      return read(true)
+    }
+  }
+
   #get(sql: string, ...values: SqliteValue[]): unknown {
-    return this.#statement(sql).get(...values)
+    return this.#reliably(() => this.#statement(sql).get(...values))
   }
 
   #all<Row>(sql: string, ...values: SqliteValue[]): Row[] {
-    return this.#statement(sql).all(...values) as Row[]
+    return this.#reliably(() => this.#statement(sql).all(...values) as Row[])
   }
 
   #statement(sql: string): SqliteStatement {
@@ -130,9 +161,13 @@ const PLACE =
 
 const HEAD = 'SELECT log_id, version, touched, summary, checksum FROM turnlog_sessions WHERE user = ? AND session = ?'
 const END = 'SELECT log_id, version FROM turnlog_sessions WHERE user = ? AND session = ?'
-const LOG = `SELECT key, version, ${NAME} FROM turnlog_sessions WHERE log_id = ?`
-const EVENTS = `SELECT version, body, checksum FROM turnlog_events WHERE session = ? AND version BETWEEN ? AND ?
-                ORDER BY version LIMIT ?`
+const LOG_NAME = `SELECT ${NAME} FROM turnlog_sessions WHERE log_id = ?`
+// In one statement, so of one moment. A log that was purged may have more rows than its forks need. A cross join is done in the
+// order that it is written in.
+const EVENTS = `SELECT event.version, body, event.checksum
+                FROM turnlog_sessions AS log CROSS JOIN turnlog_events AS event ON event.session = log.key
+                WHERE log_id = ? AND event.version BETWEEN ? AND min(?, log.version)
+                ORDER BY event.version LIMIT ?`
 const LIST = `SELECT ${SUMMARY_COLUMNS} FROM turnlog_sessions WHERE ${PLACE}`
 const LIST_KEYS = `SELECT key FROM turnlog_sessions WHERE ${PLACE}`
 const SUMMARY = `SELECT ${SUMMARY_COLUMNS} FROM turnlog_sessions WHERE key = ? AND deleted = 0 AND user IS NOT NULL`
@@ -157,8 +192,8 @@ interface HeadRow {
 }
 
 interface SummaryRow {
-  readonly user_id: Uint8Array
-  readonly session_id: Uint8Array
+  readonly user_id: Uint8Array | null
+  readonly session_id: Uint8Array | null
   readonly version: Int
   readonly updated: Int
   readonly deleted: Int
@@ -166,9 +201,7 @@ interface SummaryRow {
   readonly checksum: Int
 }
 
-interface LogRow {
-  readonly key: Int
-  readonly version: Int
+interface LogNameRow {
   readonly user_id: Uint8Array | null
   readonly session_id: Uint8Array | null
 }
@@ -179,11 +212,15 @@ interface EventRow {
   readonly checksum: Int
 }
 
-function headOf(row: HeadRow, { userId, sessionId }: SessionKey): Head {
+function headOf(row: HeadRow, key: SessionKey): Head {
   const summary = soundSummary(row)
-  if (summary) return headWith(row, summary)
+  if (!summary) throw corruptSession(key, row.version)
+  return headWith(row, summary)
+}
+
+function corruptSession({ userId, sessionId }: SessionKey, version: Int): Error {
   const message = `What the store has of session ${JSON.stringify(sessionId)} of user ${JSON.stringify(userId)} is damaged`
-  throw turnlogError('CORRUPT_LOG', message, { userId, sessionId, version: Number(row.version) })
+  return turnlogError('CORRUPT_LOG', message, { userId, sessionId, version: Number(version) })
 }
 
 function headWith({ log_id: logId, version, touched }: HeadRow, summary: Summary): Head {
@@ -192,19 +229,21 @@ function headWith({ log_id: logId, version, touched }: HeadRow, summary: Summary
 }
 
 // Of a damaged row a list shows what its columns say, so that the other sessions are listed; reading the session tells.
-function summaryOf(row: SummaryRow): Summary {
-  return (
-    soundSummary(row) ?? {
-      userId: textOf(row.user_id),
-      sessionId: textOf(row.session_id),
-      version: Number(row.version),
-      createdAt: Number(row.updated),
-      updatedAt: Number(row.updated),
-      deleted: Number(row.deleted) === 1,
-      format: '',
-      metadata: {}
-    }
-  )
+function summaryOf(row: SummaryRow, isCertain: boolean): Summary {
+  const summary = soundSummary(row)
+  if (summary) return summary
+  const [userId, sessionId] = [textOf(row.user_id), textOf(row.session_id)]
+  if (!isCertain) throw corruptSession({ userId, sessionId }, row.version)
+  return {
+    userId,
+    sessionId,
+    version: Number(row.version),
+    createdAt: Number(row.updated),
+    updatedAt: Number(row.updated),
+    deleted: Number(row.deleted) === 1,
+    format: '',
+    metadata: {}
+  }
 }
 
 function soundSummary({
@@ -212,27 +251,24 @@ function soundSummary({
   checksum,
   version
 }: Pick<HeadRow, 'summary' | 'checksum' | 'version'>): Summary | undefined {
-  if (crc32(text) !== Number(checksum)) return undefined
+  if (!isWhole(text, checksum)) return undefined
   const summary = JSON.parse(text) as Summary
   return summary.version === Number(version) ? summary : undefined
 }
 
-function eventOf({ version, body, checksum }: EventRow, log: LogRow, logId: string): StoredEvent {
-  if (crc32(body) !== Number(checksum)) throw corruptLog(log, logId, Number(version))
+function soundEvent({ version, body, checksum }: EventRow): StoredEvent | undefined {
+  if (!isWhole(body, checksum)) return undefined
   const event = JSON.parse(body) as StoredEvent
-  if (event.version !== Number(version)) throw corruptLog(log, logId, Number(version))
-  return event
+  return event.version === Number(version) ? event : undefined
 }
 
-// A log that only its forks need has no name any more.
-function corruptLog({ user_id: user, session_id: session }: LogRow, logId: string, version: number): Error {
-  const [userId, sessionId] = [user ? textOf(user) : '', session ? textOf(session) : logId]
-  const message = `The log of session ${JSON.stringify(sessionId)} of user ${JSON.stringify(userId)} is damaged at version ${version}`
-  return turnlogError('CORRUPT_LOG', message, { userId, sessionId, version })
+// Damage may have made something else of a text.
+function isWhole(text: unknown, checksum: Int): boolean {
+  return typeof text === 'string' && crc32(text) === Number(checksum)
 }
 
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
-function textOf(bytes: Uint8Array): string {
-  return decoder.decode(bytes)
+function textOf(bytes: Uint8Array | null): string {
+  return bytes ? decoder.decode(bytes) : ''
 }

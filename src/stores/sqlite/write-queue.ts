@@ -56,6 +56,7 @@ export class WriteQueue {
   #isThreadStale = false
   /** A thread cannot be started here: its file is not beside this one, as in a bundle. */
   #hasNoThread = false
+  #hasHadThread = false
   #batchesInTurn = 0
   #commitsSinceCheckpoint = 0
   #checkpointing: Promise<unknown> | undefined
@@ -266,12 +267,16 @@ export class WriteQueue {
     if (path === undefined || this.#hasNoThread) return this.#performHere(job)
     if (this.#checkpointing) await this.#checkpointing
     if (this.#isThreadStale) await this.#endThread()
+    // It may have died while it had nothing to do.
+    if (this.#thread?.hasEnded) this.#thread = undefined
     this.#thread ??= new WriterThread({ path, synchronous, busyTimeoutMs, checkpoints: true })
     const thread = this.#thread
     if (!thread.isRunning && !(await thread.isReady)) {
-      this.#hasNoThread = true
+      // Where there was one before, the next one may do better.
+      this.#hasNoThread = !this.#hasHadThread
       return this.#performHere(job)
     }
+    this.#hasHadThread = true
     if (job.type === 'append') this.#commitsSinceCheckpoint = 0
     try {
       return await thread.run(job)

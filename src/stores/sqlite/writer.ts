@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib'
 import { turnlogError } from '../../errors.ts'
-import { resultCode, type SqliteDatabase, type SqliteStatement } from './database.ts'
+import { forgetPages, resultCode, type SqliteDatabase, type SqliteStatement } from './database.ts'
 
 // What writes to the file. It is synchronous, and runs on the main thread and in the worker alike.
 
@@ -64,11 +64,12 @@ export interface WriterOptions {
 /**
  * The tables. Events have a place of their own in one long table, so that commits of many sessions are written side by
  * side; sessions are rows beside it, with the summary that a list shows. A session without a name was purged: it stays as long
- * as forks need its first `version` events. `garbage` names the sessions of which rows are still to be removed.
+ * as forks need its first `version` events. No key is given twice: where a row of sessions was lost by damage, its events wait for
+ * no other session. `garbage` names the sessions of which rows are still to be removed.
  */
 const MIGRATIONS: readonly string[] = [
   `CREATE TABLE turnlog_sessions (
-     key INTEGER PRIMARY KEY,
+     key INTEGER PRIMARY KEY AUTOINCREMENT,
      log_id TEXT NOT NULL UNIQUE,
      user TEXT,
      session TEXT,
@@ -260,7 +261,7 @@ export class LogWriter {
     }
   }
 
-  #transaction(work: () => JobResult): JobResult {
+  #transaction(work: () => JobResult, isAgain = false): JobResult {
     let result: JobResult
     try {
       this.#statements.beginTransaction.run()
@@ -272,6 +273,11 @@ export class LogWriter {
       result = work()
     } catch (error) {
       rollBack(this.#database)
+      if (resultCode(error) === 'CORRUPT' && !isAgain) {
+        // The damage may be in memory alone.
+        forgetPages(this.#database)
+        return this.#transaction(work, true)
+      }
       throw new JobError(error, 'not-stored')
     }
     try {
