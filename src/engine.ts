@@ -277,7 +277,8 @@ export class Engine {
   #readEnd(key: SessionKey, count: number, isAccepted: boolean): Promise<Session<Json> | undefined> {
     return this.ask(async (store) => {
       const head = await store.head(key)
-      if (!head || head.summary.deleted || head.version <= SHORT_LOG) return undefined
+      // What a fork begins with may be long, however short its own log is.
+      if (!head || head.summary.deleted || (head.version <= SHORT_LOG && !head.summary.forkedFrom)) return undefined
       const [now, usedAt] = [this.clock.now(), lastUsed(head)]
       if (hasExpired(usedAt, now, this.#retention)) return undefined
       const messages = await readLastMessages(store, head.logId, head.version, count)

@@ -26,8 +26,8 @@ export interface EventData<M = Message> {
   'message-appended': { readonly message: M; readonly put?: true }
   /** The last message of that id has this content. */
   'message-replaced': { readonly message: M }
-  /** Only the first `length` messages; metadata as it was. */
-  'messages-truncated': { readonly length: number }
+  /** Only the first `length` messages, without the `dropped` ones after them; metadata as it was. */
+  'messages-truncated': { readonly length: number; readonly dropped?: number }
   /** Keys of `set` replace those of the metadata, whole; the keys in `unset` are gone. */
   'metadata-changed': { readonly set: JsonObject; readonly unset: readonly string[] }
   /** Messages and metadata as they were at `toVersion`. */
@@ -99,7 +99,7 @@ const dataSchemas = {
   }),
   'message-appended': z.object({ message, put: z.literal(true).optional() }),
   'message-replaced': z.object({ message }),
-  'messages-truncated': z.object({ length: z.int().nonnegative() }),
+  'messages-truncated': z.object({ length: z.int().nonnegative(), dropped: z.int().nonnegative().optional() }),
   'metadata-changed': z.object({ set: record, unset: z.array(z.string()) }),
   'rewound': z.object({
     toVersion: z.int().positive(),
