@@ -1,6 +1,11 @@
 import { SimulatedClock } from 'xstate'
 import { describe, expect, it } from 'vitest'
-import { createSessionHistory, type SessionHistoryOptions, type SessionHistoryService } from '../src/index.ts'
+import {
+  createSessionHistory,
+  memoryStore,
+  type SessionHistoryOptions,
+  type SessionHistoryService
+} from '../src/index.ts'
 import { gatedStore } from './stores/gated.ts'
 
 /** A service, and which sessions have an actor, in the order in which those began. */
@@ -103,6 +108,24 @@ describe('the registry', () => {
     await Promise.all(Array.from({ length: 200 }, (_, i) => history.createSession('ada', `s${i}`)))
     for (let i = 0; i < 200; i++) await history.createSession('ada', `t${i}`)
     expect(active().length).toBeLessThanOrEqual(5)
+  })
+
+  it('keeps one session that takes more than maxActiveBytes as long as no other is used', async () => {
+    let loads = 0
+    const inner = memoryStore()
+    const read: typeof inner.read = (logId, range) => {
+      loads++
+      return inner.read(logId, range)
+    }
+    const store = { ...inner, read }
+    const { history, active } = await begin({ maxActiveBytes: 20_000, store })
+    await history.createSession('ada', 'large')
+    for (let i = 0; i < 50; i++) await history.appendMessage(session('large'), { content: 'x'.repeat(1_000) })
+    expect((await history.getSession('ada', 'large'))?.version).toBe(51)
+    expect(active()).toEqual(['large'])
+    expect(loads).toBe(0)
+    await history.createSession('ada', 'small')
+    expect(active()).toEqual(['small'])
   })
 
   it('stops sessions that were not used for idleMs, and no others', async () => {
