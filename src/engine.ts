@@ -13,6 +13,7 @@ import {
   hasExpired,
   isWorthNoting,
   lastUsed,
+  noteUse,
   retentionRules,
   Sweeper,
   type Retention,
@@ -283,7 +284,7 @@ export class Engine {
       if (hasExpired(usedAt, now, this.#retention)) return undefined
       const messages = await readLastMessages(store, head.logId, head.version, count)
       if (!messages) return undefined
-      if (isWorthNoting(usedAt, now, this.#retention)) await store.touch(head.logId, now)
+      if (isWorthNoting(usedAt, now, this.#retention)) noteUse(store, head.logId, now)
       return sessionOf(head.summary, messages)
     }, isAccepted)
   }

@@ -48,6 +48,11 @@ export function lastUsed({ summary, touchedAt = 0 }: Head): number {
   return Math.max(summary.updatedAt, touchedAt)
 }
 
+/** Notes beside a log that its session is in use. Not waited for: a note that is lost is made by a later read. */
+export function noteUse(store: EventStore, logId: string, now: number): void {
+  void (async () => store.touch(logId, Math.floor(now)))().catch(() => undefined)
+}
+
 /** What a sweep asks of the service. */
 export interface SweepActions {
   /** Deletes the session if it still is expired. */
