@@ -88,6 +88,7 @@ export type StoredEvent = Envelope & { readonly type: string; readonly data: Jso
 const forkOriginSchema = z.object({ userId: z.string(), sessionId: z.string(), version: z.int().positive() })
 const record = z.custom<JsonObject>((value) => typeof value === 'object' && value !== null && !Array.isArray(value))
 const message = z.custom<unknown>((value) => value !== undefined)
+const messageWithId = z.custom<JsonObject>((value) => typeof (value as JsonObject | null)?.['id'] === 'string')
 
 const dataSchemas = {
   'created': z.object({
@@ -98,7 +99,7 @@ const dataSchemas = {
     messages: z.array(message).optional()
   }),
   'message-appended': z.object({ message, put: z.literal(true).optional() }),
-  'message-replaced': z.object({ message }),
+  'message-replaced': z.object({ message: messageWithId }),
   'messages-truncated': z.object({ length: z.int().nonnegative(), dropped: z.int().nonnegative().optional() }),
   'metadata-changed': z.object({ set: record, unset: z.array(z.string()) }),
   'rewound': z.object({
