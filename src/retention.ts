@@ -6,8 +6,9 @@ import type { EventStore, Head } from './store.ts'
 export interface Retention {
   /**
    * A session that nobody has written to or read for so many ms has expired: it is absent, and is deleted with the reason
-   * `expired` by whatever process comes upon it. Reads renew the time by up to a tenth of it late; lists may show an expired session
-   * for another tenth.
+   * `expired` by whatever process comes upon it. `getSession` and `fork` renew the time, noted beside the log and up to a tenth of
+   * it late; lists, events and exports do not. An import begins it, however old the session is. Lists may show an expired session for
+   * another tenth, at least a second.
    */
   readonly ttlMs?: number | undefined
   /** A session that was deleted, for whatever reason, is purged after so many ms. */
