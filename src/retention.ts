@@ -101,7 +101,11 @@ export class Sweeper {
     const { ttlMs, purgeAfterMs } = this.#rules
     const ms = Math.min(LONGEST_MS, Math.max(SHORTEST_MS, Math.min(ttlMs, purgeAfterMs) / 10))
     if (this.#isStopped || Math.min(ttlMs, purgeAfterMs) === Infinity) return
-    this.#timer = backgroundTimer(this.#clock, () => void this.#sweep().finally(() => this.#later()), ms)
+    try {
+      this.#timer = backgroundTimer(this.#clock, () => void this.#sweep().finally(() => this.#later()), ms)
+    } catch (error) {
+      this.#actions.warn(`turnlog: what has expired is looked for no more (${String(error)})`)
+    }
   }
 
   async #sweep(): Promise<void> {

@@ -362,6 +362,27 @@ describe('a sweep', () => {
     expect((await eventsOf(history)).at(-1)?.type).toBe('deleted')
   })
 
+  it('tells the logger where the clock fails, and harms nobody', async () => {
+    const timers: (() => void)[] = []
+    let hasFailed = false
+    const raise = (): never => {
+      throw new Error('no time')
+    }
+    const clock: Clock = {
+      now: () => (hasFailed ? raise() : 0),
+      setTimeout: (callback) => (hasFailed ? raise() : timers.push(callback)),
+      clearTimeout: () => undefined
+    }
+    const { history, log } = await begin({ clock, idleMs: Infinity })
+    hasFailed = true
+    timers[0]!()
+    await quiet()
+    hasFailed = false
+    expect(log).toEqual([expect.stringContaining('could not be looked for'), expect.stringContaining('no more')])
+    expect((await history.getSession('ada', 's1'))?.version).toBe(2)
+    await history.stop()
+  })
+
   it('ends with the service, and begins with it again', async () => {
     const { history, clock, store } = await begin()
     await history.stop()
