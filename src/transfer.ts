@@ -45,24 +45,34 @@ export async function* exportLines(
   sessionId: string | undefined,
   signal: AbortSignal | undefined
 ): AsyncGenerator<string> {
-  signal?.throwIfAborted()
-  const hash = createHash('sha256')
-  const lineOf = (value: object): string => {
-    const line = `${JSON.stringify(value)}\n`
-    hash.update(line)
-    return line
-  }
-  const named = sessionId === undefined ? undefined : await headOf(engine, { userId, sessionId })
-  if (named === null) throw sessionNotFound({ userId, id: sessionId! })
-  yield lineOf(HEADER)
-  let events = 0
-  for await (const head of named ? [named] : liveHeads(engine, userId)) {
-    for await (const event of eventsOf(engine, head, signal)) {
-      events++
-      yield lineOf(event)
+  const span = engine.span([signal])
+  try {
+    span.signal.throwIfAborted()
+    const hash = createHash('sha256')
+    const lineOf = (value: object): string => {
+      const line = `${JSON.stringify(value)}\n`
+      hash.update(line)
+      return line
     }
+    const named = sessionId === undefined ? undefined : await headOf(engine, { userId, sessionId })
+    if (named === null) throw sessionNotFound({ userId, id: sessionId! })
+    yield lineOf(HEADER)
+    let events = 0
+    for await (const head of named ? [named] : liveHeads(engine, userId)) {
+      for await (const event of eventsOf(engine, head, span.signal)) {
+        if (span.hasEnded) throw span.signal.reason
+        events++
+        yield lineOf(event)
+      }
+    }
+    if (span.hasEnded) throw span.signal.reason
+    yield lineOf({ turnlog: 'end', events, sha256: hash.copy().digest('hex') })
+  } catch (error) {
+    // Of a store that was closed meanwhile there is no more to say.
+    throw span.hasEnded ? span.signal.reason : error
+  } finally {
+    span.end()
   }
-  yield lineOf({ turnlog: 'end', events, sha256: hash.copy().digest('hex') })
 }
 
 /**
@@ -92,26 +102,20 @@ function headOf(engine: Engine, key: SessionKey): Promise<Head | null> {
   return engine.ask((store) => store.head(key))
 }
 
-async function* eventsOf(engine: Engine, head: Head, signal: AbortSignal | undefined): AsyncGenerator<StoredEvent> {
+async function* eventsOf(engine: Engine, head: Head, signal: AbortSignal): AsyncGenerator<StoredEvent> {
   const { logId, version: to, summary } = head
   const { userId, sessionId } = summary
   const log = { userId, id: sessionId, version: 0 }
   try {
-    for await (const page of engine.store.read(logId, { to, ...(signal && { signal }) })) {
+    for await (const page of engine.store.read(logId, { to, signal })) {
       for (const event of page) {
         if (event.version !== log.version + 1) throw corruptLog(log)
         log.version++
-        const told = log.version === 1 ? await whole(engine, event) : event
-        engine.assertAccepting()
-        signal?.throwIfAborted()
-        yield told
+        yield log.version === 1 ? await whole(engine, event) : event
       }
     }
     if (log.version < to) throw corruptLog(log)
   } catch (error) {
-    if (signal?.aborted) throw signal.reason
-    // Of a store that was closed meanwhile there is no more to say.
-    engine.assertAccepting()
     const isGone = isTurnlogError(error, 'CORRUPT_LOG') && (await headOf(engine, summary))?.logId !== logId
     throw isGone ? sessionNotFound(log) : storeFailure(error, 'not-stored')
   }
