@@ -133,7 +133,8 @@ async function inspect(path: string): Promise<{ integrity: unknown; garbage: num
 describe('a writer that is killed', () => {
   it(
     `has stored what it acknowledged, once, in order, and nothing by half, ${ROUNDS} times in a row`,
-    { timeout: 30_000 * (ROUNDS / 10) },
+    // Not to say how long it may take: on a machine that does much else it takes many times as long.
+    { timeout: 20_000 * ROUNDS },
     async () => {
       let path = ''
       let said = nothing()
