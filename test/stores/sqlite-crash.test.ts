@@ -47,7 +47,14 @@ function nothing(): Said {
 /** A writer, and a promise of how often it has said something so far, each time asked. */
 function startWriter(path: string, name: string, seed: number, said: Said) {
   const program = fileURLToPath(new URL('sqlite-writer.mjs', import.meta.url))
-  const child = spawn(process.execPath, [program, compiled.path, path, name, String(seed)])
+  const child = spawn(process.execPath, [
+    '--disable-warning=ExperimentalWarning',
+    program,
+    compiled.path,
+    path,
+    name,
+    String(seed)
+  ])
   let errors = ''
   child.stderr.on('data', (chunk) => (errors += String(chunk)))
   let lines = 0
