@@ -261,7 +261,7 @@ describe('damage that is mended while the file is open', () => {
   ]
 
   describe.each(['path', 'database'] as const)('by %s', (kind) => {
-    it.each(places)('%s is over', async (_, placesIn, damage) => {
+    it.each(places)('%s is over', async (_what, placesIn, damage) => {
       await filled()
       let own = kind === 'database' ? await driver() : undefined
       let store = sqliteStore(own ? { database: own } : { path })

@@ -54,7 +54,14 @@ function messagesOf(key, parts) {
 }
 
 function say(what) {
-  writeSync(1, `${JSON.stringify(what)}\n`)
+  // The pipe is full while its reader is busy; a line is written whole or not at all.
+  for (;;) {
+    try {
+      return writeSync(1, `${JSON.stringify(what)}\n`)
+    } catch (error) {
+      if (error.code !== 'EAGAIN') throw error
+    }
+  }
 }
 
 function generator(state) {
