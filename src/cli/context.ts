@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { constants } from 'node:os'
 import { z } from 'zod'
-import { storeOfEnvironment, openStore } from '../open-store.ts'
+import { openStore } from '../open-store.ts'
 import type { SessionHistoryService } from '../service.ts'
 import { createSessionHistory } from '../session-history.ts'
 import { sessionNotFound, type Session } from '../session.ts'
@@ -64,13 +64,14 @@ export async function withHistory<T>(
   { makes = false }: { readonly makes?: boolean } = {}
 ): Promise<T> {
   let store: EventStore
+  if (!url) throw new UsageError('where are the sessions? give --store sqlite:PATH, or set TURNLOG_STORE')
   try {
-    store = url === undefined ? storeOfEnvironment() : openStore(url)
+    store = openStore(url)
   } catch (error) {
-    throw new UsageError(`${(error as Error).message}: give --store, or set TURNLOG_STORE`)
+    throw new UsageError((error as Error).message)
   }
   // A name that was mistyped would make an empty file.
-  const path = /^sqlite:(.*)$/s.exec(url ?? '')?.[1]
+  const path = /^sqlite:(.*)$/s.exec(url)?.[1]
   if (!makes && path !== undefined && !existsSync(path)) throw new Error(`there is no file ${path}`)
   const history = await createSessionHistory({
     store,

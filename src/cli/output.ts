@@ -1,6 +1,5 @@
 import { styleText } from 'node:util'
 import { SingleBar } from 'cli-progress'
-import Table from 'cli-table3'
 
 /** Colours as of `styleText`. */
 export type Style = Parameters<typeof styleText>[0]
@@ -64,28 +63,39 @@ export function counted(count: number, what: string): string {
   return `${count} ${what}${count === 1 ? '' : 's'}`
 }
 
-/** Prints rows under their headings, or that there are none. On a terminal that is too narrow for them, cells are cut short. */
+/**
+ * Prints rows under their headings, or that there are none; without columns in which nothing is. On a terminal that is too narrow
+ * for them, cells are cut short.
+ */
 export function printTable(head: readonly string[], rows: readonly (readonly string[])[], none: string): void {
   if (rows.length === 0) return print(none)
-  const widths = fitting(head.map((name, i) => Math.max(widthOf(name), ...rows.map((row) => widthOf(row[i]!)))))
-  const cut = (row: readonly string[]): string[] => row.map((cell, i) => cutTo(cell, widths[i]!))
-  const table = new Table({
-    head: cut(head).map((name) => paint('bold', name)),
-    style: { head: [], border: [], compact: true },
-    chars: BORDERS
-  })
-  table.push(...rows.map(cut))
-  print(table.toString().replaceAll(/ +$/gm, ''))
+  const filled = head.flatMap((_, i) => (rows.some((row) => row[i] !== '') ? [i] : []))
+  const [titles, ...cells] = [head, ...rows].map((row) => filled.map((i) => row[i]!)) as [string[], ...string[][]]
+  const widths = fitting(
+    titles.map((title, i) => cells.reduce((most, row) => Math.max(most, widthOf(row[i]!)), widthOf(title)))
+  )
+  const rowOf = (row: readonly string[], style: (cell: string) => string = String): string => {
+    const padded = row.map((cell, i) => {
+      const cut = cutTo(cell, widths[i]!)
+      return style(cut) + ' '.repeat(widths[i]! - widthOf(cut))
+    })
+    return ` ${padded.join('   ')}`.trimEnd()
+  }
+  print([rowOf(titles, (title) => paint('bold', title)), ...cells.map((row) => rowOf(row))].join('\n'))
 }
 
-/** Widths of columns that fit on the terminal side by side: the widest give way. */
+/** Widths of columns that fit on the terminal side by side: those to the right give way first, and none takes more than half. */
 function fitting(widths: readonly number[]): number[] {
-  const fitted = [...widths]
-  // Around each cell there is a space, and one between two.
-  for (let over = sum(widths) + 3 * widths.length - 1 - columns(); over > 0; over--) {
-    const widest = fitted.indexOf(Math.max(...fitted))
-    if (fitted[widest]! <= NARROWEST) break
-    fitted[widest]!--
+  // A space before the first, and three between two.
+  const room = columns() - 3 * widths.length + 2
+  let over = sum(widths) - room
+  if (over <= 0) return [...widths]
+  const fitted = widths.map((width) => Math.min(width, Math.max(NARROWEST, Math.floor(room / 2))))
+  over = sum(fitted) - room
+  for (let i = fitted.length - 1; i >= 0 && over > 0; i--) {
+    const less = Math.min(over, Math.max(0, fitted[i]! - NARROWEST))
+    fitted[i]! -= less
+    over -= less
   }
   return fitted
 }
@@ -127,12 +137,6 @@ const SEGMENTER = new Intl.Segmenter()
 function sum(numbers: readonly number[]): number {
   return numbers.reduce((total, each) => total + each, 0)
 }
-
-const BORDERS = Object.fromEntries(
-  'top top-mid top-left top-right bottom bottom-mid bottom-left bottom-right left left-mid mid mid-mid right right-mid middle'
-    .split(' ')
-    .map((name) => [name, name === 'middle' ? ' ' : ''])
-)
 
 /** Says on the standard error what is no result. */
 export function say(text: string): void {

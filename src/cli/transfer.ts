@@ -4,7 +4,7 @@ import { addAbortSignal, type Readable } from 'node:stream'
 import { turnlogError, type TurnlogError } from '../errors.ts'
 import { sessionExists, sessionNotFound } from '../session.ts'
 import { EXPORT_MARK, joinedExports } from '../transfer.ts'
-import { headsOf, UsageError, type Context } from './context.ts'
+import { headsOf, historyOf, UsageError, type Context } from './context.ts'
 import { conversationLine, metadataOf, readConversations, type Conversation } from './conversations.ts'
 import { writeFile, writeOut } from './files.ts'
 import { counted, print, printJson, say, visible, withProgress } from './output.ts'
@@ -66,7 +66,7 @@ async function importFile(context: Context, file: string, options: ImportOptions
 }
 
 async function storeConversations(
-  { store, history, signal }: Context,
+  { store: events, history, signal }: Context,
   name: string,
   found: readonly Conversation[],
   { user: userId = IMPORT_USER, session, skipExisting = false }: ImportOptions,
@@ -84,17 +84,16 @@ async function storeConversations(
       const error = turnlogError('INVALID_IMPORT', message, { file: name, line })
       if (!onInvalid) throw error
       onInvalid(error)
-    } else if ((await store.head({ userId, sessionId: id })) === null) wanted.set(id, conversation)
+    } else if ((await events.head({ userId, sessionId: id })) === null) wanted.set(id, conversation)
     else if (skipExisting) existing.add(id)
     else throw sessionExists({ userId, id })
   }
-  const stored: Imported[] = []
+  const stored = new Map<string, Imported>()
   const tell = (): void =>
-    say(`turnlog: ${stored.length} of ${counted(wanted.size, 'conversation')} are stored; --skip-existing leaves those`)
+    say(`turnlog: ${stored.size} of ${counted(wanted.size, 'conversation')} are stored; --skip-existing leaves those`)
   signal.addEventListener('abort', tell)
   await withProgress('store', wanted.size, async (advance) => {
-    for (const [id, conversation] of wanted) {
-      signal.throwIfAborted()
+    const store = async ([id, conversation]: readonly [string, Conversation]): Promise<void> => {
       const content = conversation.content()
       const changes = [
         { type: 'metadata' as const, set: metadataOf(content) },
@@ -102,13 +101,21 @@ async function storeConversations(
       ]
       // One commit: a conversation is there whole, or not at all.
       const made = await history.commit({ userId, id }, changes, { expectedVersion: 'none' })
-      stored.push({ userId, id, version: made!.version })
+      stored.set(id, { userId, id, version: made!.version })
       advance()
+    }
+    const all = [...wanted]
+    // What is stored at once shares the waiting for the disk.
+    for (let i = 0; i < all.length; i += AT_ONCE) {
+      signal.throwIfAborted()
+      await Promise.all(all.slice(i, i + AT_ONCE).map(store))
     }
   })
   signal.removeEventListener('abort', tell)
-  return stored
+  return Array.from(wanted.keys(), (id) => stored.get(id)!)
 }
+
+const AT_ONCE = 64
 
 async function sizeOf(file: string): Promise<number> {
   const { size } = await stat(file)
@@ -160,6 +167,10 @@ export async function exportSessions(
   sessionId: string | undefined,
   { output = '-', force = false, format, json }: ExportOptions
 ): Promise<void> {
+  // Before anything is written.
+  if (sessionId !== undefined) await historyOf(context, userId!, sessionId)
+  else if (userId !== undefined && (await context.history.listSessions(userId, { limit: 1 })).length === 0)
+    throw new Error(`User ${JSON.stringify(userId)} has no sessions`)
   const total = sessionId === undefined && process.stderr.isTTY ? await liveCount(context, userId) : 0
   let sessions = 0
   await withProgress('export', output === '-' && process.stdout.isTTY ? 0 : total, async (advance) => {
@@ -221,7 +232,6 @@ async function* refsOf(
   const users = userId === undefined ? [...(await history.listUsers())].sort(order) : [userId]
   for (const user of users) {
     const listed = await history.listSessions(user)
-    if (userId !== undefined && listed.length === 0) throw new Error(`User ${JSON.stringify(user)} has no sessions`)
     for (const sessionId of listed.map(({ id }) => id).sort(order)) {
       const head = await store.head({ userId: user, sessionId })
       // It may have been deleted or purged since.

@@ -51,7 +51,10 @@ export async function verify(
   })
   if (json) printJson({ sessions: logs, events, damaged })
   else {
-    for (const { message, code } of damaged) print(`${paint('red', code)} ${visible(message, { isLine: true })}`)
+    for (const { userId: user, sessionId, code, message } of damaged) {
+      const of = sessionId === undefined ? `the list of ${user}` : `${user} ${sessionId}`
+      print(`${paint('red', code)} ${visible(`${of}: ${message}`, { isLine: true })}`)
+    }
     const found = damaged.length === 0 ? 'all sound' : `${damaged.length} damaged`
     print(`${counted(logs, 'session')} with ${counted(events, 'event')} read; ${found}`)
   }

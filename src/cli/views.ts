@@ -56,7 +56,7 @@ export async function show(
   print(
     paint(
       'bold',
-      `${visible(sessionId, { isLine: true })} at version ${version}${origin}, ${counted(messages.length, 'message')}`
+      `${visible(sessionId, { isLine: true })} at version ${version}${origin}, ${last === undefined ? '' : 'the newest '}${counted(messages.length, 'message')}`
     )
   )
   if (turn)
