@@ -108,7 +108,7 @@ export function columns(): number {
 }
 
 /** The beginning of one line that is so many columns wide. */
-export function cutTo(text: string, width: number): string {
+function cutTo(text: string, width: number): string {
   let used = 0
   let kept = 0
   for (const { segment, index } of SEGMENTER.segment(text)) {
