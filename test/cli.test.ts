@@ -237,7 +237,7 @@ describe('the commands', () => {
     [2, ['rewind', 'ada', 'trip', '-1']],
     [2, ['--store', 'redis:x', 'users']],
     [1, ['--store', 'sqlite:/nowhere/at/all.db', 'users']],
-    [1, ['rewind', 'ada', 'trip', '99']],
+    [1, ['rewind', 'ada', 'trip', '99999999']],
     [1, ['fork', 'ada', 'trip', '--as', 'trip']],
     [1, ['show', 'ada', 'nobody']],
     [1, ['import', 'missing.jsonl']]
