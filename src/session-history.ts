@@ -425,26 +425,34 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
       readonly userId?: string | undefined
       readonly sessionId?: string | undefined
       readonly onInvalid?: ((error: TurnlogError) => void) | undefined
+      readonly onExisting?: 'throw' | 'skip' | undefined
+      readonly signal?: AbortSignal | undefined
     }
   ): Promise<Session<M>[]> {
-    const { file = 'input', userId, sessionId, onInvalid } = optionsOf(options)
+    const given = optionsOf(options)
+    const { file = 'input', userId, sessionId, onInvalid, onExisting = 'throw' } = given
+    const skipsExisting = oneOf('onExisting', onExisting, ['throw', 'skip']) === 'skip'
+    const signal = signalOf(given.signal)
     if (typeof file !== 'string') throw misuse('file', 'a string', file)
     if (onInvalid !== undefined && typeof onInvalid !== 'function') throw misuse('onInvalid', 'a function', onInvalid)
     if (userId !== undefined) idOf('userId', userId)
     const name = sessionId === undefined ? undefined : idOf('sessionId', sessionId).trim()
     const { newEventId } = this.#engine
     this.#engine.assertAccepting()
-    const sessions = await readImport(source, { file, userId, sessionId: name, newEventId, onInvalid })
+    const sessions = await readImport(source, { file, userId, sessionId: name, newEventId, onInvalid, signal })
     return this.#engine.during(async () => {
-      await Promise.all(
+      const existing = await Promise.all(
         sessions.map(async ({ key }) => {
           const head = await this.#engine.ask((store) => store.head(key), true)
-          if (head) throw sessionExists({ userId: key.userId, id: key.sessionId })
+          if (head && !skipsExisting) throw sessionExists({ userId: key.userId, id: key.sessionId })
+          return head !== null
         })
       )
       const imported: Session<M>[] = []
       // One after the other: after the first that fails, none.
-      for (const { key, events, states } of sessions) {
+      for (const [i, { key, events, states }] of sessions.entries()) {
+        signal?.throwIfAborted()
+        if (existing[i]) continue
         await this.#engine.write(key, { type: 'import', events, states }, { isAccepted: true })
         const summary = toSummary(states.at(-1)!)
         if (!summary.deleted) imported.push(listed(summary))

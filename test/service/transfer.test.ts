@@ -783,6 +783,36 @@ describe('importSession', () => {
     expect(await exported(history)).toBe(file)
   })
 
+  it("leaves sessions that exist, or were deleted, as they are with onExisting: 'skip'", async () => {
+    const store = memoryStore()
+    const history = await open({ store })
+    const file = await twoSessions()
+    await history.createSession('ada', 'b')
+    await history.deleteSession('ada', 'b')
+    const before = await history.exportSession('ada', 'b')[Symbol.asyncIterator]().next()
+    expect((await history.importSession([file], { onExisting: 'skip' })).map(({ id }) => id)).toEqual(['a'])
+    expect(await history.exportSession('ada', 'b')[Symbol.asyncIterator]().next()).toEqual(before)
+    expect(await history.getSession('ada', 'b', { at: 2 })).toBeNull()
+    expect(await history.importSession([file], { onExisting: 'skip' })).toEqual([])
+    await expect(history.importSession([file], { onExisting: 'replace' as 'skip' })).rejects.toThrow(TypeError)
+  })
+
+  it('stores nothing more once its signal is aborted', async () => {
+    const store = memoryStore()
+    const history = await open({ store })
+    const lines = linesOf(await twoSessions())
+    const stopped = new AbortController()
+    const reason = new Error('enough')
+    const source = function* (): Generator<string> {
+      yield* lines.slice(0, -1)
+      stopped.abort(reason)
+      yield lines.at(-1)!
+    }
+    await expect(history.importSession(source(), { signal: stopped.signal })).rejects.toBe(reason)
+    await expect(history.importSession(lines, { signal: stopped.signal })).rejects.toBe(reason)
+    expect(await contentsOf(store)).toEqual([])
+  })
+
   it.each([1, 2])('of one file twice at once, through %d services, stores it once', async (services) => {
     const store = memoryStore()
     const file = await twoSessions()
