@@ -1,6 +1,6 @@
 import { createActor } from 'xstate'
 import { misuse, oneOf, optionsOf, positive, unwarned } from './arguments.ts'
-import { turnlogError } from './errors.ts'
+import { isTurnlogError, turnlogError } from './errors.ts'
 import { freshId } from './ids.ts'
 import type { Json } from './json.ts'
 import { clockOf, POLL_MS, type Clock } from './clock.ts'
@@ -19,7 +19,16 @@ import {
   type Retention,
   type RetentionRules
 } from './retention.ts'
-import { assertStore, storeFailure, type EventStore, type Head, type SessionKey, type Summary } from './store.ts'
+import {
+  assertStore,
+  keyString,
+  storeFailure,
+  type EventStore,
+  type Head,
+  type Page,
+  type SessionKey,
+  type Summary
+} from './store.ts'
 import { memoryStore } from './stores/memory.ts'
 import { storeOfEnvironment } from './open-store.ts'
 
@@ -132,6 +141,9 @@ export class Engine {
   /** Calls that were accepted and are not answered yet. */
   #underWay = 0
   #onIdle: (() => void) | undefined
+  /** Sessions that somebody has found expired, to be deleted. */
+  readonly #expired = new Map<string, SessionKey>()
+  #isRetiring = false
 
   constructor({
     store: givenStore = memoryStore(),
@@ -167,7 +179,8 @@ export class Engine {
         store: this.store,
         clock: this.clock,
         newEventId: this.newEventId,
-        retention: this.#retention
+        retention: this.#retention,
+        onExpired: (key: SessionKey) => this.#retire(key)
       },
       maxActiveSessions: positive('maxActiveSessions', maxActiveSessions ?? 10_000),
       maxActiveBytes: positive('maxActiveBytes', maxActiveBytes ?? 256 * 1024 * 1024),
@@ -256,6 +269,43 @@ export class Engine {
     } finally {
       this.#answered()
     }
+  }
+
+  /** What the store lists, without what is known to have expired. */
+  list(userId: string, { limit = Infinity, after }: ListPage, isAccepted = false): Promise<Summary[]> {
+    return this.ask(async (store) => {
+      const summaries: Summary[] = []
+      for (let place = after; ;) {
+        const left = limit - summaries.length
+        const page = { ...(left !== Infinity && { limit: left }), ...(place && { after: place }) }
+        const found = await store.list(userId, page)
+        summaries.push(...(await this.#withoutExpired(found)))
+        // Others come in the place of what is left out: only the last page is short.
+        if (found.length < left || summaries.length >= limit) return summaries
+        place = found.at(-1)
+      }
+    }, isAccepted)
+  }
+
+  /** The forks of a session that the store lists, without what is known to have expired. */
+  forks(key: SessionKey): Promise<Summary[]> {
+    return this.ask(async (store) => {
+      const head = await store.head(key)
+      return head ? this.#withoutExpired(await store.forks(head.logId)) : []
+    })
+  }
+
+  // A summary tells when a session was last written to. When it was read is asked for only where that was too long ago.
+  async #withoutExpired(summaries: readonly Summary[]): Promise<Summary[]> {
+    const now = this.#retention.ttlMs === Infinity ? 0 : this.clock.now()
+    const current: Summary[] = []
+    for (const summary of summaries) {
+      const mayHave = !summary.deleted && hasExpired(summary.updatedAt, now, this.#retention)
+      const head = mayHave ? await this.store.head(keyOf(summary)).catch(unlessCorrupt) : null
+      if (!head || head.summary.deleted || !hasExpired(lastUsed(head), now, this.#retention)) current.push(summary)
+      else this.#retire(keyOf(summary))
+    }
+    return current
   }
 
   /** The session at a version or time, with at most `last` of its messages; `null` where there was none. */
@@ -405,6 +455,28 @@ export class Engine {
     })
   }
 
+  // Stores that a session has expired, if it still has; part of the call that has found it.
+  #retire(key: SessionKey): void {
+    this.#expired.set(keyString(key), key)
+    if (this.#isRetiring) return
+    this.#isRetiring = true
+    this.#underWay++
+    void this.#retireAll()
+  }
+
+  async #retireAll(): Promise<void> {
+    while (this.#expired.size > 0) {
+      // Who has come upon it may be about to begin it anew, which says so in the same commit.
+      await new Promise((resolve) => setImmediate(resolve))
+      const some = [...this.#expired].slice(0, RETIRED_AT_ONCE)
+      for (const [name] of some) this.#expired.delete(name)
+      // What fails will be come upon again.
+      await Promise.allSettled(some.map(([, key]) => this.write(key, { type: 'expire' }, { isAccepted: true })))
+    }
+    this.#isRetiring = false
+    this.#answered()
+  }
+
   // What is accepted is answered, also while stopping.
   #accept(isAccepted: boolean): void {
     if (!isAccepted) this.assertAccepting()
@@ -465,6 +537,16 @@ function newLife(): AbortController {
 
 /** A log of so many events is as well read whole. */
 const SHORT_LOG = 500
+
+/** Each is read whole for it. */
+const RETIRED_AT_ONCE = 8
+
+type ListPage = Page<Pick<Summary, 'updatedAt' | 'sessionId'>>
+
+function unlessCorrupt(error: unknown): null {
+  if (isTurnlogError(error, 'CORRUPT_LOG')) return null
+  throw error
+}
 
 function keyOf({ userId, sessionId }: Summary): SessionKey {
   return { userId, sessionId }
