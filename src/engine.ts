@@ -3,6 +3,7 @@ import { misuse, oneOf, optionsOf, positive, unwarned } from './arguments.ts'
 import { isTurnlogError, turnlogError } from './errors.ts'
 import { freshId } from './ids.ts'
 import type { Json } from './json.ts'
+import { readBefore, type FoldedLog } from './folded-log.ts'
 import { clockOf, POLL_MS, type Clock } from './clock.ts'
 import { registryLogic, type RegistryActor } from './registry-actor.ts'
 import type { Import } from './prepare.ts'
@@ -316,12 +317,33 @@ export class Engine {
       const session = await this.#readEnd(key, count, isAccepted)
       if (session) return session
     }
-    return this.#request(key, undefined, isAccepted, (resolve, reject) => ({
-      type: 'read',
-      at,
-      resolve: (log, state) => resolve(log.session(state, count)),
-      reject
-    }))
+    return this.#read(key, at, at, isAccepted, (log, state) => log.session(state, count))
+  }
+
+  // `answer` is given the log, and its state at `at`; where that is `undefined`, of the newest version. A log that is damaged after
+  // `needed` is read up to there.
+  async #read<A>(
+    key: SessionKey,
+    at: number | Date | undefined,
+    needed: number | Date | undefined,
+    isAccepted: boolean,
+    answer: (log: FoldedLog, state: SessionState) => A
+  ): Promise<A> {
+    this.#accept(isAccepted)
+    try {
+      return await this.#request(key, undefined, true, (resolve, reject) => ({
+        type: 'read',
+        at,
+        resolve: (log, state) => resolve(answer(log, state)),
+        reject
+      }))
+    } catch (error) {
+      if (needed === undefined || !isTurnlogError(error, 'CORRUPT_LOG')) throw error
+      const log = await storeAnswer(() => readBefore(error, this.store, key, needed))
+      return answer(log, log.at(needed))
+    } finally {
+      this.#answered()
+    }
   }
 
   // Of a long log that is not in memory, the end is enough for few messages. `undefined` where it is not, or there is more to do.
@@ -341,16 +363,11 @@ export class Engine {
 
   /** The state at a version or time, and the log that it is of, to fork from. */
   origin(key: SessionKey, at?: number | Date, isAccepted = false): Promise<Origin> {
-    return this.#request(key, undefined, isAccepted, (resolve, reject) => ({
-      type: 'read',
-      at: undefined,
-      resolve: (log, newest) => {
-        const { logId, version } = log
-        // Where there is no log, no version of it is missing.
-        resolve({ logId, newest: version, state: logId === null || at === undefined ? newest : log.at(at) })
-      },
-      reject
-    }))
+    return this.#read(key, undefined, at, isAccepted, (log, newest) => {
+      const { logId, version } = log
+      // Where there is no log, no version of it is missing.
+      return { logId, newest: version, state: logId === null || at === undefined ? newest : log.at(at) }
+    })
   }
 
   write(key: SessionKey, command: Command | Import, options: WriteSettings = {}): Promise<Written> {

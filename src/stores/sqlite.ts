@@ -185,11 +185,11 @@ class SqliteStore implements EventStore {
   async *read(logId: string, { from = 1, to = Infinity, signal }: ReadRange = {}): AsyncGenerator<StoredEvent[]> {
     for (let next = from; ;) {
       signal?.throwIfAborted()
-      const page = await this.#read((reader) => reader.events(logId, next, to))
-      if (page.length === 0) return
-      next = page.at(-1)!.version + 1
-      yield page
-      if (page.length < PAGE_SIZE) return
+      const { events, isLast } = await this.#read((reader) => reader.events(logId, next, to))
+      if (events.length === 0) return
+      next = events.at(-1)!.version + 1
+      yield events
+      if (isLast) return
       // A log that is long does not hold the others up.
       await immediate()
     }
