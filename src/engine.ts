@@ -1,5 +1,5 @@
 import { createActor } from 'xstate'
-import { misuse, oneOf, optionsOf, positive, unwarned } from './arguments.ts'
+import { knownOptions, misuse, oneOf, optionsOf, positive, unwarned, type OptionKeys } from './arguments.ts'
 import { isTurnlogError, turnlogError } from './errors.ts'
 import { freshId } from './ids.ts'
 import type { Json } from './json.ts'
@@ -74,8 +74,8 @@ export class Engine {
   }: EngineOptions) {
     const store = givenStore === 'env' ? storeOfEnvironment() : givenStore
     assertStore(store)
-    const missing = optionsOf(givenMissing, 'missing')
-    const ids = optionsOf(givenIds, 'ids')
+    const missing = knownOptions(optionsOf(givenMissing, 'missing'), MISSING, 'missing')
+    const ids = knownOptions(optionsOf(givenIds, 'ids'), IDS, 'ids')
     this.store = store
     this.missing = {
       get: oneOf('missing.get', missing.get ?? 'create', ['create', 'null', 'throw']),
@@ -467,6 +467,9 @@ function newLife(): AbortController {
 
 /** A log of so many events is as well read whole. */
 const SHORT_LOG = 500
+
+const MISSING: OptionKeys<NonNullable<EngineOptions['missing']>> = { get: true, append: true }
+const IDS: OptionKeys<NonNullable<EngineOptions['ids']>> = { event: true, session: true, message: true }
 
 /** Each is read whole for it. */
 const RETIRED_AT_ONCE = 8

@@ -22,7 +22,7 @@ vi.mock('node:sqlite', () => {
 const { openDatabase } = await import('../../src/stores/sqlite/database.ts')
 
 function message(): Promise<string> {
-  return openDatabase(join(tmpdir(), 'none.db'), { mustExist: false }).then(String, (error: Error) => error.message)
+  return openDatabase(join(tmpdir(), 'none.db'), { mustExist: false }).then(String, String)
 }
 
 it('a driver that is installed and not built is to be built', async () => {
