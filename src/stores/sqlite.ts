@@ -31,7 +31,7 @@ export type SqliteStoreOptions = SqliteSettings &
     | {
         /**
          * A connection of yours, by better-sqlite3 or `node:sqlite`: it stays yours to close. It is given a write-ahead log,
-         * `synchronous` and `secure_delete`. Calls fail while it is in a transaction of yours. All runs on the thread that it is of, so that large batches hold the event loop up; with `path` they do not.
+         * `synchronous` and `secure_delete`. Writes fail while it is in a transaction of yours. All runs on the thread that it is of, so that large batches hold the event loop up; with `path` they do not.
          */
         readonly database: SqliteDatabase
         readonly path?: undefined
@@ -50,7 +50,7 @@ export interface SqliteSettings {
   /**
    * How long to wait for another process that writes, in ms from 0 to 2,147,483,647 (24 days), before a call fails with
    * `STORE_UNAVAILABLE`. The event loop goes on meanwhile; that of a `database` does as far as the connection's own
-   * `busy_timeout` lets it.
+   * `busy_timeout` lets it. A call's `signal` does not end that wait: the store has the call then.
    * @default 5_000
    */
   readonly busyTimeoutMs?: number | undefined
@@ -349,7 +349,9 @@ class SqliteStore implements EventStore {
         return new Connection(opened, path === undefined ? undefined : fileAt(path))
       } catch (error) {
         if (!database) opened.close()
-        throw error
+        if (path === undefined || !['READONLY', 'CANTOPEN'].includes(resultCode(error))) throw error
+        const message = `${(error as Error).message}; SQLite writes beside a file also to read it: copy it to a folder that can be written`
+        throw new JobError(error, 'not-stored', message)
       }
     })
   }

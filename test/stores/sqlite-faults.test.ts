@@ -443,6 +443,25 @@ describe('a disk that is full', () => {
 })
 
 describe('a file that may only be read', () => {
+  it('in a folder that cannot be written says where it could be read', async (context: TestContext) => {
+    const folder = join(directory, 'backups')
+    mkdirSync(folder)
+    try {
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', folder], { stdio: 'pipe' })
+    } catch {
+      return context.skip('a file system cannot be mounted here')
+    }
+    try {
+      path = join(folder, 'backup.db')
+      await filled()
+      execFileSync('mount', ['-o', 'remount,ro', folder])
+      const error = await fails(() => open(), 'STORE_UNAVAILABLE', NOT_STORED)
+      expect(error.message).toContain('copy it to a folder that can be written')
+    } finally {
+      execFileSync('umount', ['-l', folder])
+    }
+  })
+
   it('can be read, refuses writes with STORE_UNAVAILABLE, and is written when it may be', async () => {
     await filled()
     const database = await driver()

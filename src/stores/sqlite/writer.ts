@@ -46,8 +46,12 @@ export class JobError extends Error {
   readonly code: string
   readonly outcome: 'not-stored' | 'unknown'
 
-  constructor(cause: unknown, outcome: 'not-stored' | 'unknown') {
-    super(cause instanceof Error ? cause.message : String(cause), { cause })
+  constructor(
+    cause: unknown,
+    outcome: 'not-stored' | 'unknown',
+    message = cause instanceof Error ? cause.message : String(cause)
+  ) {
+    super(message, { cause })
     this.code = resultCode(cause)
     this.outcome = outcome
   }
