@@ -2,15 +2,18 @@
 import { createRequire } from 'node:module'
 import { Command, CommanderError, Option } from 'commander'
 import { fork, purge, remove, rewind, step } from './cli/changes.ts'
-import { countOf, UsageError, withHistory, type Context } from './cli/context.ts'
+import { countOf, Interrupted, interruptionOf, UsageError, withHistory, type Context } from './cli/context.ts'
 import { say, visible } from './cli/output.ts'
 import { exportSessions, importFiles, IMPORT_USER, type ExportOptions, type ImportOptions } from './cli/transfer.ts'
-import { compare, log, sessions, show, stats, users, verify } from './cli/views.ts'
+import { verify } from './cli/verify.ts'
+import { compare, log, sessions, show, stats, users } from './cli/views.ts'
 import { isTurnlogError } from './errors.ts'
 
 // The turnlog command. What each command does is in ./cli; here is what it is called and takes.
 
 const { version } = createRequire(import.meta.url)('../package.json') as { version: string }
+
+const AT = 'as it was at a version, or a date such as 2026-11-22T10:00 (local time, unless it ends with Z or +01:00)'
 
 const program = new Command('turnlog')
   .description('Conversation history of AI agents: import, look at, fork, rewind, export.')
@@ -21,10 +24,27 @@ const program = new Command('turnlog')
     )
   )
   .exitOverride()
-  .configureOutput({ outputError: (text, write) => write(`turnlog: ${text.replace(/^error: /, '')}`) })
+  .configureOutput({
+    // One line, with what may have been meant.
+    outputError: (text, write) =>
+      write(
+        `turnlog: ${visible(
+          text
+            .replace(/^error: /, '')
+            .trim()
+            .replaceAll('\n', ' '),
+          { isLine: true }
+        )}\n`
+      )
+  })
+  .helpCommand(false)
   .addHelpText(
     'after',
-    examples('import runs.jsonl --user ada', 'sessions ada', 'show ada runs-1', 'export ada -o ada.jsonl')
+    `${examples('import runs.jsonl --user ada', 'sessions ada', 'show ada runs-1', 'export ada -o ada.jsonl')}
+
+An id that begins with - stands after --, as in turnlog show -- -ada runs-1; of an option, as in --as=-try.
+Exit codes: 0; 1 where it could not be done; 2 where it was asked wrongly; 130 after Ctrl-C.
+Colours on a terminal, unless NO_COLOR is set, or always if FORCE_COLOR is.`
   )
 
 command('import <files...>', 'store conversations in OpenAI format, or what was exported; - is the standard input')
@@ -34,22 +54,29 @@ command('import <files...>', 'store conversations in OpenAI format, or what was 
   .option('--skip-existing', 'leave conversations whose sessions exist')
   .addHelpText(
     'after',
-    examples('import runs.jsonl --user ada', 'import ada.jsonl', 'import - --user ada < runs.jsonl')
+    `${examples('import runs.jsonl --user ada', 'import ada.jsonl', 'import - --user ada < runs.jsonl')}
+
+A line of conversations is { "messages": […], … } or a list of messages. A session is called as the line's session_id or id says;
+else after the file and the line: runs-1, runs-2, … of runs.jsonl. A file that is one conversation over several lines, or a .json
+of one, is called after the file alone. A line that is not sound: nothing of its file is stored.`
   )
   .action((files: string[], options: ImportOptions, self: Command) =>
     run(self, (context) => importFiles(context, files, options), { makes: true })
   )
 
-command('export <user> [session]', 'write sessions as JSON lines')
-  .option('-o, --output <file>', 'to a file, whole or not at all')
+command('export [user] [session]', 'write a session, those of a user, or all, as JSON lines')
+  .option('-o, --output <file>', 'to a file, whole or not at all; - is the standard output')
   .option('--force', 'replace the file')
   .addOption(
     new Option('--format <format>', 'events to import again, or chat messages')
       .choices(['turnlog', 'openai'])
       .default('turnlog')
   )
-  .addHelpText('after', examples('export ada -o ada.jsonl', 'export ada runs-1 --format openai'))
-  .action((user: string, session: string | undefined, options: ExportOptions, self: Command) =>
+  .addHelpText(
+    'after',
+    examples('export -o all.jsonl', 'export ada -o ada.jsonl --force', 'export ada runs-1 --format openai')
+  )
+  .action((user: string | undefined, session: string | undefined, options: ExportOptions, self: Command) =>
     run(self, (context) => exportSessions(context, user, session, options))
   )
 
@@ -63,7 +90,7 @@ command('sessions <user>', 'list the sessions of a user, newest activity first')
   .action((user: string, options: object, self: Command) => run(self, (context) => sessions(context, user, options)))
 
 command('show <user> <session>', 'show a session as a conversation')
-  .option('--at <version>', 'as it was at a version or a date')
+  .option('--at <version>', AT)
   .option('--last <count>', 'only the newest messages', countOf)
   .addHelpText('after', examples('show ada runs-1', 'show ada runs-1 --at 5', 'show ada runs-1 --at 2026-11-22T10:00'))
   .action((user: string, session: string, options: object, self: Command) =>
@@ -79,14 +106,20 @@ command('log <user> <session>', 'show the events of a session')
     run(self, (context) => log(context, user, session, options))
   )
 
-command('diff <user> <a> <b>', 'compare two sessions of a user, or two versions: SESSION or SESSION@VERSION')
-  .addHelpText('after', examples('diff ada runs-1@5 runs-1', 'diff ada runs-1 other-try'))
+command(
+  'diff <user> <a> <b>',
+  'compare two sessions of a user, or two versions: SESSION, SESSION@VERSION or SESSION@DATE'
+)
+  .addHelpText(
+    'after',
+    examples('diff ada runs-1@5 runs-1', 'diff ada runs-1@2026-11-22T10:00 runs-1', 'diff ada runs-1 other-try')
+  )
   .action((user: string, a: string, b: string, options: object, self: Command) =>
     run(self, (context) => compare(context, user, a, b, options))
   )
 
 command('fork <user> <session>', 'begin a new session with what this one has')
-  .option('--at <version>', 'had at a version or a date')
+  .option('--at <version>', AT)
   .option('--as <id>', 'what the new one is called')
   .addHelpText('after', examples('fork ada runs-1 --at 5 --as other-try'))
   .action((user: string, session: string, options: object, self: Command) =>
@@ -109,7 +142,8 @@ for (const kind of ['undo', 'redo'] as const) {
 }
 
 command('delete <user> [session]', 'hide a session, or all of a user; logs stay')
-  .addHelpText('after', examples('delete ada runs-1', 'delete ada'))
+  .option('-y, --yes', 'all of a user without being asked')
+  .addHelpText('after', examples('delete ada runs-1', 'delete ada --yes'))
   .action((user: string, session: string | undefined, options: object, self: Command) =>
     run(self, (context) => remove(context, user, session, options))
   )
@@ -131,7 +165,16 @@ command('verify [user]', 'read everything and tell what is damaged')
 
 command('stats', 'count what there is')
   .addHelpText('after', examples('stats --json'))
-  .action((options: object, self: Command) => run(self, (context) => stats(context, storeOf(self) ?? '', options)))
+  .action((options: object, self: Command) => run(self, (context) => stats(context, options)))
+
+program
+  .command('help [command]')
+  .description('show this, or how a command is used')
+  .action((name: string | undefined) => {
+    const of = name === undefined ? program : program.commands.find((each) => each.name() === name)
+    if (!of) return program.error(`unknown command '${name}'`)
+    of.outputHelp()
+  })
 
 function command(usage: string, description: string): Command {
   return program.command(usage).description(description).option('--json', 'for programs')
@@ -153,22 +196,29 @@ function storeOf(self: Command): string | undefined {
   return self.optsWithGlobals<{ store?: string }>().store
 }
 
-// Whoever reads has enough, as with `| head`.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error
-  process.exit(0)
-})
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(fail(error)))
+// Then there is nobody to tell.
+process.stderr.on('error', () => undefined)
 
 try {
   await program.parseAsync()
 } catch (error) {
-  process.exitCode = fail(error)
+  const code = fail(error)
+  // What was interrupted may still be waited for by what it has begun.
+  if (code > 2) process.exit(code)
+  process.exitCode = code
 }
 
 /** Says what is wrong, and gives the exit code: 1 where it could not be done, 2 where it was asked wrongly. */
 function fail(error: unknown): number {
+  const interrupted = error instanceof Interrupted ? error : interruptionOf()
+  if (interrupted) {
+    say('turnlog: interrupted')
+    return interrupted.exitCode
+  }
   // Commander has said it already.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
+  // Whoever reads has enough, as with `| head`.
   if ((error as NodeJS.ErrnoException).code === 'EPIPE') return 0
   const message = visible(error instanceof Error ? error.message : String(error), { isLine: true })
   say(`turnlog: ${isTurnlogError(error) ? `${error.code}: ` : ''}${message}`)

@@ -67,7 +67,8 @@ export function factsOf(
       }
       case 'truncate': {
         const { length } = change
-        if (length < current().messages.length) facts.push({ type: 'messages-truncated', data: { length } })
+        const dropped = current().messages.length - length
+        if (dropped > 0) facts.push({ type: 'messages-truncated', data: { length, dropped } })
         break
       }
       case 'metadata': {
@@ -98,8 +99,12 @@ export function contentAfter(content: Content, { type, data }: ContentFact, past
       return { messages: messages.push(data.message), metadata, format }
     case 'message-replaced':
       return { messages: messages.replace(indexOfSameId(messages, data.message), data.message), metadata, format }
-    case 'messages-truncated':
-      return { messages: messages.take(data.length), metadata, format }
+    case 'messages-truncated': {
+      const { length, dropped } = data
+      if (dropped !== undefined && length + dropped !== messages.length)
+        throw new RangeError('There are not so many messages to drop')
+      return { messages: messages.take(length), metadata, format }
+    }
     case 'metadata-changed': {
       const changed: Record<string, Json> = { ...metadata, ...data.set }
       for (const key of data.unset) delete changed[key]

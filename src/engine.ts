@@ -13,6 +13,7 @@ import {
   hasExpired,
   isWorthNoting,
   lastUsed,
+  noteUse,
   retentionRules,
   Sweeper,
   type Retention,
@@ -277,12 +278,13 @@ export class Engine {
   #readEnd(key: SessionKey, count: number, isAccepted: boolean): Promise<Session<Json> | undefined> {
     return this.ask(async (store) => {
       const head = await store.head(key)
-      if (!head || head.summary.deleted || head.version <= SHORT_LOG) return undefined
+      // What a fork begins with may be long, however short its own log is.
+      if (!head || head.summary.deleted || (head.version <= SHORT_LOG && !head.summary.forkedFrom)) return undefined
       const [now, usedAt] = [this.clock.now(), lastUsed(head)]
       if (hasExpired(usedAt, now, this.#retention)) return undefined
       const messages = await readLastMessages(store, head.logId, head.version, count)
       if (!messages) return undefined
-      if (isWorthNoting(usedAt, now, this.#retention)) await store.touch(head.logId, now)
+      if (isWorthNoting(usedAt, now, this.#retention)) noteUse(store, head.logId, now)
       return sessionOf(head.summary, messages)
     }, isAccepted)
   }

@@ -26,8 +26,8 @@ export interface EventData<M = Message> {
   'message-appended': { readonly message: M; readonly put?: true }
   /** The last message of that id has this content. */
   'message-replaced': { readonly message: M }
-  /** Only the first `length` messages; metadata as it was. */
-  'messages-truncated': { readonly length: number }
+  /** Only the first `length` messages, without the `dropped` ones after them; metadata as it was. */
+  'messages-truncated': { readonly length: number; readonly dropped?: number }
   /** Keys of `set` replace those of the metadata, whole; the keys in `unset` are gone. */
   'metadata-changed': { readonly set: JsonObject; readonly unset: readonly string[] }
   /** Messages and metadata as they were at `toVersion`. */
@@ -88,6 +88,7 @@ export type StoredEvent = Envelope & { readonly type: string; readonly data: Jso
 const forkOriginSchema = z.object({ userId: z.string(), sessionId: z.string(), version: z.int().positive() })
 const record = z.custom<JsonObject>((value) => typeof value === 'object' && value !== null && !Array.isArray(value))
 const message = z.custom<unknown>((value) => value !== undefined)
+const messageWithId = z.custom<JsonObject>((value) => typeof (value as JsonObject | null)?.['id'] === 'string')
 
 const dataSchemas = {
   'created': z.object({
@@ -98,8 +99,8 @@ const dataSchemas = {
     messages: z.array(message).optional()
   }),
   'message-appended': z.object({ message, put: z.literal(true).optional() }),
-  'message-replaced': z.object({ message }),
-  'messages-truncated': z.object({ length: z.int().nonnegative() }),
+  'message-replaced': z.object({ message: messageWithId }),
+  'messages-truncated': z.object({ length: z.int().nonnegative(), dropped: z.int().nonnegative().optional() }),
   'metadata-changed': z.object({ set: record, unset: z.array(z.string()) }),
   'rewound': z.object({
     toVersion: z.int().positive(),

@@ -69,6 +69,8 @@ class Registry {
   #next: MapIterator<[string, Entry]> = this.#sessions.entries()
   #sweepTimer: unknown
   activeBytes = 0
+  /** The one that got the latest request. */
+  #latest: Entry | undefined
   #isCrowded = false
   readonly #environment: SessionEnvironment
   readonly #input: RegistryInput
@@ -103,7 +105,8 @@ class Registry {
           break
         case 'crowded':
           this.#isCrowded = false
-          this.#makeRoom(0)
+          // Not the one that is being used: where it alone takes too much, it would be read anew for each call.
+          this.#makeRoom(0, this.#latest)
           break
         case 'stop':
           this.#stop()
@@ -121,6 +124,7 @@ class Registry {
       entry = { actor: this.#begin(key), usedAt: 0, isRecent: false }
       this.#sessions.set(name, entry)
     } else entry.isRecent = true
+    this.#latest = entry
     entry.usedAt = this.#input.environment.clock.now()
     this.#sweepTimer ??= this.#sweepAfter(this.#input.idleMs)
     entry.actor.send(request)
@@ -156,10 +160,11 @@ class Registry {
     this.activeBytes -= actor.getSnapshot().context.bytes
     actor.stop()
     this.#sessions.delete(name)
+    if (this.#latest?.actor === actor) this.#latest = undefined
   }
 
   // Gives up after some steps, so that a round in which all are busy or recent is paid for by many calls.
-  #makeRoom(places: number): void {
+  #makeRoom(places: number, spared?: Entry): void {
     const { maxActiveSessions, maxActiveBytes } = this.#input
     const isFull = (): boolean => this.#sessions.size + places > maxActiveSessions || this.activeBytes > maxActiveBytes
     for (let left = 64; left > 0 && isFull(); left--) {
@@ -167,7 +172,7 @@ class Registry {
       if (next.done) next = (this.#next = this.#sessions.entries()).next()
       if (next.done) return
       const [name, entry] = next.value
-      if (!entry.isRecent && isIdle(entry.actor)) this.#end(name, entry.actor)
+      if (!entry.isRecent && entry !== spared && isIdle(entry.actor)) this.#end(name, entry.actor)
       else entry.isRecent = false
     }
   }

@@ -6,8 +6,9 @@ import type { EventStore, Head } from './store.ts'
 export interface Retention {
   /**
    * A session that nobody has written to or read for so many ms has expired: it is absent, and is deleted with the reason
-   * `expired` by whatever process comes upon it. Reads renew the time by up to a tenth of it late; lists may show an expired session
-   * for another tenth.
+   * `expired` by whatever process comes upon it. `getSession` and `fork` renew the time, noted beside the log and up to a tenth of
+   * it late; lists, events and exports do not. An import begins it, however old the session is. Lists may show an expired session for
+   * another tenth, at least a second.
    */
   readonly ttlMs?: number | undefined
   /** A session that was deleted, for whatever reason, is purged after so many ms. */
@@ -46,6 +47,11 @@ export function isWorthNoting(usedAt: number, now: number, { ttlMs }: RetentionR
 /** When the session of a log was last used, as far as the store knows. */
 export function lastUsed({ summary, touchedAt = 0 }: Head): number {
   return Math.max(summary.updatedAt, touchedAt)
+}
+
+/** Notes beside a log that its session is in use. Not waited for: a note that is lost is made by a later read. */
+export function noteUse(store: EventStore, logId: string, now: number): void {
+  void (async () => store.touch(logId, Math.floor(now)))().catch(() => undefined)
 }
 
 /** What a sweep asks of the service. */
@@ -95,7 +101,11 @@ export class Sweeper {
     const { ttlMs, purgeAfterMs } = this.#rules
     const ms = Math.min(LONGEST_MS, Math.max(SHORTEST_MS, Math.min(ttlMs, purgeAfterMs) / 10))
     if (this.#isStopped || Math.min(ttlMs, purgeAfterMs) === Infinity) return
-    this.#timer = backgroundTimer(this.#clock, () => void this.#sweep().finally(() => this.#later()), ms)
+    try {
+      this.#timer = backgroundTimer(this.#clock, () => void this.#sweep().finally(() => this.#later()), ms)
+    } catch (error) {
+      this.#actions.warn(`turnlog: what has expired is looked for no more (${String(error)})`)
+    }
   }
 
   async #sweep(): Promise<void> {

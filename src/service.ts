@@ -236,7 +236,10 @@ export interface SessionHistoryService<M = Message, Input = InputOf<M>> extends 
    * the events before the first line that is not, without a last commit that may not be whole. It is told of each line that
    * is left, and of a header or last line that is missing or wrong; what it throws refuses all.
    *
-   * @default file 'input'
+   * With `onExisting: 'skip'`, sessions that exist, or were deleted and not purged, are left as they are, and not given. Once
+   * `signal` is aborted nothing more is stored.
+   *
+   * @default file 'input', onExisting 'throw'
    * @throws `INVALID_IMPORT`: nothing is stored; also with `onInvalid` where the format is of a newer release, or two sessions
    * of the file would have one name. `SESSION_EXISTS` where a session of that id exists, or was deleted and not purged: nothing
    * is stored, unless it was begun while the file was being stored. That and a failing store leave the sessions before it
@@ -249,6 +252,8 @@ export interface SessionHistoryService<M = Message, Input = InputOf<M>> extends 
       readonly userId?: string | undefined
       readonly sessionId?: string | undefined
       readonly onInvalid?: ((error: TurnlogError) => void) | undefined
+      readonly onExisting?: 'throw' | 'skip' | undefined
+      readonly signal?: AbortSignal | undefined
     }
   ): Promise<Session<M>[]>
 

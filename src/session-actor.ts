@@ -3,7 +3,7 @@ import { isTurnlogError } from './errors.ts'
 import type { StoredEvent } from './event.ts'
 import { catchUp, FoldedLog } from './folded-log.ts'
 import type { Json } from './json.ts'
-import { hasExpired, isWorthNoting, type RetentionRules } from './retention.ts'
+import { hasExpired, isWorthNoting, noteUse, type RetentionRules } from './retention.ts'
 import { expired, sessionNotFound, type Command, type Past, type Session, type SessionState } from './session.ts'
 import { LONGEST_TIMEOUT_MS, POLL_MS, type Clock } from './clock.ts'
 import { prepare, type Import, type Prepared } from './prepare.ts'
@@ -346,24 +346,29 @@ class SessionMailbox {
     for (const { at, resolve, reject } of readers) {
       try {
         const state = this.#log.at(at)
-        const isGone = at === undefined && this.#isExpired(state)
-        resolve(this.#log, isGone ? expired(state) : state)
-        if (!isGone) this.#noteUse()
+        // The past of what has expired may be read, and does not bring it back.
+        const isOver = this.#isExpired(this.#log.state)
+        resolve(this.#log, isOver && at === undefined ? expired(state) : state)
+        if (!isOver) this.#noteRead()
       } catch (error) {
         reject(error)
       }
     }
   }
 
-  // Beside the log, and not waited for: a note that is lost is made by a later read.
-  #noteUse(): void {
-    const { state, logId, touchedAt } = this.#log
-    const { store, retention } = this.#environment
-    if (logId === null || !state.isLive) return
+  #noteRead(): void {
+    const { state, touchedAt } = this.#log
+    const { retention } = this.#environment
     if (retention.ttlMs === Infinity || !isWorthNoting(Math.max(state.updatedAt, touchedAt), this.#now, retention))
       return
+    this.#noteUse()
+  }
+
+  #noteUse(): void {
+    const { state, logId } = this.#log
+    if (logId === null || !state.isLive) return
     this.#log.touchedAt = this.#now
-    void Promise.resolve(store.touch(logId, this.#now)).catch(() => undefined)
+    noteUse(this.#environment.store, logId, this.#now)
   }
 
   #isExpired(state: SessionState): boolean {
@@ -531,6 +536,8 @@ class SessionMailbox {
 
   #acknowledge(request: WriteRequest, { states }: Prepared): void {
     this.#hold(request)
+    // However old it is, it is in use from now on; also for those who keep nothing for so long.
+    if (request.command.type === 'import') this.#noteUse()
     request.resolve({ session: this.#session(states.at(-1)!.version), hasStored: true })
   }
 
@@ -638,9 +645,11 @@ class SessionMailbox {
   }
 
   #purged(): void {
-    // Where the log has turned out to be another, it has to be read again.
-    this.status = this.#purging?.end ? 'unloaded' : 'ready'
-    this.#log = new FoldedLog(this.#log.key, null)
+    const end = this.#purging?.end
+    // Where the log has turned out to be another, it has to be read again; nothing has happened to that.
+    this.status = end ? 'unloaded' : 'ready'
+    if (!end || (end.logId === this.#log.logId && end.version === this.#log.version))
+      this.#log = new FoldedLog(this.#log.key, null)
     this.#purging?.resolve()
     this.#purging = undefined
   }

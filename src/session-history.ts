@@ -29,7 +29,15 @@ import {
 } from './message.ts'
 import type { Change, SessionRef, WriteOptions } from './calls.ts'
 import { checkFormat, idIn, noSessionThen, type SessionChange } from './content.ts'
-import { sessionExists, sessionNotFound, sessionOf, toSummary, type Command, type Session } from './session.ts'
+import {
+  newestMessages,
+  sessionExists,
+  sessionNotFound,
+  sessionOf,
+  toSummary,
+  type Command,
+  type Session
+} from './session.ts'
 import { HeldTurn, type Turn, type TurnOptions } from './turn.ts'
 import type { Written } from './session-actor.ts'
 import type { SessionHistoryOptions, SessionHistoryService } from './service.ts'
@@ -160,9 +168,10 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     turn?: HeldTurn<M, Input>
   ): Promise<Session<M> | null> {
     const append = isList(message) ? this.#append(message, (i) => [i]) : this.#append([message], () => [])
-    const updated = this.#written(session, await this.#write(session, [append], options, { turn }))
+    const written = await this.#write(session, [append], options, { turn })
+    const updated = this.#written(session, written)
     const count = append.change.messages.length
-    if (updated && count > 0) extend(session, () => updated.messages.slice(-count))
+    if (written.session && count > 0) extend(session, written.session, count)
     return updated
   }
 
@@ -401,41 +410,49 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
   exportSession(
     userId: string,
     sessionId?: string,
-    options: { readonly signal?: AbortSignal | undefined } = {}
+    options?: { readonly signal?: AbortSignal | undefined }
   ): AsyncIterable<string> {
     idOf('userId', userId)
     if (sessionId !== undefined) idOf('sessionId', sessionId)
-    const signal = signalOf(options.signal)
+    const signal = signalOf(optionsOf(options).signal)
     return { [Symbol.asyncIterator]: () => exportLines(this.#engine, userId, sessionId, signal) }
   }
 
   async importSession(
     source: ImportSource,
-    options: {
+    options?: {
       readonly file?: string | undefined
       readonly userId?: string | undefined
       readonly sessionId?: string | undefined
       readonly onInvalid?: ((error: TurnlogError) => void) | undefined
-    } = {}
+      readonly onExisting?: 'throw' | 'skip' | undefined
+      readonly signal?: AbortSignal | undefined
+    }
   ): Promise<Session<M>[]> {
-    const { file = 'input', userId, sessionId, onInvalid } = options
+    const given = optionsOf(options)
+    const { file = 'input', userId, sessionId, onInvalid, onExisting = 'throw' } = given
+    const skipsExisting = oneOf('onExisting', onExisting, ['throw', 'skip']) === 'skip'
+    const signal = signalOf(given.signal)
     if (typeof file !== 'string') throw misuse('file', 'a string', file)
     if (onInvalid !== undefined && typeof onInvalid !== 'function') throw misuse('onInvalid', 'a function', onInvalid)
     if (userId !== undefined) idOf('userId', userId)
     const name = sessionId === undefined ? undefined : idOf('sessionId', sessionId).trim()
     const { newEventId } = this.#engine
     this.#engine.assertAccepting()
-    const sessions = await readImport(source, { file, userId, sessionId: name, newEventId, onInvalid })
+    const sessions = await readImport(source, { file, userId, sessionId: name, newEventId, onInvalid, signal })
     return this.#engine.during(async () => {
-      await Promise.all(
+      const existing = await Promise.all(
         sessions.map(async ({ key }) => {
           const head = await this.#engine.ask((store) => store.head(key), true)
-          if (head) throw sessionExists({ userId: key.userId, id: key.sessionId })
+          if (head && !skipsExisting) throw sessionExists({ userId: key.userId, id: key.sessionId })
+          return head !== null
         })
       )
       const imported: Session<M>[] = []
       // One after the other: after the first that fails, none.
-      for (const { key, events, states } of sessions) {
+      for (const [i, { key, events, states }] of sessions.entries()) {
+        signal?.throwIfAborted()
+        if (existing[i]) continue
         await this.#engine.write(key, { type: 'import', events, states }, { isAccepted: true })
         const summary = toSummary(states.at(-1)!)
         if (!summary.deleted) imported.push(listed(summary))
@@ -648,11 +665,11 @@ function record(name: string, value: unknown, path: Path = []): JsonObject {
 }
 
 // As the seed does; but never a snapshot, whose messages would be made just to find that they are frozen.
-function extend(session: SessionRef, appended: () => readonly unknown[]): void {
+function extend(session: SessionRef, updated: Session<Json>, count: number): void {
   const messages: unknown = Object.getOwnPropertyDescriptor(session, 'messages')?.value
   if (!Array.isArray(messages) || !canGrow(messages)) return
   // One by one: as arguments of one push, there may be too many.
-  for (const message of appended()) messages.push(message)
+  for (const message of newestMessages(updated, count)) messages.push(message)
 }
 
 function canGrow(list: readonly unknown[]): boolean {

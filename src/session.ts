@@ -164,13 +164,11 @@ function decideIn(state: SessionState, command: Command, { now, past, isExpired 
       checkExpectedVersion(state, command.expectedVersion)
       return { facts: [created(command.format, command.metadata)] }
 
-    case 'delete': {
-      if (!state.isLive) return { answer: null }
-      return { facts: [{ type: 'deleted', data: {} }] }
-    }
-
+    case 'delete':
     case 'expire':
-      return isExpired && state.version > 0 ? { facts: [] } : { answer: null }
+      // The fact that says so deletes it.
+      if (isExpired) return { facts: [] }
+      return state.isLive && command.type === 'delete' ? { facts: [{ type: 'deleted', data: {} }] } : { answer: null }
 
     case 'fork': {
       if (state.version > 0) throw sessionExists(state)
@@ -499,9 +497,18 @@ class LazyMessages extends GivenObject {
   }
 
   static read(session: LazyMessages): readonly Json[] {
-    const log = session.#log
-    return (session.#messages ??= Object.freeze(log.toArray(Math.max(0, log.length - session.#last))))
+    return (session.#messages ??= Object.freeze(LazyMessages.newest(session, session.#last)))
   }
+
+  static newest(session: LazyMessages, count: number): Json[] {
+    const log = session.#log
+    return log.toArray(Math.max(0, log.length - count))
+  }
+}
+
+/** The newest messages of a session that a write has given, also those that it does not show. */
+export function newestMessages(session: Session<Json>, count: number): readonly Json[] {
+  return LazyMessages.newest(session as object as LazyMessages, count)
 }
 
 const MESSAGES = {

@@ -13,7 +13,9 @@ import { keyString, storeFailure, type Head, type SessionKey } from './store.ts'
 // byte as JSON.stringify makes it: so what is imported is exported again as it was, and no number, key or string can have
 // changed on the way without being seen.
 const HEADER = { turnlog: 'export', formatVersion: 1 } as const
-const MARK = Buffer.from('{"turnlog":')
+/** What an export begins with, and its last line. */
+export const EXPORT_MARK = '{"turnlog":'
+const MARK = Buffer.from(EXPORT_MARK)
 
 /** What is read from: text or UTF-8, in pieces that may end anywhere. A Node stream fits. */
 export type ImportSource = AsyncIterable<string | Uint8Array> | Iterable<string | Uint8Array>
@@ -30,6 +32,7 @@ export interface ReadOptions {
   readonly sessionId: string | undefined
   readonly newEventId: () => string
   readonly onInvalid: ((error: TurnlogError) => void) | undefined
+  readonly signal: AbortSignal | undefined
 }
 
 /**
@@ -45,39 +48,77 @@ export async function* exportLines(
   sessionId: string | undefined,
   signal: AbortSignal | undefined
 ): AsyncGenerator<string> {
-  signal?.throwIfAborted()
-  const hash = createHash('sha256')
-  const lineOf = (value: object): string => {
-    const line = `${JSON.stringify(value)}\n`
-    hash.update(line)
-    return line
-  }
-  const named = sessionId === undefined ? undefined : await headOf(engine, { userId, sessionId })
-  if (named === null) throw sessionNotFound({ userId, id: sessionId! })
-  yield lineOf(HEADER)
-  let events = 0
-  for await (const head of named ? [named] : liveHeads(engine, userId)) {
-    for await (const event of eventsOf(engine, head, signal)) {
-      events++
-      yield lineOf(event)
+  const span = engine.span([signal])
+  try {
+    span.signal.throwIfAborted()
+    const named = sessionId === undefined ? undefined : await headOf(engine, { userId, sessionId })
+    if (named === null) throw sessionNotFound({ userId, id: sessionId! })
+    for await (const line of framed(eventLines(engine, named ? [named] : liveHeads(engine, userId), span.signal))) {
+      if (span.hasEnded) throw span.signal.reason
+      yield line
     }
+  } catch (error) {
+    // Of a store that was closed meanwhile there is no more to say.
+    throw span.hasEnded ? span.signal.reason : error
+  } finally {
+    span.end()
   }
-  yield lineOf({ turnlog: 'end', events, sha256: hash.copy().digest('hex') })
+}
+
+/** One export of several: the sessions of the first, then those of the next. No two may have a session of one name. */
+export function joinedExports(exports: AsyncIterable<AsyncIterable<string>>): AsyncGenerator<string> {
+  return framed(bareLines(exports))
 }
 
 /**
  * Reads a file whole before it gives anything: the sessions that it holds, in its order, checked down to what each log comes
  * to. With `onInvalid` it leaves what is not sound, and tells of each line in order.
  *
- * @throws `INVALID_IMPORT`; what the source throws
+ * @throws `INVALID_IMPORT`; what the source throws; the signal's reason
  */
 export async function readImport(source: ImportSource, options: ReadOptions): Promise<ImportedSession[]> {
   const reader = new Reader(options)
-  for await (const line of linesOf(source)) reader.read(line)
+  options.signal?.throwIfAborted()
+  for await (const line of linesOf(source)) {
+    options.signal?.throwIfAborted()
+    reader.read(line)
+  }
   return reader.finish()
 }
 
 // Exporting
+
+async function* framed(lines: AsyncIterable<string>): AsyncGenerator<string> {
+  const hash = createHash('sha256')
+  const counted = (line: string): string => {
+    hash.update(line)
+    return line
+  }
+  yield counted(lineOf(HEADER))
+  let events = 0
+  for await (const line of lines) {
+    events++
+    yield counted(line)
+  }
+  yield lineOf({ turnlog: 'end', events, sha256: hash.digest('hex') })
+}
+
+function lineOf(value: object): string {
+  return `${JSON.stringify(value)}\n`
+}
+
+async function* eventLines(
+  engine: Engine,
+  heads: Iterable<Head> | AsyncIterable<Head>,
+  signal: AbortSignal
+): AsyncGenerator<string> {
+  for await (const head of heads) for await (const event of eventsOf(engine, head, signal)) yield lineOf(event)
+}
+
+// Without their first and last lines.
+async function* bareLines(exports: AsyncIterable<AsyncIterable<string>>): AsyncGenerator<string> {
+  for await (const lines of exports) for await (const line of lines) if (!line.startsWith(EXPORT_MARK)) yield line
+}
 
 async function* liveHeads(engine: Engine, userId: string): AsyncGenerator<Head> {
   const summaries = await engine.ask((store) => store.list(userId))
@@ -92,26 +133,20 @@ function headOf(engine: Engine, key: SessionKey): Promise<Head | null> {
   return engine.ask((store) => store.head(key))
 }
 
-async function* eventsOf(engine: Engine, head: Head, signal: AbortSignal | undefined): AsyncGenerator<StoredEvent> {
+async function* eventsOf(engine: Engine, head: Head, signal: AbortSignal): AsyncGenerator<StoredEvent> {
   const { logId, version: to, summary } = head
   const { userId, sessionId } = summary
   const log = { userId, id: sessionId, version: 0 }
   try {
-    for await (const page of engine.store.read(logId, { to, ...(signal && { signal }) })) {
+    for await (const page of engine.store.read(logId, { to, signal })) {
       for (const event of page) {
         if (event.version !== log.version + 1) throw corruptLog(log)
         log.version++
-        const told = log.version === 1 ? await whole(engine, event) : event
-        engine.assertAccepting()
-        signal?.throwIfAborted()
-        yield told
+        yield log.version === 1 ? await whole(engine, event) : event
       }
     }
     if (log.version < to) throw corruptLog(log)
   } catch (error) {
-    if (signal?.aborted) throw signal.reason
-    // Of a store that was closed meanwhile there is no more to say.
-    engine.assertAccepting()
     const isGone = isTurnlogError(error, 'CORRUPT_LOG') && (await headOf(engine, summary))?.logId !== logId
     throw isGone ? sessionNotFound(log) : storeFailure(error, 'not-stored')
   }
@@ -131,7 +166,7 @@ async function whole(engine: Engine, first: StoredEvent): Promise<StoredEvent> {
 const LINE_FEED = 10
 
 /** Lines with their line feeds; the last may have none. */
-async function* linesOf(source: ImportSource): AsyncGenerator<Buffer> {
+export async function* linesOf(source: ImportSource): AsyncGenerator<Buffer> {
   let pieces: Uint8Array[] = []
   for await (const bytes of bytesOf(source)) {
     let start = 0

@@ -1,14 +1,36 @@
-import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
+import { execFileSync, spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  createReadStream,
+  existsSync,
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { text as textOfStream } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { conversationLine, readConversations } from '../src/cli/conversations.ts'
 import { line, visible } from '../src/cli/output.ts'
-import { createSessionHistory, fromOpenAIMessage, openStore, type OpenAIMessage, type Session } from '../src/index.ts'
+import { verify } from '../src/cli/verify.ts'
+import {
+  createSessionHistory,
+  fromOpenAIMessage,
+  memoryStore,
+  openStore,
+  type OpenAIMessage,
+  type Session
+} from '../src/index.ts'
+import type { EventStore, Summary } from '../src/store.ts'
 import { compile } from './compiled.ts'
 import { openDatabase } from '../src/stores/sqlite/database.ts'
 
@@ -29,13 +51,19 @@ interface Result {
 }
 
 /** The command as a process of its own, with its files in {@link directory}. */
-function start(store: string, args: readonly string[]): ChildProcessWithoutNullStreams {
+function start(store: string, args: readonly string[], before = ''): ChildProcessWithoutNullStreams {
   const env = { ...process.env, TURNLOG_STORE: store, NO_COLOR: '1', TZ: 'UTC' }
-  return spawn(process.execPath, [join(compiled.path, 'cli.js'), ...args], { cwd: directory, env })
+  const program = ['--import', `data:text/javascript,${encodeURIComponent(before)}`, join(compiled.path, 'cli.js')]
+  return spawn(process.execPath, [...program, ...args], { cwd: directory, env })
 }
 
-async function turnlog(store: string, args: readonly string[], input = ''): Promise<Result> {
-  const child = start(store, args)
+/** `before`: a module that is run first, in the same process. */
+async function turnlog(
+  store: string,
+  args: readonly string[],
+  { input = '', before = '' }: { readonly input?: string; readonly before?: string } = {}
+): Promise<Result> {
+  const child = start(store, args, before)
   child.stdin.end(input)
   const [out, err, [code]] = await Promise.all([
     textOfStream(child.stdout),
@@ -52,7 +80,7 @@ async function output(store: string, ...args: string[]): Promise<string> {
   return out
 }
 
-function write(name: string, content: string): string {
+function write(name: string, content: string | Uint8Array): string {
   writeFileSync(join(directory, name), content)
   return name
 }
@@ -209,7 +237,7 @@ describe('the commands', () => {
     [2, ['rewind', 'ada', 'trip', '-1']],
     [2, ['--store', 'redis:x', 'users']],
     [1, ['--store', 'sqlite:/nowhere/at/all.db', 'users']],
-    [1, ['rewind', 'ada', 'trip', '99']],
+    [1, ['rewind', 'ada', 'trip', '99999999']],
     [1, ['fork', 'ada', 'trip', '--as', 'trip']],
     [1, ['show', 'ada', 'nobody']],
     [1, ['import', 'missing.jsonl']]
@@ -248,7 +276,302 @@ it('the README names every command, as it is', async () => {
   expect(named).toEqual(commands.filter((usage) => !usage.startsWith('help')))
 })
 
+/** As on a terminal that is so wide. */
+const terminal = (columns: number): string => `Object.assign(process.stdout, { isTTY: true, columns: ${columns} })`
+
+const LINE = JSON.stringify({ messages: TALK })
+
+describe('the whole store', () => {
+  const store = 'sqlite:whole.db'
+
+  beforeAll(async () => {
+    await output(store, 'import', write('some.jsonl', `${LINE}\n${LINE}\n`), '--user', 'bob')
+    await output(store, 'import', 'some.jsonl', '--user', 'ada')
+    await output(store, 'fork', 'ada', 'some-1', '--as', 'again')
+    await output(store, 'delete', 'ada', 'some-2')
+  })
+
+  it('is exported into one file, which gives the same bytes once it is imported', async () => {
+    expect(await output(store, 'export', '-o', 'whole.jsonl')).toBe('whole.jsonl: 4 sessions\n')
+    const bytes = readFileSync(join(directory, 'whole.jsonl'), 'utf8')
+    expect(await output(store, 'export')).toBe(bytes)
+    expect(await output('sqlite:whole-copy.db', 'import', 'whole.jsonl')).toContain('2 sessions of user ada')
+    expect(await output('sqlite:whole-copy.db', 'export')).toBe(bytes)
+    expect(await output('sqlite:whole-copy.db', 'verify')).toContain('4 sessions with 22 events read; all sound')
+    // Of one user: as the library has it.
+    const history = await createSessionHistory({ store: openStore(`sqlite:${join(directory, 'whole.db')}`) })
+    expect(await output(store, 'export', 'ada')).toBe(await textOfStream(Readable.from(history.exportSession('ada'))))
+    await history.stop()
+  })
+
+  it('gains what is missing from an export of which it has the rest', async () => {
+    await output(store, 'export', '-o', 'rest.jsonl')
+    const own = 'sqlite:whole-rest.db'
+    await output(own, 'import', 'some.jsonl', '--user', 'bob')
+    const before = await output(own, 'export', 'bob')
+    expect(await turnlog(own, ['import', 'rest.jsonl'])).toMatchObject({ code: 1 })
+    expect(JSON.parse(await output(own, 'import', 'rest.jsonl', '--skip-existing', '--json'))).toEqual([
+      { userId: 'ada', id: 'again', version: 1 },
+      { userId: 'ada', id: 'some-1', version: 7 }
+    ])
+    expect(await output(own, 'export', 'bob')).toBe(before)
+    expect(await output(own, 'import', 'rest.jsonl', '--skip-existing')).toBe('nothing was imported\n')
+  })
+
+  it('is not exported for a user or a session that is not there', async () => {
+    for (const args of [
+      ['nobody'],
+      ['ada', 'nobody'],
+      ['ada', 'nobody', '--format', 'openai'],
+      ['ada', 'some-2', '--format', 'openai']
+    ])
+      expect(await turnlog(store, ['export', ...args])).toMatchObject({ code: 1, out: '' })
+  })
+
+  it('is left alone by a command that is not sure', async () => {
+    expect(await turnlog(store, ['delete', 'bob'])).toMatchObject({ code: 2, err: expect.stringContaining('--yes') })
+    expect(await turnlog(store, ['delete', 'ada', 'some-2'])).toMatchObject({ code: 1 })
+    expect(await turnlog(store, ['export', '-o', 'whole.db', '--force'])).toMatchObject({ code: 2 })
+    expect(await output(store, 'verify')).toContain('all sound')
+  })
+})
+
+describe('export --output', () => {
+  const store = 'sqlite:files.db'
+
+  beforeAll(async () => {
+    await output(store, 'import', write('files.jsonl', `${LINE}\n`), '--user', 'ada')
+  })
+
+  it('writes to what is no file as it is', async () => {
+    expect(await output(store, 'export', 'ada', '-o', '/dev/null')).toBe('/dev/null: 1 session\n')
+    expect(statSync('/dev/null').isCharacterDevice()).toBe(true)
+    execFileSync('mkfifo', [join(directory, 'pipe')])
+    const read = textOfStream(createReadStream(join(directory, 'pipe')))
+    await output(store, 'export', 'ada', '-o', 'pipe')
+    expect(await read).toBe(await output(store, 'export', 'ada', '-o', '-'))
+    expect(statSync(join(directory, 'pipe')).isFIFO()).toBe(true)
+  })
+
+  it('keeps links and modes of what it replaces', async () => {
+    write('secret.jsonl', 'old')
+    chmodSync(join(directory, 'secret.jsonl'), 0o600)
+    symlinkSync('secret.jsonl', join(directory, 'link.jsonl'))
+    symlinkSync('later.jsonl', join(directory, 'dangling.jsonl'))
+    expect(await turnlog(store, ['export', 'ada', '-o', 'link.jsonl'])).toMatchObject({ code: 2 })
+    const { out } = await turnlog(store, ['export', 'ada'])
+    await output(store, 'export', 'ada', '-o', 'link.jsonl', '--force')
+    await output(store, 'export', 'ada', '-o', 'dangling.jsonl')
+    for (const name of ['secret.jsonl', 'later.jsonl']) expect(readFileSync(join(directory, name), 'utf8')).toBe(out)
+    expect(lstatSync(join(directory, 'link.jsonl')).isSymbolicLink()).toBe(true)
+    expect(statSync(join(directory, 'secret.jsonl')).mode & 0o777).toBe(0o600)
+    expect(await turnlog(store, ['export', 'ada', '-o', '.', '--force'])).toMatchObject({ code: 2 })
+  })
+
+  it('leaves no half of a file when it is interrupted', async () => {
+    write('whole.txt', 'old')
+    // The signal has come before the file is open.
+    const before = `
+      import fs from 'node:fs/promises'
+      import { syncBuiltinESMExports } from 'node:module'
+      const { open } = fs
+      fs.open = async (...args) => {
+        const file = await open(...args)
+        const told = new Promise((resolve) => process.once('SIGINT', resolve))
+        // Waiting for a signal alone keeps no process.
+        const alive = setInterval(() => undefined, 1000)
+        process.kill(process.pid, 'SIGINT')
+        await told
+        clearInterval(alive)
+        return file
+      }
+      syncBuiltinESMExports()`
+    const args = ['export', 'ada', '-o', 'whole.txt', '--force']
+    expect(await turnlog(store, args, { before })).toEqual({ code: 130, out: '', err: 'turnlog: interrupted\n' })
+    expect(readFileSync(join(directory, 'whole.txt'), 'utf8')).toBe('old')
+    expect(readdirSync(directory).filter((name) => name.endsWith('.tmp'))).toEqual([])
+  })
+
+  it('and what goes to a pipe end quietly where nobody reads on', async () => {
+    const own = 'sqlite:long.db'
+    const long = Array.from({ length: 500 }, () => ({ role: 'user', content: 'x'.repeat(2000) }))
+    await output(own, 'import', write('long.json', JSON.stringify(long)), '--user', 'ada')
+    for (const args of [
+      ['export'],
+      ['export', 'ada', '--format', 'openai'],
+      ['log', 'ada', 'long', '--json'],
+      ['show', 'ada', 'long']
+    ]) {
+      const child = start(own, args)
+      const errors = textOfStream(child.stderr)
+      const over = once(child, 'close')
+      await once(child.stdout, 'data')
+      child.stdout.destroy()
+      expect([await over, await errors]).toEqual([[0, null], ''])
+    }
+  })
+
+  it.skipIf(!existsSync('/dev/full'))('says in a line what the disk says (skipped without /dev/full)', async () => {
+    expect(await turnlog(store, ['export', 'ada', '-o', '/dev/full'])).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/^turnlog: ENOSPC.*\n$/)
+    })
+    const command = [process.execPath, join(compiled.path, 'cli.js'), 'users'].map((each) => `'${each}'`).join(' ')
+    const child = spawn('sh', ['-c', `${command} > /dev/full`], {
+      cwd: directory,
+      env: { ...process.env, TURNLOG_STORE: store }
+    })
+    expect(await textOfStream(child.stderr)).toMatch(/^turnlog: ENOSPC.*\n$/)
+  })
+})
+
+describe('what people ask for', () => {
+  const store = 'sqlite:asked.db'
+  const odd = '-a b 😀'
+
+  beforeAll(async () => {
+    await output(store, 'import', write('odd.jsonl', LINE), '--user', 'ada', `--session=${odd}`)
+  })
+
+  it('may have any name', async () => {
+    expect(await output(store, 'show', '--last', '1', '--', 'ada', odd)).toContain('At 22:47.')
+    await output(store, 'fork', '--as=x@3', '--', 'ada', odd)
+    await output(store, 'fork', '--as=x', '--at=4', '--', 'ada', odd)
+    expect(await output(store, 'diff', 'ada', 'x@3', 'x')).toContain('- assistant: At 22:47.')
+    expect(await output(store, 'sessions', 'ada')).toContain(`${odd}@7`)
+    expect(await output('memory:', 'help')).toContain('turnlog show -- -ada runs-1')
+  })
+
+  it('may be as it was at a date', async () => {
+    const events = (await output(store, 'log', '--json', '--', 'ada', odd)).trim().split('\n')
+    const { at } = JSON.parse(events.at(-1)!) as { at: number }
+    const shown = new Date(at).toISOString()
+    // As `log` shows it, with TZ=UTC.
+    expect(await output(store, 'log', '--', 'ada', odd)).toContain(shown.replace('T', ' ').replace('Z', ''))
+    for (const date of [shown, shown.replace('T', ' ').replace('Z', ''), shown.replace('Z', '+00:00')])
+      expect(await output(store, 'show', '--at', date, '--', 'ada', odd)).toContain('version 7')
+    expect(await turnlog(store, ['show', '--at', '2020-01-01', '--', 'ada', odd])).toMatchObject({ code: 1 })
+    for (const date of ['v5', '2026-02-30', 'yesterday', '2026-1-1', '1e3'])
+      expect(await turnlog(store, ['show', '--at', date, '--', 'ada', odd])).toMatchObject({ code: 2 })
+  })
+
+  it('fits on a narrow terminal, wide characters, too', async () => {
+    const own = 'sqlite:narrow.db'
+    const wide = { session_id: '日本語'.repeat(30), messages: [{ role: 'user', content: '😀'.repeat(60) }] }
+    await output(own, 'import', write('wide.jsonl', JSON.stringify(wide)), '--user', 'ada')
+    const { out } = await turnlog(own, ['sessions', 'ada'], { before: terminal(60) })
+    const [, row = ''] = out.split('\n')
+    const columns = Array.from(row).reduce((sum, char) => sum + (/[日本語😀]/u.test(char) ? 2 : 1), 0)
+    expect(columns).toBeLessThanOrEqual(60)
+    expect(row).toMatch(/^ (日本語)+日?本?… .*😀+…$/)
+    expect(await output(own, 'sessions', 'ada')).toContain(wide.session_id)
+  })
+
+  it('is guessed where it is not there, in one line', async () => {
+    expect(await turnlog(store, ['shwo'])).toEqual({
+      code: 2,
+      out: '',
+      err: "turnlog: unknown command 'shwo' (Did you mean show?)\n"
+    })
+    expect(await turnlog(store, ['help', 'shwo'])).toMatchObject({ code: 2, out: '' })
+    expect(await turnlog('', ['users'])).toMatchObject({ code: 2, err: expect.stringContaining('TURNLOG_STORE') })
+  })
+})
+
+describe('verify', () => {
+  it('reads each event once, and compares what it folds into with what is said of it', async () => {
+    const memory = memoryStore()
+    const history = await createSessionHistory({ store: memory })
+    for (const id of ['one', 'two']) await history.createSession('ada', id, { metadata: { title: id } })
+    await history.appendMessage({ userId: 'ada', id: 'one' }, [{ content: 'a' }, { content: 'b' }])
+    let reads = 0
+    const check = async (
+      changes: Partial<EventStore>
+    ): Promise<{ readonly isSound: boolean; readonly said: string }> => {
+      const store = new Proxy(memory, {
+        get: (target, name) => (changes as typeof target)[name as keyof EventStore] ?? Reflect.get(target, name)
+      })
+      const printed = vi.spyOn(process.stdout, 'write').mockReturnValue(true)
+      try {
+        const signal = new AbortController().signal
+        const isSound = await verify({ store, history, path: undefined, signal }, undefined, {})
+        return { isSound, said: printed.mock.calls.map(([text]) => String(text)).join('') }
+      } finally {
+        printed.mockRestore()
+      }
+    }
+    const read: EventStore['read'] = async function* (...args) {
+      for await (const page of memory.read(...args)) {
+        reads += page.length
+        yield page
+      }
+    }
+    expect(await check({ read })).toEqual({ isSound: true, said: '2 sessions with 4 events read; all sound\n' })
+    expect(reads).toBe(4)
+    const other = (summary: Summary): Summary => ({ ...summary, metadata: { title: 'another' } })
+    const head: EventStore['head'] = async (key) => {
+      const found = await memory.head(key)
+      return found && key.sessionId === 'two' ? { ...found, summary: other(found.summary) } : found
+    }
+    expect(await check({ head })).toMatchObject({
+      isSound: false,
+      said: expect.stringContaining('not what its log comes to')
+    })
+    const list: EventStore['list'] = async (...args) => (await memory.list(...args)).map(other)
+    expect(await check({ list })).toMatchObject({ isSound: false, said: expect.stringContaining('not what it is') })
+    expect(await check({ list: async () => [] })).toMatchObject({
+      isSound: false,
+      said: expect.stringContaining('does not list session')
+    })
+    expect(await check({ listUsers: async () => [] })).toMatchObject({
+      isSound: false,
+      said: expect.stringContaining('does not list user "ada"')
+    })
+    await history.stop()
+  })
+})
+
 describe('import', () => {
+  it('takes nothing that is not UTF-8 for what it is not', async () => {
+    const store = 'sqlite:bytes.db'
+    const bad = Buffer.from(LINE.replace('Oslo?', 'Osl\u0001?'))
+    bad[bad.indexOf(1)] = 0xff
+    const file = write('bytes.jsonl', Buffer.concat([Buffer.from(`${LINE}\n`), bad, Buffer.from(`\n${LINE}\n`)]))
+    expect(await turnlog(store, ['import', file])).toMatchObject({
+      code: 1,
+      err: 'turnlog: INVALID_IMPORT: bytes.jsonl:2: is not UTF-8\n'
+    })
+    expect(await output(store, 'users')).toBe('no users\n')
+    const { code, out, err } = await turnlog(store, ['import', file, '--skip-invalid', '--json'])
+    expect({ code, err }).toEqual({ code: 0, err: 'turnlog: left out: bytes.jsonl:2: is not UTF-8\n' })
+    expect(JSON.parse(out)).toMatchObject([{ id: 'bytes-1' }, { id: 'bytes-3' }])
+    // One value over several lines.
+    const pretty = Buffer.from(JSON.stringify({ messages: TALK }, null, 1).replace('Oslo?', 'Osl\u0001?'))
+    pretty[pretty.indexOf(1)] = 0xff
+    const at = pretty.subarray(0, pretty.indexOf(0xff)).toString().split('\n').length
+    expect(await turnlog(store, ['import', write('pretty.json', pretty)])).toMatchObject({
+      code: 1,
+      err: `turnlog: INVALID_IMPORT: pretty.json:${at}: is not UTF-8\n`
+    })
+  })
+
+  it('refuses a line that could not be stored before it stores one', async () => {
+    const store = 'sqlite:refused.db'
+    const deep = '['.repeat(1200) + ']'.repeat(1200)
+    for (const [i, each] of [
+      `{"facts":${deep},"messages":[]}`,
+      `{"messages":[{"role":"user","content":${deep}}]}`,
+      '{"messages":[{"role":"user","content":"","n":1e999}]}',
+      '{"id":"refused-1","messages":[]}'
+    ].entries()) {
+      const file = write('refused.jsonl', `${LINE}\n${each}\n`)
+      expect((await turnlog(store, ['import', file])).err, String(i)).toMatch(
+        /^turnlog: INVALID_IMPORT: refused.jsonl:2: .*\n$/
+      )
+    }
+    expect(await output(store, 'users')).toBe('no users\n')
+  })
+
   it('stores nothing of a file with a line that is none, and what is sound where it may', async () => {
     const store = 'sqlite:import.db'
     const file = write(
@@ -278,7 +601,7 @@ describe('import', () => {
     expect(await output(store, 'import', 'twice.json', '--user', 'ada', '--skip-existing')).toBe(
       'nothing was imported\n'
     )
-    const piped = await turnlog(store, ['import', '-', '--user', 'ada', '--session', 'two', '--json'], talk)
+    const piped = await turnlog(store, ['import', '-', '--user', 'ada', '--session', 'two', '--json'], { input: talk })
     expect(JSON.parse(piped.out)).toEqual([{ userId: 'ada', id: 'two', version: 7 }])
   })
 
@@ -299,15 +622,48 @@ describe('import', () => {
 })
 
 describe('conversations', () => {
-  it('come back as the lines that they were, whatever was said beside the messages', () => {
+  it('come back as the lines that they were, whatever was said beside the messages', async () => {
     const lines = [{ title: 'mine', n: 1, messages: TALK }, { facts: { a: 1 }, messages: [] }, { messages: TALK }]
     const text = lines.map((each) => JSON.stringify(each)).join('\n')
-    const found = readConversations(text, 'x.jsonl')
+    const found = await readConversations([text], 'x.jsonl')
     expect(found.map(({ id }) => id)).toEqual(['x-1', 'x-2', 'x-3'])
-    expect(found[0]?.messages).toHaveLength(TALK.length)
-    expect(found[0]?.messages[1]).toEqual(fromOpenAIMessage(TALK[1]!))
-    const session = { id: 's', metadata: { facts: { n: 1 } }, messages: found[2]!.messages } as unknown as Session
+    expect(found[0]?.content().messages).toHaveLength(TALK.length)
+    expect(found[0]?.content().messages[1]).toEqual(fromOpenAIMessage(TALK[1]!))
+    const session = {
+      id: 's',
+      metadata: { facts: { n: 1 } },
+      messages: found[2]!.content().messages
+    } as unknown as Session
     expect(JSON.parse(conversationLine(session))).toEqual({ n: 1, messages: TALK })
+  })
+})
+
+describe('conversations of a file', () => {
+  const named = async (file: string, ...pieces: (string | Uint8Array)[]): Promise<string[]> =>
+    (await readConversations(pieces, file)).map((each) => `${each.id}:${each.line}`)
+
+  it('are called as they say; else after the file and the line, or the file where it is one conversation', async () => {
+    expect(await named('x.jsonl', LINE)).toEqual(['x-1:1'])
+    expect(await named('x.jsonl', `\n${LINE}\n\n${LINE}`)).toEqual(['x-2:2', 'x-4:4'])
+    expect(await named('x.json', LINE)).toEqual(['x:1'])
+    expect(await named('x.JSON', LINE, '\n', LINE)).toEqual(['x-1:1', 'x-2:2'])
+    expect(await named('x.jsonl', JSON.stringify(TALK, null, 2))).toEqual(['x:1'])
+    expect(await named('x.jsonl', '{"id":"a","messages":[]}\n{"session_id":" ","messages":[]}')).toEqual([
+      'a:1',
+      'x-2:2'
+    ])
+  })
+
+  it('are read by lines, in whatever pieces, with marks and line ends of other systems', async () => {
+    const bytes = Buffer.from(`\ufeff${LINE}\r\n${LINE.replace('Oslo', '京都')}\r\n`)
+    const found = await readConversations(
+      Array.from(bytes, (byte) => Uint8Array.of(byte)),
+      'x.jsonl'
+    )
+    expect(found.map(({ content }) => JSON.stringify(content().messages[1]?.content))).toEqual([
+      expect.stringContaining('A train to Oslo?'),
+      expect.stringContaining('A train to 京都?')
+    ])
   })
 })
 
@@ -318,7 +674,7 @@ describe('text', () => {
     )
     expect(visible('a\nb', { isLine: true })).toBe('a\\u{a}b')
     expect(visible('\ud800 😀 é')).toBe('\\u{d800} 😀 é')
-    expect(line(` one\n two ${'😀'.repeat(80)}`, 12)).toBe('one two 😀😀😀…')
+    expect(line(` one\n two ${'😀'.repeat(80)}`, 12)).toBe('one two 😀…')
   })
 
   it('of a hostile conversation is shown as it is', async () => {
@@ -339,5 +695,46 @@ describe('text', () => {
     ])
       // oxlint-disable-next-line no-control-regex -- they are what must not be there
       expect(await output(store, ...args)).not.toMatch(/[\u0000-\u0008\u000b-\u001f\u007f]/)
+  })
+
+  it('is other JSON for a terminal, and as it is for programs', async () => {
+    const store = 'sqlite:escapes.db'
+    const id = 'a\u009b31m'
+    const said = 'del \u007f, C1 \u009b2J, \u202eback'
+    await output(
+      store,
+      'import',
+      write('c1.jsonl', JSON.stringify({ id, messages: [{ role: 'user', content: said }] })),
+      '--user',
+      'ada'
+    )
+    for (const args of [
+      ['show', 'ada', id, '--json'],
+      ['sessions', 'ada', '--json'],
+      ['log', 'ada', id, '--json'],
+      ['export', 'ada'],
+      ['export', 'ada', '--format', 'openai']
+    ]) {
+      const piped = await output(store, ...args)
+      expect(piped).toContain('\u009b')
+      const { out } = await turnlog(store, args, { before: terminal(80) })
+      expect(out).not.toMatch(/[\u007f-\u009f\u202e]/)
+      const values = (text: string): unknown[] =>
+        text
+          .trim()
+          .split('\n')
+          .map((each) => JSON.parse(each) as unknown)
+      expect(values(out)).toEqual(values(piped))
+    }
+    for (const args of [
+      ['show', 'ada', id],
+      ['log', 'ada', id],
+      ['sessions', 'ada'],
+      ['diff', 'ada', `${id}@2`, id]
+    ])
+      expect((await turnlog(store, args, { before: terminal(80) })).out).not.toMatch(/[\u007f-\u009f\u202e]/)
+    const { err } = await turnlog(store, ['show', 'ada', 'no\u009b2J'])
+    expect(err).toBe('turnlog: SESSION_NOT_FOUND: User "ada" has no session "no\\u{9b}2J"\n')
+    expect((await turnlog(store, ['\u009b2J'])).err).toBe("turnlog: unknown command '\\u{9b}2J'\n")
   })
 })

@@ -65,7 +65,7 @@ describe('eventSchema', () => {
     ['created', { format: 'message', metadata: { a: 1 }, forkedFrom: { userId: 'u', sessionId: 's', version: 3 } }],
     ['created', { format: 'message', messages: [{}, null] }],
     ['message-appended', { message: {} }],
-    ['message-replaced', { message: {} }],
+    ['message-replaced', { message: { id: 'a' } }],
     ['messages-truncated', { length: 0 }],
     ['metadata-changed', { set: { a: 1 }, unset: ['b'] }],
     ['deleted', {}],

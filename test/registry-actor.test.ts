@@ -1,6 +1,12 @@
 import { SimulatedClock } from 'xstate'
 import { describe, expect, it } from 'vitest'
-import { createSessionHistory, type SessionHistoryOptions, type SessionHistoryService } from '../src/index.ts'
+import {
+  createSessionHistory,
+  memoryStore,
+  type SessionHistoryOptions,
+  type SessionHistoryService
+} from '../src/index.ts'
+import { hooked, type Hooks } from './service/kit.ts'
 import { gatedStore } from './stores/gated.ts'
 
 /** A service, and which sessions have an actor, in the order in which those began. */
@@ -103,6 +109,65 @@ describe('the registry', () => {
     await Promise.all(Array.from({ length: 200 }, (_, i) => history.createSession('ada', `s${i}`)))
     for (let i = 0; i < 200; i++) await history.createSession('ada', `t${i}`)
     expect(active().length).toBeLessThanOrEqual(5)
+  })
+
+  it('keeps one session that takes more than maxActiveBytes as long as no other is used', async () => {
+    let loads = 0
+    const inner = memoryStore()
+    const read: typeof inner.read = (logId, range) => {
+      loads++
+      return inner.read(logId, range)
+    }
+    const store = { ...inner, read }
+    const { history, active } = await begin({ maxActiveBytes: 20_000, store })
+    await history.createSession('ada', 'large')
+    for (let i = 0; i < 50; i++) await history.appendMessage(session('large'), { content: 'x'.repeat(1_000) })
+    expect((await history.getSession('ada', 'large'))?.version).toBe(51)
+    expect(active()).toEqual(['large'])
+    expect(loads).toBe(0)
+    await history.createSession('ada', 'small')
+    expect(active()).toEqual(['small'])
+  })
+
+  it('keeps account of the memory that sessions take: none is left when none is active, whatever was done', async () => {
+    const clock = new SimulatedClock()
+    const shown: { activeSessions: number; activeBytes: number }[] = []
+    const hooks: Hooks = {}
+    const inner = memoryStore()
+    const history = await createSessionHistory({
+      store: hooked(hooks, inner),
+      clock,
+      idleMs: 1_000,
+      maxActiveSessions: 3,
+      maxActiveBytes: 30_000,
+      inspect: ({ type, actorRef, snapshot }) => {
+        if (type === '@xstate.snapshot' && actorRef.id === 'registry')
+          shown.push({ ...(snapshot as { context: { activeSessions: number; activeBytes: number } }).context })
+      }
+    })
+    for (let i = 0; i < 60; i++) {
+      const [id, other] = [`s${i % 5}`, `s${(i + 3) % 5}`]
+      await history.createSession('ada', id)
+      await history.appendMessage(session(id), { content: 'x'.repeat(100 * i) })
+      await history.fork(session(id), { sessionId: `fork ${i}` })
+      hooks.read = () => {
+        throw new Error('away')
+      }
+      await Promise.allSettled([history.getSession('ada', other), history.appendMessage(session(other), {})])
+      delete hooks.read
+      hooks.append = async (commits) => {
+        await inner.append(commits)
+        throw new Error('lost')
+      }
+      await Promise.allSettled([history.appendMessage(session(other), {}), history.appendMessage(session(id), {})])
+      delete hooks.append
+      await history.commit(session(id), [{ type: 'truncate', length: 1 }])
+      if (i % 7 === 0) await history.purgeSession('ada', id)
+    }
+    expect(Math.max(...shown.map(({ activeBytes }) => activeBytes))).toBeGreaterThan(30_000)
+    clock.increment(1_000)
+    clock.increment(1_000)
+    expect(shown.at(-1)).toEqual({ activeSessions: 0, activeBytes: 0 })
   })
 
   it('stops sessions that were not used for idleMs, and no others', async () => {

@@ -124,7 +124,7 @@ describe('decide', () => {
     ]
     expect(decide(given(created, appended('m')), commit(changes))).toEqual({
       facts: [
-        { type: 'messages-truncated', data: { length: 0 } },
+        { type: 'messages-truncated', data: { length: 0, dropped: 1 } },
         appended('x'),
         { type: 'message-replaced', data: { message: { id: 'x', text: 'y' } } },
         { type: 'metadata-changed', data: { set: { a: 1 }, unset: [] } },
@@ -231,7 +231,7 @@ describe('evolve', () => {
     const branches = [
       { type: 'message-appended', data: { message: { id: 'b' } } },
       { type: 'message-replaced', data: { message: { id: 'a', text: 'new' } } },
-      { type: 'messages-truncated', data: { length: 0 } },
+      { type: 'messages-truncated', data: { length: 0, dropped: 1 } },
       { type: 'metadata-changed', data: { set: { x: 1 }, unset: [] } },
       deleted,
       created

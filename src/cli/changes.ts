@@ -1,7 +1,7 @@
-import { createInterface } from 'node:readline/promises'
+import { createInterface } from 'node:readline'
 import type { Session } from '../session.ts'
-import { historyOf, pointOf, UsageError, type Context } from './context.ts'
-import { print, printJson, visible } from './output.ts'
+import { historyOf, Interrupted, pointOf, sessionOf, UsageError, type Context } from './context.ts'
+import { counted, print, printJson, visible } from './output.ts'
 
 /** What all of these take. */
 interface Options {
@@ -49,17 +49,24 @@ export async function remove(
   context: Context,
   userId: string,
   sessionId: string | undefined,
-  { json }: Options
+  { yes, json }: Options & { readonly yes?: boolean }
 ): Promise<void> {
-  let deleted: number
-  if (sessionId === undefined) deleted = await context.history.deleteUserSessions(userId)
-  else {
-    await historyOf(context, userId, sessionId)
-    await context.history.deleteSession(userId, sessionId)
-    deleted = 1
+  const { history } = context
+  if (sessionId !== undefined) {
+    // So that one that is deleted already is an error.
+    await sessionOf(context, userId, sessionId, { last: 1 })
+    await history.deleteSession(userId, sessionId)
+    return json ? printJson({ deleted: 1 }) : print('deleted; its log stays until it is purged')
   }
+  const listed = await history.listSessions(userId)
+  if (listed.length === 0) throw new Error(`User ${JSON.stringify(userId)} has no sessions`)
+  const all = `${counted(listed.length, 'session')} of user ${visible(userId, { isLine: true })}`
+  const isMeant = yes ?? (await isConfirmed(`Delete ${all}?`, `this deletes ${all}`))
+  const deleted = isMeant ? await history.deleteUserSessions(userId) : 0
   if (json) return printJson({ deleted })
-  print(deleted === 1 ? 'deleted; its log stays until it is purged' : `${deleted} sessions deleted; their logs stay`)
+  print(
+    isMeant ? `${counted(deleted, 'session')} deleted; their logs stay until they are purged` : 'nothing was deleted'
+  )
 }
 
 /** Erases a session's log. */
@@ -70,23 +77,30 @@ export async function purge(
   { yes, json }: Options & { readonly yes?: boolean }
 ): Promise<void> {
   await historyOf(context, userId, sessionId)
-  if (!yes && !(await isConfirmed(`Erase session ${visible(sessionId, { isLine: true })} for good?`)))
-    return print('nothing was erased')
-  await context.history.purgeSession(userId, sessionId)
-  if (json) return printJson({ purged: 1 })
-  print('erased')
+  const name = visible(sessionId, { isLine: true })
+  const isMeant = yes ?? (await isConfirmed(`Erase session ${name} for good?`, 'purge erases for good'))
+  if (isMeant) await context.history.purgeSession(userId, sessionId)
+  if (json) return printJson({ purged: isMeant ? 1 : 0 })
+  print(isMeant ? 'erased' : 'nothing was erased')
 }
 
-async function isConfirmed(question: string): Promise<boolean> {
-  if (!process.stdin.isTTY) throw new UsageError('purge erases for good: --yes says so where nobody can be asked')
+/** Asks on the terminal; whoever just closes it has not said yes. */
+async function isConfirmed(question: string, what: string): Promise<boolean> {
+  if (!process.stdin.isTTY) throw new UsageError(`${what}: --yes says so where nobody can be asked`)
   const terminal = createInterface({ input: process.stdin, output: process.stderr })
-  const answer = await terminal.question(`${question} [y/N] `)
-  terminal.close()
-  return /^y(es)?$/i.test(answer.trim())
+  try {
+    const answer = await new Promise<string>((resolve, reject) => {
+      terminal.once('close', () => resolve('')).once('SIGINT', () => reject(new Interrupted('SIGINT')))
+      terminal.question(`${question} [y/N] `, resolve)
+    })
+    return /^y(es)?$/i.test(answer.trim())
+  } finally {
+    terminal.close()
+  }
 }
 
 function printResult(session: Session<unknown>, json: boolean | undefined): void {
   const { userId, id, version, messages } = session
   if (json) return printJson({ userId, id, version, messages: messages.length })
-  print(`${visible(id, { isLine: true })} is at version ${version}, with ${messages.length} messages`)
+  print(`${visible(id, { isLine: true })} is at version ${version}, with ${counted(messages.length, 'message')}`)
 }

@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs'
+import { constants } from 'node:os'
 import { z } from 'zod'
-import { storeOfEnvironment, openStore } from '../open-store.ts'
+import { openStore } from '../open-store.ts'
 import type { SessionHistoryService } from '../service.ts'
 import { createSessionHistory } from '../session-history.ts'
 import { sessionNotFound, type Session } from '../session.ts'
-import type { EventStore } from '../store.ts'
+import type { EventStore, Head } from '../store.ts'
 import { say, visible } from './output.ts'
 
 /** What every command works with. */
@@ -12,6 +13,13 @@ export interface Context {
   readonly store: EventStore
   /** Sessions of the default message; `get` and writes make none. */
   readonly history: SessionHistoryService
+  /** The file of the store, where it is one. */
+  readonly path: string | undefined
+  /**
+   * Aborted by the first SIGINT or SIGTERM, with {@link Interrupted} as its reason; a second one ends the process. Whoever never
+   * asks for it dies of the first, as any process does.
+   */
+  readonly signal: AbortSignal
 }
 
 /** A service that sees sessions of whatever messages. */
@@ -20,6 +28,35 @@ export type AnyHistory = SessionHistoryService<unknown, unknown>
 /** The command was used wrongly. */
 export class UsageError extends Error {}
 
+/** The command was told to stop. */
+export class Interrupted extends Error {
+  readonly exitCode: number
+
+  constructor(signal: NodeJS.Signals) {
+    super('interrupted')
+    this.exitCode = 128 + constants.signals[signal]
+  }
+}
+
+let interruption: AbortController | undefined
+
+function interruptedBySignals(): AbortSignal {
+  if (interruption) return interruption.signal
+  const controller = (interruption = new AbortController())
+  const stop = (signal: NodeJS.Signals): void => {
+    const interrupted = new Interrupted(signal)
+    if (controller.signal.aborted) process.exit(interrupted.exitCode)
+    controller.abort(interrupted)
+  }
+  process.on('SIGINT', stop).on('SIGTERM', stop)
+  return controller.signal
+}
+
+/** Why the command was told to stop, if it was: then whatever else has failed has failed for that. */
+export function interruptionOf(): Interrupted | undefined {
+  return interruption?.signal.aborted ? (interruption.signal.reason as Interrupted) : undefined
+}
+
 /** Opens the store, runs the command, and closes the store. */
 export async function withHistory<T>(
   url: string | undefined,
@@ -27,21 +64,31 @@ export async function withHistory<T>(
   { makes = false }: { readonly makes?: boolean } = {}
 ): Promise<T> {
   let store: EventStore
+  if (!url) throw new UsageError('where are the sessions? give --store sqlite:PATH, or set TURNLOG_STORE')
   try {
-    store = url === undefined ? storeOfEnvironment() : openStore(url)
+    store = openStore(url)
   } catch (error) {
-    throw new UsageError(`${(error as Error).message}: give --store, or set TURNLOG_STORE`)
+    throw new UsageError((error as Error).message)
   }
   // A name that was mistyped would make an empty file.
-  const path = /^sqlite:(.*)$/s.exec(url ?? '')?.[1]
+  const path = /^sqlite:(.*)$/s.exec(url)?.[1]
   if (!makes && path !== undefined && !existsSync(path)) throw new Error(`there is no file ${path}`)
   const history = await createSessionHistory({
     store,
     missing: { get: 'null', append: makes ? 'create' : 'throw' },
+    // Of what is in files already, the limit keeps nobody from anything.
+    maxMessageBytes: Infinity,
     logger: { warn: (message) => say(visible(message, { isLine: true })) }
   })
   try {
-    return await work({ store, history })
+    return await work({
+      store,
+      history,
+      path,
+      get signal() {
+        return interruptedBySignals()
+      }
+    })
   } finally {
     await history.stop()
   }
@@ -79,12 +126,34 @@ export async function sessionOf(
   return session
 }
 
-/** A version, or a date. */
+/**
+ * A version, or a date in the form of ISO 8601: `2026-11-22`, `2026-11-22T10:00`, `2026-11-22 10:00:05.123`; in the local time zone,
+ * unless it ends with one.
+ */
 export function pointOf(text: string): number | Date {
   if (/^\d+$/.test(text)) return Number(text)
-  const date = new Date(text)
-  if (Number.isNaN(date.getTime())) throw new UsageError(`${JSON.stringify(text)} is neither a version nor a date`)
-  return date
+  const [, year, month, day, hour = '00:00', zone = ''] = DATE.exec(text) ?? []
+  const date = new Date(`${year}-${month}-${day}T${hour}${zone.toUpperCase()}`)
+  // Date takes the 31st of each month.
+  const isThere = Number(day) <= new Date(Number(year), Number(month), 0).getDate()
+  if (isThere && !Number.isNaN(date.getTime())) return date
+  throw new UsageError(`${JSON.stringify(text)} is neither a version nor a date such as 2026-11-22T10:00`)
+}
+
+const DATE = /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d+)?)?)(Z|[+-]\d\d:\d\d)?)?$/i
+
+/** The session that `SESSION`, `SESSION@VERSION` or `SESSION@DATE` stands for; one that is called so, with an @, comes first. */
+export async function versionedOf(context: Context, userId: string, text: string): Promise<Session<unknown>> {
+  const [, id, point] = /^(.+)@([^@]+)$/s.exec(text) ?? []
+  if (id === undefined || point === undefined || (await context.store.head({ userId, sessionId: text })))
+    return sessionOf(context, userId, text)
+  let at: number | Date
+  try {
+    at = pointOf(point)
+  } catch {
+    return sessionOf(context, userId, text)
+  }
+  return sessionOf(context, userId, id, { at })
 }
 
 /** A whole number. */
@@ -93,8 +162,14 @@ export function countOf(text: string): number {
   return Number(text)
 }
 
-/** `SESSION` or `SESSION@VERSION`. */
-export function versionedOf(text: string): { readonly id: string; readonly at?: number } {
-  const [, id, at] = /^(.+)@(\d+)$/s.exec(text) ?? []
-  return id === undefined ? { id: text } : { id, at: Number(at) }
+/** All logs, also of deleted sessions, or those of a user. */
+export async function* headsOf({ store }: Context, userId?: string): AsyncGenerator<Head> {
+  for (let after: string | undefined; ;) {
+    const page = await store.heads({ limit: PAGE, ...(after !== undefined && { after }) })
+    for (const head of page) if (userId === undefined || head.summary.userId === userId) yield head
+    if (page.length < PAGE) return
+    after = page.at(-1)!.logId
+  }
 }
+
+const PAGE = 1000

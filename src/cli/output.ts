@@ -1,6 +1,5 @@
 import { styleText } from 'node:util'
 import { SingleBar } from 'cli-progress'
-import Table from 'cli-table3'
 
 /** Colours as of `styleText`. */
 export type Style = Parameters<typeof styleText>[0]
@@ -26,17 +25,16 @@ const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028
 // oxlint-disable-next-line no-control-regex -- they are what is looked for
 const HIDDEN_IN_LINE = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]/gu
 
-/** The beginning of a text, as one line. */
-export function line(text: string, length = 60): string {
-  const whole = visible(text.replaceAll(/\s+/g, ' ').trim(), { isLine: true })
-  const characters = Array.from(whole)
-  return characters.length > length ? `${characters.slice(0, length - 1).join('')}…` : whole
+/** The beginning of a text, as one line of at most so many columns. */
+export function line(text: string, width = 60): string {
+  return cutTo(visible(text.replaceAll(/\s+/g, ' ').trim(), { isLine: true }), width)
 }
 
-/** A time for people, in the local time zone. */
-export function time(at: number): string {
+/** A time for people, in the local time zone, to the second or to the millisecond. */
+export function time(at: number, { isExact = false }: { readonly isExact?: boolean } = {}): string {
   const date = new Date(at)
-  return Number.isNaN(date.getTime()) ? String(at) : date.toLocaleString('sv')
+  if (Number.isNaN(date.getTime())) return String(at)
+  return date.toLocaleString('sv') + (isExact ? `.${String(date.getMilliseconds()).padStart(3, '0')}` : '')
 }
 
 /** Prints a line. */
@@ -46,26 +44,99 @@ export function print(text = ''): void {
 
 /** Prints a value as JSON for programs. */
 export function printJson(value: unknown): void {
-  print(JSON.stringify(value))
+  process.stdout.write(jsonLine(value))
 }
 
-/** Prints rows under their headings, or that there are none. */
+/** A value as JSON, with a line feed; for a terminal of characters that can do nothing to it. */
+export function jsonLine(value: unknown): string {
+  const json = JSON.stringify(value)
+  return `${process.stdout.isTTY ? harmlessJson(json) : json}\n`
+}
+
+/** The same JSON in other characters, which can do nothing to a terminal. For programs JSON is given as it is. */
+export function harmlessJson(json: string): string {
+  return json.replace(HIDDEN, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
+}
+
+/** A number of things. */
+export function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`
+}
+
+/**
+ * Prints rows under their headings, or that there are none; without columns in which nothing is. On a terminal that is too narrow
+ * for them, cells are cut short.
+ */
 export function printTable(head: readonly string[], rows: readonly (readonly string[])[], none: string): void {
   if (rows.length === 0) return print(none)
-  const table = new Table({
-    head: head.map((name) => paint('bold', name)),
-    style: { head: [], border: [], compact: true },
-    chars: BORDERS
-  })
-  table.push(...rows.map((row) => [...row]))
-  print(table.toString().replaceAll(/ +$/gm, ''))
+  const filled = head.flatMap((_, i) => (rows.some((row) => row[i] !== '') ? [i] : []))
+  const [titles, ...cells] = [head, ...rows].map((row) => filled.map((i) => row[i]!)) as [string[], ...string[][]]
+  const widths = fitting(
+    titles.map((title, i) => cells.reduce((most, row) => Math.max(most, widthOf(row[i]!)), widthOf(title)))
+  )
+  const rowOf = (row: readonly string[], style: (cell: string) => string = String): string => {
+    const padded = row.map((cell, i) => {
+      const cut = cutTo(cell, widths[i]!)
+      return style(cut) + ' '.repeat(widths[i]! - widthOf(cut))
+    })
+    return ` ${padded.join('   ')}`.trimEnd()
+  }
+  print([rowOf(titles, (title) => paint('bold', title)), ...cells.map((row) => rowOf(row))].join('\n'))
 }
 
-const BORDERS = Object.fromEntries(
-  'top top-mid top-left top-right bottom bottom-mid bottom-left bottom-right left left-mid mid mid-mid right right-mid middle'
-    .split(' ')
-    .map((name) => [name, name === 'middle' ? ' ' : ''])
-)
+/** Widths of columns that fit on the terminal side by side: those to the right give way first, and none takes more than half. */
+function fitting(widths: readonly number[]): number[] {
+  // A space before the first, and three between two.
+  const room = columns() - 3 * widths.length + 2
+  let over = sum(widths) - room
+  if (over <= 0) return [...widths]
+  const fitted = widths.map((width) => Math.min(width, Math.max(NARROWEST, Math.floor(room / 2))))
+  over = sum(fitted) - room
+  for (let i = fitted.length - 1; i >= 0 && over > 0; i--) {
+    const less = Math.min(over, Math.max(0, fitted[i]! - NARROWEST))
+    fitted[i]! -= less
+    over -= less
+  }
+  return fitted
+}
+
+const NARROWEST = 6
+
+/** How wide the terminal is; what goes elsewhere has all the room there is. */
+export function columns(): number {
+  return process.stdout.isTTY ? process.stdout.columns || 80 : Infinity
+}
+
+/** The beginning of one line that is so many columns wide. */
+function cutTo(text: string, width: number): string {
+  let used = 0
+  let kept = 0
+  for (const { segment, index } of SEGMENTER.segment(text)) {
+    used += widthOfSegment(segment)
+    if (used > width) return `${text.slice(0, kept)}…`
+    if (used < width) kept = index + segment.length
+  }
+  return text
+}
+
+function widthOf(text: string): number {
+  return /^[\x20-\x7e]*$/.test(text)
+    ? text.length
+    : sum(Array.from(SEGMENTER.segment(text), ({ segment }) => widthOfSegment(segment)))
+}
+
+// As terminals have it: two columns for what East Asian scripts and emoji are made of.
+function widthOfSegment(segment: string): number {
+  return WIDE.test(segment) ? 2 : /^\p{Mark}+$|^[\u00ad\u200b-\u200d\u2060\ufeff]+$/u.test(segment) ? 0 : 1
+}
+
+const WIDE =
+  /^[\p{Script=Han}\p{Script=Hangul}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Bopomofo}\u3000-\u303e\uff01-\uff60\uffe0-\uffe6]|\p{Emoji_Presentation}|\ufe0f/u
+const SEGMENTER = new Intl.Segmenter()
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, each) => total + each, 0)
+}
 
 /** Says on the standard error what is no result. */
 export function say(text: string): void {

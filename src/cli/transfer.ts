@@ -1,13 +1,13 @@
-import { randomBytes } from 'node:crypto'
-import { createReadStream, createWriteStream, existsSync } from 'node:fs'
-import { readFile, rename, rm } from 'node:fs/promises'
-import { buffer } from 'node:stream/consumers'
-import { pipeline } from 'node:stream/promises'
-import type { TurnlogError } from '../errors.ts'
-import { sessionExists } from '../session.ts'
-import { UsageError, type Context } from './context.ts'
+import { createReadStream } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import { addAbortSignal, type Readable } from 'node:stream'
+import { turnlogError, type TurnlogError } from '../errors.ts'
+import { sessionExists, sessionNotFound } from '../session.ts'
+import { EXPORT_MARK, joinedExports } from '../transfer.ts'
+import { headsOf, historyOf, UsageError, type Context } from './context.ts'
 import { conversationLine, metadataOf, readConversations, type Conversation } from './conversations.ts'
-import { print, printJson, say, visible, withProgress } from './output.ts'
+import { writeFile, writeOut } from './files.ts'
+import { counted, print, printJson, say, visible, withProgress } from './output.ts'
 
 /** Options of `import`. */
 export interface ImportOptions {
@@ -21,74 +21,131 @@ export interface ImportOptions {
 /** Who conversations are of that name nobody. */
 export const IMPORT_USER = 'imported'
 
+interface Imported {
+  readonly userId: string
+  readonly id: string
+  readonly version: number
+}
+
 /** Stores what is in files: exports, or conversations. */
 export async function importFiles(context: Context, files: readonly string[], options: ImportOptions): Promise<void> {
-  const imported: { userId: string; id: string; version: number }[] = []
+  if (options.session !== undefined && files.length > 1)
+    throw new UsageError(`--session names one session, and there are ${files.length} files`)
+  const imported: Imported[] = []
   for (const file of files) imported.push(...(await importFile(context, file, options)))
   if (options.json) return printJson(imported)
   const users = new Set(imported.map(({ userId }) => userId))
   for (const user of users) {
     const sessions = imported.filter(({ userId }) => userId === user)
     const [first] = sessions
+    const such = sessions.length === 1 ? ':' : ', such as'
     print(
-      `${sessions.length} sessions of user ${visible(user, { isLine: true })}, such as ${visible(first!.id, { isLine: true })}`
+      `${counted(sessions.length, 'session')} of user ${visible(user, { isLine: true })}${such} ${visible(first!.id, { isLine: true })}`
     )
   }
   if (imported.length === 0) print('nothing was imported')
 }
 
-async function importFile(
-  context: Context,
-  file: string,
-  { user, session, skipInvalid = false, skipExisting = false }: ImportOptions
-): Promise<{ userId: string; id: string; version: number }[]> {
+async function importFile(context: Context, file: string, options: ImportOptions): Promise<readonly Imported[]> {
+  const { user, session, skipInvalid = false, skipExisting = false } = options
+  const { signal } = context
   const name = file === '-' ? 'stdin' : file
   const onInvalid = skipInvalid
     ? (error: TurnlogError): void => say(`turnlog: left out: ${visible(error.message, { isLine: true })}`)
     : undefined
-  const bytes = file === '-' ? await buffer(process.stdin) : undefined
-  if (await isExport(bytes ?? file)) {
-    const source = bytes ? [bytes] : createReadStream(file)
-    const given = { file: name, userId: user, sessionId: session, onInvalid }
+  const found = await withProgress('read', file === '-' ? 0 : await sizeOf(file), async (advance) => {
+    const stream: Readable = file === '-' ? process.stdin : createReadStream(file)
+    const { isExport, source } = await begun(addAbortSignal(signal, stream), advance)
+    if (!isExport) return readConversations(source, name, onInvalid)
+    const onExisting = skipExisting ? 'skip' : 'throw'
+    const given = { file: name, userId: user, sessionId: session, onInvalid, onExisting, signal } as const
     const sessions = await context.history.importSession(source, given)
-    return sessions.map(({ userId, id, version }) => ({ userId, id, version }))
-  }
-  const text = bytes ? bytes.toString('utf8') : await readFile(file, 'utf8')
-  const found = readConversations(text, name, onInvalid)
-  if (session !== undefined && found.length > 1)
-    throw new UsageError(`--session names one session, but ${name} has ${found.length}`)
-  const userId = user ?? IMPORT_USER
-  const wanted: Conversation[] = []
-  for (const conversation of found) {
-    const id = session ?? conversation.id
-    if (wanted.some((other) => other.id === id))
-      throw new UsageError(`${name} names session ${JSON.stringify(id)} twice`)
-    const exists = (await context.store.head({ userId, sessionId: id })) !== null
-    if (exists && !skipExisting) throw sessionExists({ userId, id })
-    if (!exists) wanted.push({ ...conversation, id })
-  }
-  return withProgress('import', wanted.length, async (advance) => {
-    const stored = []
-    for (const conversation of wanted) {
-      const ref = { userId, id: conversation.id }
-      const changes = [
-        { type: 'metadata' as const, set: metadataOf(conversation) },
-        { type: 'append' as const, messages: conversation.messages }
-      ]
-      // One commit: a conversation is there whole, or not at all.
-      const made = await context.history.commit(ref, changes, { expectedVersion: 'none' })
-      stored.push({ ...ref, version: made!.version })
-      advance()
-    }
-    return stored
+    return { imported: sessions.map(({ userId, id, version }) => ({ userId, id, version })) }
   })
+  return 'imported' in found ? found.imported : storeConversations(context, name, found, options, onInvalid)
 }
 
-async function isExport(file: string | Buffer): Promise<boolean> {
-  const head = '{"turnlog":'
-  if (typeof file !== 'string') return file.toString('utf8', 0, head.length) === head
-  for await (const chunk of createReadStream(file, { end: head.length - 1 })) return String(chunk) === head
-  return false
+async function storeConversations(
+  { store: events, history, signal }: Context,
+  name: string,
+  found: readonly Conversation[],
+  { user: userId = IMPORT_USER, session, skipExisting = false }: ImportOptions,
+  onInvalid: ((error: TurnlogError) => void) | undefined
+): Promise<readonly Imported[]> {
+  if (session !== undefined && found.length > 1)
+    throw new UsageError(`--session names one session, but ${name} has ${found.length}`)
+  const wanted = new Map<string, Conversation>()
+  const existing = new Set<string>()
+  for (const conversation of found) {
+    const id = session ?? conversation.id
+    if (wanted.has(id) || existing.has(id)) {
+      const { line } = conversation
+      const message = `${name}:${line}: a conversation before it is called ${JSON.stringify(id)}, too`
+      const error = turnlogError('INVALID_IMPORT', message, { file: name, line })
+      if (!onInvalid) throw error
+      onInvalid(error)
+    } else if ((await events.head({ userId, sessionId: id })) === null) wanted.set(id, conversation)
+    else if (skipExisting) existing.add(id)
+    else throw sessionExists({ userId, id })
+  }
+  const stored = new Map<string, Imported>()
+  const tell = (): void =>
+    say(`turnlog: ${stored.size} of ${counted(wanted.size, 'conversation')} are stored; --skip-existing leaves those`)
+  signal.addEventListener('abort', tell)
+  await withProgress('store', wanted.size, async (advance) => {
+    const store = async ([id, conversation]: readonly [string, Conversation]): Promise<void> => {
+      const content = conversation.content()
+      const changes = [
+        { type: 'metadata' as const, set: metadataOf(content) },
+        { type: 'append' as const, messages: content.messages }
+      ]
+      // One commit: a conversation is there whole, or not at all.
+      const made = await history.commit({ userId, id }, changes, { expectedVersion: 'none' })
+      stored.set(id, { userId, id, version: made!.version })
+      advance()
+    }
+    const all = [...wanted]
+    // What is stored at once shares the waiting for the disk.
+    for (let i = 0; i < all.length; i += AT_ONCE) {
+      signal.throwIfAborted()
+      await Promise.all(all.slice(i, i + AT_ONCE).map(store))
+    }
+  })
+  signal.removeEventListener('abort', tell)
+  return Array.from(wanted.keys(), (id) => stored.get(id)!)
+}
+
+const AT_ONCE = 64
+
+async function sizeOf(file: string): Promise<number> {
+  const { size } = await stat(file)
+  return size
+}
+
+/** Looks at how a stream begins; `source` gives all of it. */
+async function begun(
+  stream: Readable,
+  advance: (by: number) => void
+): Promise<{ readonly isExport: boolean; readonly source: AsyncIterable<Uint8Array> }> {
+  const pieces = (stream as AsyncIterable<Buffer>)[Symbol.asyncIterator]()
+  const first: Buffer[] = []
+  for (let length = 0; length < EXPORT_MARK.length;) {
+    const next = await pieces.next()
+    if (next.done) break
+    first.push(next.value)
+    length += next.value.length
+    advance(next.value.length)
+  }
+  return {
+    isExport: Buffer.concat(first).subarray(0, EXPORT_MARK.length).equals(Buffer.from(EXPORT_MARK)),
+    source: (async function* () {
+      yield* first
+      for (let next = await pieces.next(); !next.done; next = await pieces.next()) {
+        advance(next.value.length)
+        yield next.value
+      }
+    })()
+  }
 }
 
 /** Options of `export`. */
@@ -96,47 +153,107 @@ export interface ExportOptions {
   readonly output?: string
   readonly force?: boolean
   readonly format: 'turnlog' | 'openai'
+  readonly json?: boolean
 }
 
-/** Writes sessions of a user to a file or the standard output. */
+/**
+ * Writes a session, those of a user or of all users to a file or the standard output.
+ *
+ * @throws `SESSION_NOT_FOUND` where the one that is named is not there
+ */
 export async function exportSessions(
   context: Context,
-  userId: string,
+  userId: string | undefined,
   sessionId: string | undefined,
-  { output, force = false, format }: ExportOptions
+  { output = '-', force = false, format, json }: ExportOptions
 ): Promise<void> {
-  const lines =
-    format === 'turnlog'
-      ? context.history.exportSession(userId, sessionId)
-      : conversationLines(context, userId, sessionId)
-  if (output === undefined) return pipeline(lines, process.stdout, { end: false })
-  if (existsSync(output) && !force) throw new UsageError(`${output} exists; --force replaces it`)
-  // Beside it, and then put in its place: it is never there by half.
-  const temporary = `${output}.${randomBytes(4).toString('hex')}.tmp`
-  try {
-    await pipeline(lines, createWriteStream(temporary, { flags: 'wx', flush: true }))
-    await rename(temporary, output)
-  } catch (error) {
-    await rm(temporary, { force: true })
-    throw error
+  // Before anything is written.
+  if (sessionId !== undefined) await historyOf(context, userId!, sessionId)
+  else if (userId !== undefined && (await context.history.listSessions(userId, { limit: 1 })).length === 0)
+    throw new Error(`User ${JSON.stringify(userId)} has no sessions`)
+  const total = sessionId === undefined && process.stderr.isTTY ? await liveCount(context, userId) : 0
+  let sessions = 0
+  await withProgress('export', output === '-' && process.stdout.isTTY ? 0 : total, async (advance) => {
+    const lines = linesOf(context, userId, sessionId, format, () => {
+      sessions++
+      advance()
+    })
+    if (output === '-') await writeOut(lines, context.signal)
+    else await writeFile(output, lines, { force, spared: context.path, signal: context.signal })
+  })
+  if (output === '-') return
+  if (json) printJson({ file: output, sessions })
+  else print(`${visible(output, { isLine: true })}: ${counted(sessions, 'session')}`)
+}
+
+async function liveCount(context: Context, userId: string | undefined): Promise<number> {
+  let count = 0
+  for await (const { summary } of headsOf(context, userId)) if (!summary.deleted) count++
+  return count
+}
+
+function linesOf(
+  context: Context,
+  userId: string | undefined,
+  sessionId: string | undefined,
+  format: ExportOptions['format'],
+  onSession: () => void
+): AsyncGenerator<string> {
+  const { history } = context
+  // By the name, also one that is deleted.
+  const order = format === 'openai' ? asPeopleCount : undefined
+  const refs = sessionId === undefined ? refsOf(context, userId, order) : one({ userId: userId!, sessionId })
+  if (format === 'openai') return conversationLines(context, refs, onSession)
+  return joinedExports(
+    (async function* () {
+      for await (const ref of refs) {
+        onSession()
+        yield history.exportSession(ref.userId, ref.sessionId)
+      }
+    })()
+  )
+}
+
+interface Ref {
+  readonly userId: string
+  readonly sessionId: string
+}
+
+async function* one(ref: Ref): AsyncGenerator<Ref> {
+  yield ref
+}
+
+/** The live sessions of a user, or of all: by users, then by sessions; by default in the order of an export of the library. */
+async function* refsOf(
+  { store, history }: Context,
+  userId: string | undefined,
+  order: ((a: string, b: string) => number) | undefined
+): AsyncGenerator<Ref> {
+  const users = userId === undefined ? [...(await history.listUsers())].sort(order) : [userId]
+  for (const user of users) {
+    const listed = await history.listSessions(user)
+    for (const sessionId of listed.map(({ id }) => id).sort(order)) {
+      const head = await store.head({ userId: user, sessionId })
+      // It may have been deleted or purged since.
+      if (head && !head.summary.deleted) yield { userId: user, sessionId }
+    }
   }
 }
 
 async function* conversationLines(
   { history }: Context,
-  userId: string,
-  sessionId: string | undefined
+  refs: AsyncIterable<Ref>,
+  onSession: () => void
 ): AsyncGenerator<string> {
-  const ids =
-    sessionId === undefined ? (await history.listSessions(userId)).map(({ id }) => id).sort(inOrder) : [sessionId]
-  for (const id of ids) {
-    const session = await history.getSession(userId, id)
-    if (session) yield conversationLine(session)
-    else if (sessionId !== undefined) throw new UsageError(`User ${userId} has no session ${id}`)
+  for await (const { userId, sessionId } of refs) {
+    const session = await history.getSession(userId, sessionId)
+    if (!session) throw sessionNotFound({ userId, id: sessionId })
+    onSession()
+    yield conversationLine(session)
   }
 }
 
-// As people count: run-2 before run-10.
-function inOrder(a: string, b: string): number {
+// run-2 before run-10.
+function asPeopleCount(a: string, b: string): number {
   return a.localeCompare(b, 'en', { numeric: true })
 }

@@ -1,14 +1,14 @@
+import { once } from 'node:events'
 import { stat } from 'node:fs/promises'
 import { diff } from '../diff.ts'
-import { isTurnlogError } from '../errors.ts'
 import type { SessionEvent } from '../event.ts'
 import type { Message } from '../message.ts'
 import type { Session } from '../session.ts'
 import type { Head } from '../store.ts'
 import { openToolCalls } from '../tool-calls.ts'
-import { historyOf, pointOf, sessionOf, versionedOf, type Context } from './context.ts'
+import { headsOf, historyOf, pointOf, sessionOf, versionedOf, type Context } from './context.ts'
 import { textOf } from './conversations.ts'
-import { line, paint, print, printJson, printTable, time, visible, withProgress } from './output.ts'
+import { columns, counted, jsonLine, line, paint, print, printJson, printTable, time, visible } from './output.ts'
 
 /** Lists who has sessions. */
 export async function users({ history }: Context, { json }: { readonly json?: boolean }): Promise<void> {
@@ -54,7 +54,10 @@ export async function show(
     ? `, forked from ${visible(forkedFrom.sessionId, { isLine: true })}@${forkedFrom.version}`
     : ''
   print(
-    paint('bold', `${visible(sessionId, { isLine: true })} at version ${version}${origin}, ${messages.length} messages`)
+    paint(
+      'bold',
+      `${visible(sessionId, { isLine: true })} at version ${version}${origin}, ${last === undefined ? '' : 'the newest '}${counted(messages.length, 'message')}`
+    )
   )
   if (turn)
     print(`a turn${turn.owner === undefined ? '' : ` of ${line(turn.owner)}`} is open until ${time(turn.expiresAt)}`)
@@ -116,28 +119,31 @@ export async function log(
   }: { readonly from?: number; readonly to?: number; readonly follow?: boolean; readonly json?: boolean }
 ): Promise<void> {
   const history = await historyOf(context, userId, sessionId)
-  if (!follow) {
-    const rows: string[][] = []
-    for await (const event of history.readEvents(userId, sessionId, { from, to })) {
-      if (json) printJson(event)
-      else rows.push(rowOf(event))
+  const { signal } = context
+  const events = follow
+    ? history.subscribe(userId, sessionId, { from, signal })
+    : history.readEvents(userId, sessionId, { from, to, signal })
+  const head = await context.store.head({ userId, sessionId })
+  const shown = (async function* () {
+    let isFirst = !json
+    for await (const event of events) {
+      if (isFirst) yield `${paint('bold', rowOf(head, ['version', 'time', 'type', 'what']))}\n`
+      isFirst = false
+      if (json) yield jsonLine(event)
+      else
+        yield `${rowOf(head, [String(event.version), time(event.at, { isExact: true }), event.type, whatOf(event)])}\n`
+      if (to !== undefined && event.version >= to) return
     }
-    if (!json) printTable(['version', 'time', 'type', 'what'], rows, 'no events')
-    return
-  }
-  const stopped = new AbortController()
-  const stop = (): void => stopped.abort()
-  process.once('SIGINT', stop).once('SIGTERM', stop)
-  for await (const event of history.subscribe(userId, sessionId, { from, signal: stopped.signal })) {
-    if (json) printJson(event)
-    else print(rowOf(event).join('  '))
-    if (to !== undefined && event.version >= to) break
-  }
-  process.off('SIGINT', stop).off('SIGTERM', stop)
+    if (isFirst && !follow) yield 'no events\n'
+  })()
+  // Not as fast as they are read: of a long log that is more than fits into memory.
+  for await (const text of shown) if (!process.stdout.write(text)) await once(process.stdout, 'drain', { signal })
 }
 
-function rowOf(event: SessionEvent<unknown>): string[] {
-  return [String(event.version), time(event.at), event.type, line(whatOf(event), 70)]
+// Columns that fit whatever comes: lines are shown as they are read.
+function rowOf(head: Head | null, [version, at, type, what]: readonly [string, string, string, string]): string {
+  const beginning = ` ${version.padEnd(Math.max(7, String(head?.version).length))}   ${at.padEnd(23)}   ${type.padEnd(18)}   `
+  return `${beginning}${line(what, Math.max(10, Math.min(70, columns() - beginning.length)))}`.trimEnd()
 }
 
 function whatOf({ type, data }: SessionEvent<unknown>): string {
@@ -177,92 +183,40 @@ export async function compare(
   b: string,
   { json }: { readonly json?: boolean }
 ): Promise<void> {
-  const [left, right] = [versionedOf(a), versionedOf(b)]
-  const difference = diff(
-    await sessionOf(context, userId, left.id, { at: left.at }),
-    await sessionOf(context, userId, right.id, { at: right.at })
-  )
+  const difference = diff(await versionedOf(context, userId, a), await versionedOf(context, userId, b))
   if (json) return printJson(difference)
   print(visible(String(difference)))
 }
 
-/** Reads everything, and tells what is damaged. Gives whether nothing is. */
-export async function verify(
-  context: Context,
-  userId: string | undefined,
-  { json }: { readonly json?: boolean }
-): Promise<boolean> {
-  const heads = (await allHeads(context)).filter(({ summary }) => userId === undefined || summary.userId === userId)
-  const damaged: { userId: string; sessionId: string; code: string; version?: number; message: string }[] = []
-  let events = 0
-  await withProgress('verify', heads.length, async (advance) => {
-    for (const { summary } of heads) {
-      const { userId: user, sessionId } = summary
-      try {
-        events += await verifySession(context, user, sessionId)
-      } catch (error) {
-        const code = isTurnlogError(error) ? error.code : 'ERROR'
-        const version = isTurnlogError(error, 'CORRUPT_LOG') ? { version: error.version } : {}
-        damaged.push({ userId: user, sessionId, code, ...version, message: (error as Error).message })
-      }
-      advance()
-    }
-  })
-  if (json) printJson({ sessions: heads.length, events, damaged })
-  else {
-    for (const { message, code } of damaged) print(`${paint('red', code)} ${visible(message, { isLine: true })}`)
-    print(
-      `${heads.length} sessions with ${events} events read; ${damaged.length === 0 ? 'all sound' : `${damaged.length} damaged`}`
-    )
-  }
-  return damaged.length === 0
-}
-
-// Each version of a log is read with its checksum and folded; what the head says has to be what the log comes to.
-async function verifySession(context: Context, userId: string, sessionId: string): Promise<number> {
-  const history = await historyOf(context, userId, sessionId)
-  let events = 0
-  // As it is stored, so that no format of messages matters: an export refuses what is missing.
-  for await (const each of context.history.exportSession(userId, sessionId)) if (each !== '') events++
-  const head = await context.store.head({ userId, sessionId })
-  const session = head && (await history.getSession(userId, sessionId, { at: head.version }))
-  if (!head || (head.summary.deleted ? session !== null : session?.version !== head.summary.version))
-    throw new Error(`What the store says of session ${JSON.stringify(sessionId)} is not what its log comes to`)
-  // A header and a last line.
-  return events - 2
-}
-
-async function allHeads({ store }: Context): Promise<Head[]> {
-  return [...(await store.heads())]
-}
-
 /** Counts what there is. */
-export async function stats(context: Context, url: string, { json }: { readonly json?: boolean }): Promise<void> {
-  const heads = await allHeads(context)
-  const path = /^sqlite:(.*)$/s.exec(url)?.[1]
-  const sizes = await Promise.all(
-    path === undefined
-      ? []
-      : ['', '-wal'].map((suffix) =>
-          stat(path + suffix).then(
-            ({ size }) => size,
-            () => 0
-          )
-        )
-  )
-  const live = heads.filter(({ summary }) => !summary.deleted)
-  const counts = {
-    users: new Set(live.map(({ summary }) => summary.userId)).size,
-    sessions: live.length,
-    deleted: heads.length - live.length,
-    forks: live.filter(({ summary }) => summary.forkedFrom).length,
-    events: heads.reduce((sum, { version }) => sum + version, 0),
-    ...(path !== undefined && { bytes: sizes.reduce((sum, size) => sum + size, 0) })
+export async function stats(context: Context, { json }: { readonly json?: boolean }): Promise<void> {
+  const { path } = context
+  const owners = new Set<string>()
+  const counts = { users: 0, sessions: 0, deleted: 0, forks: 0, events: 0 }
+  for await (const { version, summary } of headsOf(context)) {
+    counts.events += version
+    if (summary.deleted) counts.deleted++
+    else {
+      counts.sessions++
+      owners.add(summary.userId)
+      if (summary.forkedFrom) counts.forks++
+    }
   }
-  if (json) return printJson(counts)
+  counts.users = owners.size
+  const files = path === undefined ? [] : ['', '-wal', '-shm'].map((suffix) => path + suffix)
+  const sizes = await Promise.all(files.map(sizeOf))
+  const all = { ...counts, ...(path !== undefined && { bytes: sizes.reduce((sum, size) => sum + size, 0) }) }
+  if (json) return printJson(all)
   printTable(
     ['what', 'how many'],
-    Object.entries(counts).map(([what, count]) => [what, count.toLocaleString('en')]),
+    Object.entries(all).map(([what, count]) => [what, count.toLocaleString('en')]),
     ''
+  )
+}
+
+async function sizeOf(file: string): Promise<number> {
+  return stat(file).then(
+    ({ size }) => size,
+    () => 0
   )
 }

@@ -26,6 +26,9 @@ export function memoryStore(): EventStore {
   const logsById = new Map<string, Log>()
   const users = new Map<string, Set<Log>>()
   const watchers = new Map<string, Set<() => void>>()
+  // The ids of all logs in order, also of some that were purged since: made anew only when one has begun, as a sweep asks for
+  // page after page.
+  let order: readonly string[] | undefined
   // One object for the time from `open` to `close`, so that what began in one such time ends with it.
   let opening: object | undefined
 
@@ -65,6 +68,7 @@ export function memoryStore(): EventStore {
     }
     logs.set(name, log)
     logsById.set(logId, log)
+    order = undefined
     const ofUser = users.get(key.userId)
     if (ofUser) ofUser.add(log)
     else users.set(key.userId, new Set([log]))
@@ -160,8 +164,12 @@ export function memoryStore(): EventStore {
     async heads({ limit = Infinity, after }: Page<string> = {}) {
       assertOpen()
       const heads: Head[] = []
-      for (const log of logs.values()) if (after === undefined || log.logId > after) heads.push(headOf(log))
-      return heads.sort((a, b) => (a.logId < b.logId ? -1 : 1)).slice(0, limit)
+      order ??= [...logsById.keys()].sort()
+      for (let i = after === undefined ? 0 : placeAfter(order, after); i < order.length && heads.length < limit; i++) {
+        const log = logsById.get(order[i]!)
+        if (log && !log.purged) heads.push(headOf(log))
+      }
+      return heads
     },
 
     async touch(logId, at) {
@@ -238,6 +246,17 @@ function newestFirst(a: Pick<Summary, 'updatedAt' | 'sessionId'>, b: Pick<Summar
   if (a.updatedAt !== b.updatedAt) return b.updatedAt - a.updatedAt
   if (a.sessionId === b.sessionId) return 0
   return a.sessionId < b.sessionId ? -1 : 1
+}
+
+/** Where those begin that are greater. */
+function placeAfter(order: readonly string[], id: string): number {
+  let [low, high] = [0, order.length]
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (order[middle]! > id) high = middle
+    else low = middle + 1
+  }
+  return low
 }
 
 function hasLive(logs: Iterable<Log>): boolean {

@@ -65,8 +65,8 @@ export interface SqliteSettings {
  *
  * What is purged is overwritten when SQLite uses its place again; `PRAGMA secure_delete` of a connection of yours does it at once.
  *
- * A file that was deleted or replaced is noticed by the next call; until it is back, calls fail with `STORE_UNAVAILABLE`. Take the
- * `-wal` beside it away, too: SQLite would take it for that of the new file.
+ * A file that was deleted or replaced is noticed by the first call 10 ms later; until it is back, calls fail with `STORE_UNAVAILABLE`. Take the `-wal` beside it
+ * away, too: SQLite would take it for that of the new file.
  *
  * @throws `TypeError`; when it is opened `STORE_UNAVAILABLE`, `STORE_TOO_NEW`
  * @example
@@ -113,7 +113,7 @@ class SqliteStore implements EventStore {
 
   constructor(settings: Settings) {
     this.#settings = settings
-    this.#writes = new WriteQueue({ ...settings, writer: async () => (await this.#connected()).writer })
+    this.#writes = new WriteQueue({ ...settings, connected: () => this.#connected() })
     this.#watchers = new Watchers((question) => this.#read(question))
   }
 
@@ -168,8 +168,15 @@ class SqliteStore implements EventStore {
 
   async append(commits: readonly Commit[]): Promise<readonly AppendResult[]> {
     this.#assertOpen()
-    const results = await this.#answer(() => this.#writes.append(commits))
-    for (const [i, { key }] of commits.entries()) if (results[i]!.status === 'stored') this.#watchers.notify(key)
+    let results: readonly AppendResult[]
+    try {
+      results = await this.#writes.append(commits)
+    } catch (error) {
+      throw this.#failure(error)
+    }
+    if (this.#watchers.isWatching) {
+      for (const [i, { key }] of commits.entries()) if (results[i]!.status === 'stored') this.#watchers.notify(key)
+    }
     return results
   }
 
@@ -292,28 +299,32 @@ class SqliteStore implements EventStore {
     }
   }
 
-  // An error of ours for one of the driver's; a connection that may be the cause is given up.
   async #answer<T>(ask: () => Promise<T>): Promise<T> {
     try {
       return await ask()
     } catch (error) {
-      if (isTurnlogError(error)) throw error
-      const { path, database } = this.#settings
-      const { code, message, outcome } = error instanceof JobError ? error : new JobError(error, 'not-stored')
-      if (GIVEN_UP.has(code)) {
-        if (database) forgetPages(database)
-        this.#disconnect()
-        this.#writes.restart()
-      }
-      const where = path === undefined ? 'The SQLite database' : `The SQLite file ${path}`
-      throw turnlogError('STORE_UNAVAILABLE', `${where} failed: ${message}`, { outcome }, { cause: error })
+      throw this.#failure(error)
     }
   }
 
-  async #connected(): Promise<Connection> {
+  // An error of ours for one of the driver's; a connection that may be the cause is given up.
+  #failure(error: unknown): Error {
+    if (isTurnlogError(error)) return error
+    const { path, database } = this.#settings
+    const { code, message, outcome } = error instanceof JobError ? error : new JobError(error, 'not-stored')
+    if (GIVEN_UP.has(code)) {
+      if (database) forgetPages(database)
+      this.#disconnect()
+      this.#writes.restart()
+    }
+    const where = path === undefined ? 'The SQLite database' : `The SQLite file ${path}`
+    return turnlogError('STORE_UNAVAILABLE', `${where} failed: ${message}`, { outcome }, { cause: error })
+  }
+
+  #connected(): Connection | Promise<Connection> {
     const { path } = this.#settings
-    if (path !== undefined && this.#connection && this.#connection.file !== fileAt(path)) this.#disconnect()
-    return this.#connection ?? (await this.#connect(true))
+    if (path !== undefined && this.#connection && !this.#connection.isOf(path)) this.#disconnect()
+    return this.#connection ?? this.#connect(true)
   }
 
   #connect(mustExist: boolean): Promise<Connection> {
@@ -387,15 +398,27 @@ class Connection {
   readonly reader: LogReader
   readonly writer: LogWriter
   /** Which file that is, if it is one that was opened here. */
-  readonly file: string | undefined
+  readonly #file: string | undefined
+  #lookedAt = performance.now()
 
   constructor(database: SqliteDatabase, file: string | undefined) {
     this.database = database
-    this.file = file
+    this.#file = file
     this.reader = new LogReader(database)
     this.writer = new LogWriter(database)
   }
+
+  /** Whether it is of the file that is at `path`, looking now and then: each time costs as much as a small read. */
+  isOf(path: string): boolean {
+    const now = performance.now()
+    if (now - this.#lookedAt < LOOK_MS) return true
+    this.#lookedAt = now
+    return this.#file === fileAt(path)
+  }
 }
+
+/** How often it is looked at whether the file is still the one that was opened. */
+const LOOK_MS = 10
 
 function immediate(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))

@@ -349,7 +349,9 @@ function tables(path: string): Database.Database {
   database.pragma('journal_mode = WAL')
   database.pragma('synchronous = FULL')
   const template = new Database(templatePath)
-  for (const { sql } of template.prepare('SELECT sql FROM sqlite_master WHERE sql IS NOT NULL').all() as {
+  for (const { sql } of template
+    .prepare("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'")
+    .all() as {
     sql: string
   }[])
     database.exec(sql)

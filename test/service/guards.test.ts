@@ -75,6 +75,8 @@ describe('options that make no sense', () => {
     ['beginTurn', (history, options) => history.beginTurn(SESSION, options)],
     ['readEvents', (history, options) => history.readEvents('ada', 's', options)],
     ['subscribe', (history, options) => history.subscribe('ada', 's', options)],
+    ['exportSession', (history, options) => history.exportSession('ada', 's', options)],
+    ['importSession', (history, options) => history.importSession([], options)],
     ['withMessage', (history, options) => history.withMessage(z.string(), options)],
     ['createSessionHistory', (_, options) => createSessionHistory(options)]
   ]

@@ -147,6 +147,27 @@ export function deferred<T = void>(): {
   return { promise, resolve, reject }
 }
 
+/** A signal as another library may have it, that knows its listeners. */
+export function foreignSignal(): {
+  readonly signal: AbortSignal
+  readonly listeners: Set<() => void>
+  abort: () => void
+} {
+  const listeners = new Set<() => void>()
+  const own = {
+    aborted: false,
+    reason: undefined as unknown,
+    addEventListener: (_: string, listener: () => void) => listeners.add(listener),
+    removeEventListener: (_: string, listener: () => void) => listeners.delete(listener)
+  }
+  const abort = (): void => {
+    own.aborted = true
+    own.reason = new Error('enough')
+    for (const listener of listeners) listener()
+  }
+  return { signal: own as object as AbortSignal, listeners, abort }
+}
+
 /** What stands between a service and its store; a method that is set is called in place of the store's. */
 export type Hooks = { -readonly [K in keyof EventStore]?: EventStore[K] }
 

@@ -278,7 +278,7 @@ describe('an event', () => {
         data: { message: { ...message, role: 'user', content: [{ type: 'text', text: 'x' }] } },
         commitId: ids[2]
       },
-      { type: 'messages-truncated', data: { length: 0 }, commitId: ids[3] },
+      { type: 'messages-truncated', data: { length: 0, dropped: 1 }, commitId: ids[3] },
       { type: 'metadata-changed', data: { set: { b: 2 }, unset: ['a'] }, commitId: ids[3] },
       { type: 'deleted', data: {}, commitId: ids[5] },
       { type: 'created', data: { format: 'message' }, commitId: ids[6] }

@@ -6,9 +6,10 @@ import {
   type Clock,
   type EventStore,
   type SessionHistoryOptions,
-  type SessionHistoryService
+  type SessionHistoryService,
+  type Turn
 } from '../../src/index.ts'
-import { ADA, eventsOf, fails, hooked, misuses, text, textsOf, typesOf, warnings, type Hooks } from './kit.ts'
+import { ADA, deferred, eventsOf, fails, hooked, misuses, text, textsOf, typesOf, warnings, type Hooks } from './kit.ts'
 
 const TTL = 100_000
 
@@ -143,6 +144,39 @@ describe('ttlMs', () => {
     expect((await one.appendMessage(ADA, text('two')))?.version).toBe(3)
   })
 
+  it('is renewed by a read also where the store cannot note it, for that time', async () => {
+    const hooks: Hooks = {}
+    const store = hooked(hooks)
+    const { history, clock } = await begin({ store })
+    await history.appendMessage(
+      ADA,
+      Array.from({ length: 600 }, (_, i) => text(`${i}`))
+    )
+    hooks.touch = () => Promise.reject(new Error('read-only'))
+    clock.increment(TTL / 2)
+    expect((await history.getSession('ada', 's1'))?.version).toBe(602)
+    // As one who reads only its end.
+    const other = await createSessionHistory({ store, clock: forTurnlog(clock), retention: { ttlMs: TTL } })
+    expect((await other.getSession('ada', 's1', { last: 1 }))?.messages).toHaveLength(1)
+  })
+
+  it('begins with the import of a session, however old that is', async () => {
+    const { history } = await begin()
+    const file: string[] = []
+    for await (const line of history.exportSession('ada')) file.push(line)
+    for (const retention of [{}, { ttlMs: TTL }]) {
+      const late = sleeping()
+      late.now = 5 * TTL
+      const store = memoryStore()
+      const options = { store, clock: late.clock, missing: { get: 'null' } } as const
+      const importer = await createSessionHistory({ ...options, retention })
+      await importer.importSession(file)
+      late.now += TTL - 1
+      const reader = await createSessionHistory({ ...options, retention: { ttlMs: TTL } })
+      expect(textsOf(await reader.getSession('ada', 's1'))).toEqual(['one'])
+    }
+  })
+
   describe('of a session that has expired, before anybody has deleted it', () => {
     async function expired(options: SessionHistoryOptions = {}): Promise<SessionHistoryService> {
       const world = sleeping()
@@ -197,6 +231,22 @@ describe('ttlMs', () => {
       expect(textsOf(await history.fork(ADA, { at: 2 }))).toEqual(['one'])
       expect(textsOf(await history.rewind(ADA, 2))).toEqual(['one'])
       expect(await typesOf(history)).toEqual(['created', 'message-appended', 'deleted', 'rewound'])
+    })
+
+    it('reading its past does not bring it back', async () => {
+      const history = await expired()
+      expect(textsOf(await history.getSession('ada', 's1', { at: 2 }))).toEqual(['one'])
+      expect(textsOf(await history.getSession('ada', 's1', { at: new Date(1) }))).toEqual(['one'])
+      expect(await history.getSession('ada', 's1')).toBeNull()
+    })
+
+    it('who deletes it finds it expired; it is no longer listed, and counted', async () => {
+      const one = await expired()
+      await one.deleteSession('ada', 's1')
+      expect((await eventsOf(one)).slice(2)).toMatchObject([{ type: 'deleted', data: { reason: 'expired' } }])
+      const all = await expired()
+      expect(await all.deleteUserSessions('ada')).toBe(1)
+      expect(await all.listSessions('ada')).toEqual([])
     })
 
     it('a turn that was open is over', async () => {
@@ -255,6 +305,32 @@ describe('purgeAfterMs', () => {
     expect(hooks.purge).toBeUndefined()
     expect((await history.getSession('ada', 's1'))?.version).toBe(4)
   })
+
+  it('leaves a turn alone that was begun since it was looked at', async () => {
+    const hooks: Hooks = {}
+    const inner = memoryStore()
+    const { history, clock } = await begin({ store: hooked(hooks, inner), retention: { purgeAfterMs: 50_000 } })
+    await history.deleteSession('ada', 's1')
+    const turns: Turn[] = []
+    const purged = deferred()
+    hooks.heads = async (page) => {
+      const heads = await inner.heads(page)
+      await history.createSession('ada', 's1')
+      const turn = await history.beginTurn(ADA)
+      expect(turn.signal.aborted).toBe(false)
+      turns.push(turn)
+      return heads
+    }
+    hooks.purge = async (key, end) => {
+      await inner.purge(key, end)
+      purged.resolve()
+    }
+    clock.increment(60_000)
+    await purged.promise
+    await quiet()
+    expect(turns[0]!.signal.aborted).toBe(false)
+    expect((await turns[0]!.append(text('on'))).version).toBe(6)
+  })
 })
 
 describe('a sweep', () => {
@@ -284,6 +360,27 @@ describe('a sweep', () => {
     clock.increment(TTL / 10)
     await quiet()
     expect((await eventsOf(history)).at(-1)?.type).toBe('deleted')
+  })
+
+  it('tells the logger where the clock fails, and harms nobody', async () => {
+    const timers: (() => void)[] = []
+    let hasFailed = false
+    const raise = (): never => {
+      throw new Error('no time')
+    }
+    const clock: Clock = {
+      now: () => (hasFailed ? raise() : 0),
+      setTimeout: (callback) => (hasFailed ? raise() : timers.push(callback)),
+      clearTimeout: () => undefined
+    }
+    const { history, log } = await begin({ clock, idleMs: Infinity })
+    hasFailed = true
+    timers[0]!()
+    await quiet()
+    hasFailed = false
+    expect(log).toEqual([expect.stringContaining('could not be looked for'), expect.stringContaining('no more')])
+    expect((await history.getSession('ada', 's1'))?.version).toBe(2)
+    await history.stop()
   })
 
   it('ends with the service, and begins with it again', async () => {
@@ -318,6 +415,19 @@ describe('maxMessages', () => {
     const all = await createSessionHistory({ store })
     expect(textsOf(await all.getSession('ada', 's1'))).toEqual(['one', 'two', 'three', 'four'])
     expect(textsOf(await all.getSession('ada', fork.id))).toEqual(['one', 'two', 'three', 'four'])
+  })
+})
+
+describe('maxMessages and an array of the caller', () => {
+  it('extends it by all that was appended', async () => {
+    const { history } = await begin({ retention: { maxMessages: 2 } })
+    const mine = { ...ADA, messages: [] as unknown[] }
+    const messages = ['two', 'three', 'four'].map((content) => ({ id: content, ...text(content) }))
+    for (let i = 0; i < 2; i++) {
+      const shown = await history.appendMessage(mine, messages, { idempotencyKey: 'k' })
+      expect(textsOf(shown)).toEqual(['three', 'four'])
+      expect(textsOf({ messages: mine.messages.splice(0) })).toEqual(['two', 'three', 'four'])
+    }
   })
 })
 

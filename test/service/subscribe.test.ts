@@ -10,7 +10,20 @@ import {
   type SessionHistoryService,
   type SessionRef
 } from '../../src/index.ts'
-import { ADA, clockOf, eventsOf, failureOf, fails, hooked, misuses, open, openAda, text, warnings } from './kit.ts'
+import {
+  ADA,
+  clockOf,
+  eventsOf,
+  failureOf,
+  fails,
+  foreignSignal,
+  hooked,
+  misuses,
+  open,
+  openAda,
+  text,
+  warnings
+} from './kit.ts'
 
 /** Follows a session and keeps what it gets; `ended` resolves when there is no more. */
 function follow(
@@ -41,23 +54,6 @@ function upTo(count: number, from = 1): number[] {
 function withoutWatch(inner: EventStore = memoryStore()): EventStore {
   const { watch: _, ...rest } = inner
   return { ...rest, supports: { ...inner.supports, push: false } }
-}
-
-/** A signal as another library may have it, that knows its listeners. */
-function foreignSignal(): { readonly signal: AbortSignal; readonly listeners: Set<() => void>; abort: () => void } {
-  const listeners = new Set<() => void>()
-  const own = {
-    aborted: false,
-    reason: undefined as unknown,
-    addEventListener: (_: string, listener: () => void) => listeners.add(listener),
-    removeEventListener: (_: string, listener: () => void) => listeners.delete(listener)
-  }
-  const abort = (): void => {
-    own.aborted = true
-    own.reason = new Error('enough')
-    for (const listener of listeners) listener()
-  }
-  return { signal: own as object as AbortSignal, listeners, abort }
 }
 
 describe('subscribe', () => {

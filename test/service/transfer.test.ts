@@ -27,6 +27,7 @@ import {
   eventsOf,
   failureOf,
   fails,
+  foreignSignal,
   hooked,
   misuses,
   open,
@@ -41,9 +42,9 @@ type Service<M = never> = SessionHistoryService<M, M> | SessionHistoryService
 const HEADER = '{"turnlog":"export","formatVersion":1}\n'
 
 /** The text of an export. */
-async function exported(history: Service, userId = 'ada', sessionId?: string): Promise<string> {
+async function exported(history: Service, userId = 'ada', sessionId?: string, signal?: AbortSignal): Promise<string> {
   const lines: string[] = []
-  for await (const line of history.exportSession(userId, sessionId)) {
+  for await (const line of history.exportSession(userId, sessionId, { signal })) {
     expect(line.indexOf('\n')).toBe(line.length - 1)
     lines.push(line)
   }
@@ -250,6 +251,29 @@ describe('exportSession', () => {
     await history.stop()
     await fails(() => other.next(), 'STOPPED')
     await fails(() => exported(history), 'STOPPED')
+  })
+
+  it('takes a signal of another library, and does not go on after a stop and a start', async () => {
+    const { signal, listeners, abort } = foreignSignal()
+    const history = await openAda()
+    await history.appendMessage(ADA, text('1'))
+    const begin = (): AsyncIterator<string> => history.exportSession('ada', 's1', { signal })[Symbol.asyncIterator]()
+    expect(await exported(history, 'ada', 's1', signal)).toContain('"end"')
+    const left = begin()
+    await left.next()
+    await left.return?.()
+    expect(listeners.size).toBe(0)
+    const lines = begin()
+    await lines.next()
+    abort()
+    expect(await failureOf(() => lines.next())).toBe(signal.reason)
+    expect(await failureOf(() => begin().next())).toBe(signal.reason)
+    expect(listeners.size).toBe(0)
+    const stopped = history.exportSession('ada', 's1')[Symbol.asyncIterator]()
+    await stopped.next()
+    await history.stop()
+    await history.start()
+    await fails(() => stopped.next(), 'STOPPED')
   })
 
   it('tells of a failing store, of a log with a hole, and of a purge meanwhile', async () => {
@@ -759,6 +783,36 @@ describe('importSession', () => {
     expect(await exported(history)).toBe(file)
   })
 
+  it("leaves sessions that exist, or were deleted, as they are with onExisting: 'skip'", async () => {
+    const store = memoryStore()
+    const history = await open({ store })
+    const file = await twoSessions()
+    await history.createSession('ada', 'b')
+    await history.deleteSession('ada', 'b')
+    const before = await history.exportSession('ada', 'b')[Symbol.asyncIterator]().next()
+    expect((await history.importSession([file], { onExisting: 'skip' })).map(({ id }) => id)).toEqual(['a'])
+    expect(await history.exportSession('ada', 'b')[Symbol.asyncIterator]().next()).toEqual(before)
+    expect(await history.getSession('ada', 'b', { at: 2 })).toBeNull()
+    expect(await history.importSession([file], { onExisting: 'skip' })).toEqual([])
+    await expect(history.importSession([file], { onExisting: 'replace' as 'skip' })).rejects.toThrow(TypeError)
+  })
+
+  it('stores nothing more once its signal is aborted', async () => {
+    const store = memoryStore()
+    const history = await open({ store })
+    const lines = linesOf(await twoSessions())
+    const stopped = new AbortController()
+    const reason = new Error('enough')
+    const source = function* (): Generator<string> {
+      yield* lines.slice(0, -1)
+      stopped.abort(reason)
+      yield lines.at(-1)!
+    }
+    await expect(history.importSession(source(), { signal: stopped.signal })).rejects.toBe(reason)
+    await expect(history.importSession(lines, { signal: stopped.signal })).rejects.toBe(reason)
+    expect(await contentsOf(store)).toEqual([])
+  })
+
   it.each([1, 2])('of one file twice at once, through %d services, stores it once', async (services) => {
     const store = memoryStore()
     const file = await twoSessions()
@@ -1025,6 +1079,32 @@ describe('a damaged file is refused whole, with the line', () => {
       line,
       shown
     )
+  })
+
+  it('a message in place of one that has no id', async () => {
+    const [first, second] = [await at(2), await at(3)]
+    for (const message of [{ content: [] }, { id: 5 }, null, [], 'text']) {
+      const appended = { ...second, data: { message } }
+      const replaced = { ...second, id: 'z', commitId: 'z', version: 3, type: 'message-replaced', data: { message } }
+      await refuses(fileOf([first, appended, replaced]), 4, 'message')
+    }
+  })
+
+  it('a truncation that says that it has dropped what it has not', async () => {
+    const [first, second] = [await at(2), await at(3)]
+    const truncated = (data: object): object => ({
+      ...second,
+      id: 'z',
+      commitId: 'z',
+      version: 3,
+      type: 'messages-truncated',
+      data
+    })
+    await refuses(fileOf([first, second, truncated({ length: 0, dropped: 2 })]), 4, 'does not fit')
+    await refuses(fileOf([first, second, truncated({ length: 1, dropped: -1 })]), 4, 'dropped')
+    const history = await open()
+    for (const [i, data] of [{ length: 0 }, { length: 0, dropped: 1 }, { length: 5 }].entries())
+      await history.importSession([fileOf([first, second, truncated(data)])], { userId: `user ${i}` })
   })
 
   it('an event after the session was deleted', async () => {

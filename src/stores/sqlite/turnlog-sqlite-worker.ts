@@ -1,5 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { fileAt, openDatabase, type SqliteDatabase } from './database.ts'
+import { unpack, type PackedCommits } from './packed.ts'
 import { JobError, LogWriter, prepareFile, type Job, type JobResult, type WriterOptions } from './writer.ts'
 
 // The thread that writes what is more than a commit: it may take long, and wait for other writers. The name of this file is one
@@ -22,7 +23,10 @@ let connection:
   | { readonly database: SqliteDatabase; readonly writer: LogWriter; readonly file: string | undefined }
   | undefined
 
-port.on('message', (job: Job | 'close') => void (job === 'close' ? end() : perform(job)))
+port.on('message', (job: Job | PackedCommits | 'close') => {
+  if (job === 'close') end()
+  else void perform('type' in job ? job : { type: 'append', commits: unpack(job) })
+})
 port.postMessage('ready' satisfies WorkerAnswer)
 
 async function perform(job: Job): Promise<void> {

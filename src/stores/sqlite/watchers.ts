@@ -48,6 +48,11 @@ export class Watchers {
     }
   }
 
+  /** Whether there is anybody to notify. */
+  get isWatching(): boolean {
+    return this.#topics.size > 0
+  }
+
   /** Something was written to a session here. */
   notify(key: SessionKey): void {
     const topic = this.#topics.get(keyString(key))

@@ -21,8 +21,12 @@ export interface WriteTarget {
   readonly path: string | undefined
   readonly synchronous: 'full' | 'normal'
   readonly busyTimeoutMs: number
-  /** The writer of the calling thread. */
-  readonly writer: () => Promise<LogWriter>
+  /** The connection of the calling thread. */
+  readonly connected: () => WritingConnection | Promise<WritingConnection>
+}
+
+interface WritingConnection {
+  readonly writer: LogWriter
 }
 
 /** A commit that waits to be written, and where its outcome goes. */
@@ -138,17 +142,34 @@ export class WriteQueue {
     this.#isScheduled = true
     const write = (): void => {
       this.#isScheduled = false
-      void this.#write()
+      if (!this.#writeAtOnce()) void this.#write()
     }
     if (++this.#batchesInTurn < BATCHES_IN_TURN) return queueMicrotask(() => process.nextTick(write))
     this.#batchesInTurn = 0
     setImmediate(write)
   }
 
+  // One small commit after the other: of what each costs beside SQLite, every step counts.
+  #writeAtOnce(): boolean {
+    if (this.#appends.length !== 1 || this.#jobs.length > 0 || this.#isCheckpointDue) return false
+    const { commits, resolve, reject } = this.#appends[0]!
+    try {
+      const result = this.#here({ type: 'append', commits })
+      if (!result) return false
+      resolve(result.outcomes!)
+    } catch (failure) {
+      reject(failure)
+    }
+    this.#appends = []
+    if (this.#onIdle.length > 0 && this.#isIdle) this.#tellIdle()
+    return true
+  }
+
   async #write(): Promise<void> {
     this.#isWriting = true
     let answers: readonly (() => void)[] = []
     for (;;) {
+      await this.#checkpointIfDue()
       const batch = this.#appends.splice(0, LARGEST_BATCH)
       const writing = batch.length > 0 ? this.#writeBatch(batch) : undefined
       // Those of the batch before hear when the next is on its way: this thread goes on with them while the other one writes.
@@ -160,7 +181,6 @@ export class WriteQueue {
       // Messages of a thread that is quick enough would keep everything else waiting.
       if (batch.length > 1) await new Promise((resolve) => setImmediate(resolve))
       if (job) await this.#perform(job.job).then(job.resolve, job.reject)
-      await this.#checkpointIfDue()
     }
     this.#isWriting = false
     if (this.#isIdle) this.#tellIdle()
@@ -213,7 +233,7 @@ export class WriteQueue {
 
   // First beside the commits that go on here; then, with nobody writing, the rest, so that the log of the file can begin anew.
   async #checkpointIfDue(): Promise<void> {
-    if (this.#commitsSinceCheckpoint < COMMITS_BETWEEN_CHECKPOINTS) return
+    if (!this.#isCheckpointDue) return
     if (this.#checkpointing) {
       // A slow disk: the log of the file is not to grow by more meanwhile.
       if (this.#commitsSinceCheckpoint < 3 * COMMITS_BETWEEN_CHECKPOINTS) return
@@ -236,17 +256,15 @@ export class WriteQueue {
     })
   }
 
+  get #isCheckpointDue(): boolean {
+    return this.#commitsSinceCheckpoint >= COMMITS_BETWEEN_CHECKPOINTS
+  }
+
   async #perform(job: Job): Promise<JobResult> {
     const { path, synchronous, busyTimeoutMs } = this.#target
+    const done = this.#here(job)
+    if (done) return done
     if (path === undefined || this.#hasNoThread) return this.#performHere(job)
-    if (isSmall(job)) {
-      try {
-        return await this.#runHere(job)
-      } catch (error) {
-        // The worker may wait for the other process; this thread may not.
-        if (!(error instanceof JobError) || error.code !== 'BUSY') throw error
-      }
-    }
     if (this.#checkpointing) await this.#checkpointing
     if (this.#isThreadStale) await this.#endThread()
     // It may have died while it had nothing to do.
@@ -271,16 +289,32 @@ export class WriteQueue {
     const deadline = performance.now() + this.#target.busyTimeoutMs
     for (;;) {
       try {
-        return await this.#runHere(job)
+        return this.#run(await this.#target.connected(), job)
       } catch (error) {
-        if (!(error instanceof JobError) || error.code !== 'BUSY' || performance.now() > deadline) throw error
+        if (!isBusy(error) || performance.now() > deadline) throw error
       }
       await later(RETRY_MS)
     }
   }
 
-  async #runHere(job: Job): Promise<JobResult> {
-    const result = (await this.#target.writer()).run(job)
+  // Something small, if it can be done at once. For another process the worker may wait; this thread may not.
+  #here(job: Job): JobResult | undefined {
+    if (!isSmall(job)) return undefined
+    const connection = this.#target.connected()
+    if (connection instanceof Promise) {
+      connection.catch(() => undefined)
+      return undefined
+    }
+    try {
+      return this.#run(connection, job)
+    } catch (error) {
+      if (isBusy(error)) return undefined
+      throw error
+    }
+  }
+
+  #run({ writer }: WritingConnection, job: Job): JobResult {
+    const result = writer.run(job)
     if (this.#target.path !== undefined && job.type !== 'checkpoint') this.#commitsSinceCheckpoint++
     return result
   }
@@ -308,6 +342,10 @@ function encode({ key, logId, expectedVersion, events, summary, parent }: Commit
     events: events.map((event) => JSON.stringify(event)),
     parent: parent && { logId: parent.logId, version: parent.version }
   }
+}
+
+function isBusy(error: unknown): boolean {
+  return error instanceof JobError && error.code === 'BUSY'
 }
 
 function isSmall(job: Job): boolean {

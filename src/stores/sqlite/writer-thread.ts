@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads'
 import type { JobFailure, WorkerAnswer, WorkerInput } from './turnlog-sqlite-worker.ts'
+import { pack } from './packed.ts'
 import { JobError, type Job, type JobResult } from './writer.ts'
 
 /** The worker thread, as it is seen from here. Keeps the process alive only while it works. */
@@ -50,7 +51,9 @@ export class WriterThread {
     try {
       return await new Promise((resolve, reject) => {
         this.#answered = { resolve, reject }
-        if (this.hasEnded) reject(new JobError(new Error('The thread that writes has ended'), 'not-stored'))
+        if (this.hasEnded) return reject(new JobError(new Error('The thread that writes has ended'), 'not-stored'))
+        const packed = job.type === 'append' ? pack(job.commits) : undefined
+        if (packed) this.#worker!.postMessage(packed, [packed.numbers.buffer])
         else this.#worker!.postMessage(job)
       })
     } finally {

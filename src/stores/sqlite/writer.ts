@@ -165,10 +165,10 @@ export class LogWriter {
     switch (job.type) {
       case 'append':
         return this.#transaction(() => {
-          const broken = new Set<string>()
+          let broken: Set<string> | undefined
           const outcomes = job.commits.map((commit) => {
-            const outcome = broken.has(commit.logId) ? 'conflict' : this.#append(commit)
-            if (outcome !== 'stored') broken.add(commit.logId)
+            const outcome = broken?.has(commit.logId) ? 'conflict' : this.#append(commit)
+            if (outcome !== 'stored') (broken ??= new Set()).add(commit.logId)
             return outcome
           })
           return { outcomes }
@@ -187,9 +187,9 @@ export class LogWriter {
     }
   }
 
-  #append({ userId, sessionId, logId, expectedVersion, version, parent, ...commit }: EncodedCommit): Outcome {
+  #append(commit: EncodedCommit): Outcome {
     const { begin, parentOf, named, follow, event } = this.#statements
-    const { updatedAt, summary, events } = commit
+    const { userId, sessionId, logId, expectedVersion, version, updatedAt, summary, events, parent } = commit
     const deleted = Number(commit.deleted)
     const checksum = crc32(summary)
     let key: Key
@@ -202,12 +202,13 @@ export class LogWriter {
       if (Number(begun.changes) === 0) return 'conflict'
       key = begun.lastInsertRowid
     } else {
-      const values = [version, updatedAt, deleted, summary, checksum, logId, userId, sessionId, expectedVersion]
-      const followed = follow.get(...values) as { key: Key } | undefined
+      const place = [logId, userId, sessionId, expectedVersion] as const
+      const followed = follow.get(version, updatedAt, deleted, summary, checksum, ...place) as { key: Key } | undefined
       if (!followed) return 'conflict'
       ;({ key } = followed)
     }
-    for (const [i, body] of events.entries()) event.run(key, expectedVersion + 1 + i, body, crc32(body))
+    let next = expectedVersion
+    for (const body of events) event.run(key, ++next, body, crc32(body))
     return 'stored'
   }
 

@@ -1,0 +1,126 @@
+import { isTurnlogError } from '../errors.ts'
+import { catchUp, FoldedLog } from '../folded-log.ts'
+import { copyJson, equalJson } from '../json.ts'
+import { toSummary } from '../session.ts'
+import type { Head, SessionKey, Summary } from '../store.ts'
+import { headsOf, type Context } from './context.ts'
+import { counted, paint, print, printJson, visible, withProgress } from './output.ts'
+
+/** What `verify` has found: a log, or a list, that is not as it must be. */
+interface Damage {
+  readonly userId: string
+  readonly sessionId?: string
+  readonly code: string
+  /** The first event that cannot be right. */
+  readonly version?: number
+  readonly message: string
+}
+
+/** Reads everything, and tells what is damaged. Gives whether nothing is. */
+export async function verify(
+  context: Context,
+  userId: string | undefined,
+  { json }: { readonly json?: boolean }
+): Promise<boolean> {
+  const { signal } = context
+  const damaged: Damage[] = []
+  const attempt = async (of: Pick<Damage, 'userId' | 'sessionId'>, check: () => Promise<void>): Promise<void> => {
+    signal.throwIfAborted()
+    try {
+      await check()
+    } catch (error) {
+      damaged.push({ ...of, ...damageOf(error) })
+    }
+  }
+  /** By user, the versions of the live sessions. */
+  const live = new Map<string, Map<string, number>>()
+  let [logs, events] = [0, 0]
+  const total = process.stderr.isTTY ? await lengthOf(headsOf(context, userId)) : 0
+  await withProgress('verify', total, async (advance) => {
+    for await (const { version, summary } of headsOf(context, userId)) {
+      const key = { userId: summary.userId, sessionId: summary.sessionId }
+      logs++
+      if (!summary.deleted)
+        live.set(key.userId, (live.get(key.userId) ?? new Map<string, number>()).set(key.sessionId, version))
+      await attempt(key, async () => {
+        events += await verifySession(context, key)
+      })
+      advance()
+    }
+    for (const [user, versions] of live) await attempt({ userId: user }, () => verifyLists(context, user, versions))
+  })
+  if (json) printJson({ sessions: logs, events, damaged })
+  else {
+    for (const { userId: user, sessionId, code, message } of damaged) {
+      const of = sessionId === undefined ? `the list of ${user}` : `${user} ${sessionId}`
+      print(`${paint('red', code)} ${visible(`${of}: ${message}`, { isLine: true })}`)
+    }
+    const found = damaged.length === 0 ? 'all sound' : `${damaged.length} damaged`
+    print(`${counted(logs, 'session')} with ${counted(events, 'event')} read; ${found}`)
+  }
+  return damaged.length === 0
+}
+
+/** Two things that the store says cannot both be so. */
+class Contradiction extends Error {}
+
+function damageOf(error: unknown): Pick<Damage, 'code' | 'version' | 'message'> {
+  const { message } = error as Error
+  if (error instanceof Contradiction) return { code: 'CONTRADICTION', message }
+  // Of the store as a whole: then nothing more can be said of any session.
+  if (!isTurnlogError(error) || error.code === 'STORE_UNAVAILABLE') throw error
+  return { code: error.code, ...(isTurnlogError(error, 'CORRUPT_LOG') && { version: error.version }), message }
+}
+
+// Reads each event of a log once: its checksum, its place, and what it folds into. What the store says of the session
+// without its log has to be what that comes to. Gives how many events there are.
+async function verifySession({ store, signal }: Context, key: SessionKey): Promise<number> {
+  let log = new FoldedLog(key, null)
+  let head: Head | null
+  // Somebody may be writing to it.
+  do {
+    log = await catchUp(store, log, () => signal.throwIfAborted())
+    head = await store.head(key)
+  } while (!log.endsAt(head))
+  // Purged meanwhile.
+  if (!head) return 0
+  if (head.version !== head.summary.version || !isEqual(head.summary, toSummary(log.state)))
+    throw new Contradiction(`What the store says of ${named(key)} is not what its log comes to`)
+  return log.version
+}
+
+// What is listed has to be what the sessions are, and all that are live: those that were at `versions` and still are.
+async function verifyLists({ store }: Context, userId: string, versions: ReadonlyMap<string, number>): Promise<void> {
+  const [users, listed] = [await store.listUsers(), await store.list(userId)]
+  const left = new Set(versions.keys())
+  let isAnyLeft = false
+  for (const summary of listed) {
+    const { sessionId } = summary
+    left.delete(sessionId)
+    const head = await store.head({ userId, sessionId })
+    if (head?.version === summary.version && !isEqual(head.summary, summary))
+      throw new Contradiction(`What the store lists of ${named(summary)} is not what it is`)
+  }
+  for (const sessionId of versions.keys()) {
+    const head = await store.head({ userId, sessionId })
+    if (!head || head.version !== versions.get(sessionId)) continue
+    isAnyLeft = true
+    if (left.has(sessionId)) throw new Contradiction(`The store does not list ${named({ userId, sessionId })}`)
+  }
+  if (isAnyLeft && !users.includes(userId))
+    throw new Contradiction(`The store does not list user ${JSON.stringify(userId)}`)
+}
+
+function isEqual(a: Summary, b: Summary): boolean {
+  return equalJson(copyJson(a), copyJson(b))
+}
+
+function named({ userId, sessionId }: SessionKey): string {
+  return `session ${JSON.stringify(sessionId)} of user ${JSON.stringify(userId)}`
+}
+
+async function lengthOf(items: AsyncIterable<unknown>): Promise<number> {
+  let length = 0
+  for await (const _ of items) length++
+  return length
+}
