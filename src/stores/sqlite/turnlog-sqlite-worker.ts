@@ -23,9 +23,13 @@ let connection:
   | { readonly database: SqliteDatabase; readonly writer: LogWriter; readonly file: string | undefined }
   | undefined
 
+// One after the other: the first has to connect.
+let performing: Promise<void> = Promise.resolve()
 port.on('message', (job: Job | PackedCommits | 'close') => {
-  if (job === 'close') end()
-  else void perform('type' in job ? job : { type: 'append', commits: unpack(job) })
+  performing = performing.then(() => {
+    if (job === 'close') return end()
+    return perform('type' in job ? job : { type: 'append', commits: unpack(job) })
+  })
 })
 port.postMessage('ready' satisfies WorkerAnswer)
 
