@@ -10,7 +10,7 @@ export class WriterThread {
   /** Whether it runs, or never will. */
   readonly isReady: Promise<boolean>
   /** Who is to hear what has become of the jobs that the thread has, in their order. */
-  readonly #asked: { resolve(result: JobResult): void; reject(failure: unknown): void }[] = []
+  readonly #asked: { readonly resolve: (result: JobResult) => void; readonly reject: (failure: unknown) => void }[] = []
   isRunning = false
   hasEnded = false
 
