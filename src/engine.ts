@@ -1,8 +1,9 @@
 import { createActor } from 'xstate'
 import { misuse, oneOf, optionsOf, positive, unwarned } from './arguments.ts'
-import { turnlogError } from './errors.ts'
+import { isTurnlogError, turnlogError } from './errors.ts'
 import { freshId } from './ids.ts'
 import type { Json } from './json.ts'
+import { readBefore, type FoldedLog } from './folded-log.ts'
 import { clockOf, POLL_MS, type Clock } from './clock.ts'
 import { registryLogic, type RegistryActor } from './registry-actor.ts'
 import type { Import } from './prepare.ts'
@@ -19,7 +20,16 @@ import {
   type Retention,
   type RetentionRules
 } from './retention.ts'
-import { assertStore, storeFailure, type EventStore, type Head, type SessionKey, type Summary } from './store.ts'
+import {
+  assertStore,
+  keyString,
+  storeFailure,
+  type EventStore,
+  type Head,
+  type Page,
+  type SessionKey,
+  type Summary
+} from './store.ts'
 import { memoryStore } from './stores/memory.ts'
 import { storeOfEnvironment } from './open-store.ts'
 
@@ -132,6 +142,9 @@ export class Engine {
   /** Calls that were accepted and are not answered yet. */
   #underWay = 0
   #onIdle: (() => void) | undefined
+  /** Sessions that somebody has found expired, to be deleted. */
+  readonly #expired = new Map<string, SessionKey>()
+  #isRetiring = false
 
   constructor({
     store: givenStore = memoryStore(),
@@ -167,7 +180,8 @@ export class Engine {
         store: this.store,
         clock: this.clock,
         newEventId: this.newEventId,
-        retention: this.#retention
+        retention: this.#retention,
+        onExpired: (key: SessionKey) => this.#retire(key)
       },
       maxActiveSessions: positive('maxActiveSessions', maxActiveSessions ?? 10_000),
       maxActiveBytes: positive('maxActiveBytes', maxActiveBytes ?? 256 * 1024 * 1024),
@@ -258,6 +272,43 @@ export class Engine {
     }
   }
 
+  /** What the store lists, without what is known to have expired. */
+  list(userId: string, { limit = Infinity, after }: ListPage, isAccepted = false): Promise<Summary[]> {
+    return this.ask(async (store) => {
+      const summaries: Summary[] = []
+      for (let place = after; ;) {
+        const left = limit - summaries.length
+        const page = { ...(left !== Infinity && { limit: left }), ...(place && { after: place }) }
+        const found = await store.list(userId, page)
+        summaries.push(...(await this.#withoutExpired(found)))
+        // Others come in the place of what is left out: only the last page is short.
+        if (found.length < left || summaries.length >= limit) return summaries
+        place = found.at(-1)
+      }
+    }, isAccepted)
+  }
+
+  /** The forks of a session that the store lists, without what is known to have expired. */
+  forks(key: SessionKey): Promise<Summary[]> {
+    return this.ask(async (store) => {
+      const head = await store.head(key)
+      return head ? this.#withoutExpired(await store.forks(head.logId)) : []
+    })
+  }
+
+  // A summary tells when a session was last written to. When it was read is asked for only where that was too long ago.
+  async #withoutExpired(summaries: readonly Summary[]): Promise<Summary[]> {
+    const now = this.#retention.ttlMs === Infinity ? 0 : this.clock.now()
+    const current: Summary[] = []
+    for (const summary of summaries) {
+      const mayHave = !summary.deleted && hasExpired(summary.updatedAt, now, this.#retention)
+      const head = mayHave ? await this.store.head(keyOf(summary)).catch(unlessCorrupt) : null
+      if (!head || head.summary.deleted || !hasExpired(lastUsed(head), now, this.#retention)) current.push(summary)
+      else this.#retire(keyOf(summary))
+    }
+    return current
+  }
+
   /** The session at a version or time, with at most `last` of its messages; `null` where there was none. */
   async read(key: SessionKey, at?: number | Date, last = Infinity, isAccepted = false): Promise<Session<Json> | null> {
     const count = Math.min(last, this.#retention.maxMessages)
@@ -266,12 +317,33 @@ export class Engine {
       const session = await this.#readEnd(key, count, isAccepted)
       if (session) return session
     }
-    return this.#request(key, undefined, isAccepted, (resolve, reject) => ({
-      type: 'read',
-      at,
-      resolve: (log, state) => resolve(log.session(state, count)),
-      reject
-    }))
+    return this.#read(key, at, at, isAccepted, (log, state) => log.session(state, count))
+  }
+
+  // `answer` is given the log, and its state at `at`; where that is `undefined`, of the newest version. A log that is damaged after
+  // `needed` is read up to there.
+  async #read<A>(
+    key: SessionKey,
+    at: number | Date | undefined,
+    needed: number | Date | undefined,
+    isAccepted: boolean,
+    answer: (log: FoldedLog, state: SessionState) => A
+  ): Promise<A> {
+    this.#accept(isAccepted)
+    try {
+      return await this.#request(key, undefined, true, (resolve, reject) => ({
+        type: 'read',
+        at,
+        resolve: (log, state) => resolve(answer(log, state)),
+        reject
+      }))
+    } catch (error) {
+      if (needed === undefined || !isTurnlogError(error, 'CORRUPT_LOG')) throw error
+      const log = await storeAnswer(() => readBefore(error, this.store, key, needed))
+      return answer(log, log.at(needed))
+    } finally {
+      this.#answered()
+    }
   }
 
   // Of a long log that is not in memory, the end is enough for few messages. `undefined` where it is not, or there is more to do.
@@ -291,16 +363,11 @@ export class Engine {
 
   /** The state at a version or time, and the log that it is of, to fork from. */
   origin(key: SessionKey, at?: number | Date, isAccepted = false): Promise<Origin> {
-    return this.#request(key, undefined, isAccepted, (resolve, reject) => ({
-      type: 'read',
-      at: undefined,
-      resolve: (log, newest) => {
-        const { logId, version } = log
-        // Where there is no log, no version of it is missing.
-        resolve({ logId, newest: version, state: logId === null || at === undefined ? newest : log.at(at) })
-      },
-      reject
-    }))
+    return this.#read(key, undefined, at, isAccepted, (log, newest) => {
+      const { logId, version } = log
+      // Where there is no log, no version of it is missing.
+      return { logId, newest: version, state: logId === null || at === undefined ? newest : log.at(at) }
+    })
   }
 
   write(key: SessionKey, command: Command | Import, options: WriteSettings = {}): Promise<Written> {
@@ -405,6 +472,28 @@ export class Engine {
     })
   }
 
+  // Stores that a session has expired, if it still has; part of the call that has found it.
+  #retire(key: SessionKey): void {
+    this.#expired.set(keyString(key), key)
+    if (this.#isRetiring) return
+    this.#isRetiring = true
+    this.#underWay++
+    void this.#retireAll()
+  }
+
+  async #retireAll(): Promise<void> {
+    while (this.#expired.size > 0) {
+      // Who has come upon it may be about to begin it anew, which says so in the same commit.
+      await new Promise((resolve) => setImmediate(resolve))
+      const some = [...this.#expired].slice(0, RETIRED_AT_ONCE)
+      for (const [name] of some) this.#expired.delete(name)
+      // What fails will be come upon again.
+      await Promise.allSettled(some.map(([, key]) => this.write(key, { type: 'expire' }, { isAccepted: true })))
+    }
+    this.#isRetiring = false
+    this.#answered()
+  }
+
   // What is accepted is answered, also while stopping.
   #accept(isAccepted: boolean): void {
     if (!isAccepted) this.assertAccepting()
@@ -465,6 +554,16 @@ function newLife(): AbortController {
 
 /** A log of so many events is as well read whole. */
 const SHORT_LOG = 500
+
+/** Each is read whole for it. */
+const RETIRED_AT_ONCE = 8
+
+type ListPage = Page<Pick<Summary, 'updatedAt' | 'sessionId'>>
+
+function unlessCorrupt(error: unknown): null {
+  if (isTurnlogError(error, 'CORRUPT_LOG')) return null
+  throw error
+}
 
 function keyOf({ userId, sessionId }: Summary): SessionKey {
   return { userId, sessionId }

@@ -1,3 +1,4 @@
+import type { TurnlogErrorOf } from './errors.ts'
 import { noSessionThen, type Content } from './content.ts'
 import { isTurnlogError } from './errors.ts'
 import type { EventData, ForkOrigin, StoredEvent } from './event.ts'
@@ -136,6 +137,29 @@ export async function catchUp(
     if (seen?.logId === head.logId) throw corruptLog(log.state)
     seen = head
   }
+}
+
+/**
+ * The log up to a version or time, where it cannot be read as a whole: the state then is sound if the damage comes later.
+ *
+ * @throws `damage` where it does not, or that cannot be told; as {@link catchUp}
+ */
+export async function readBefore(
+  damage: TurnlogErrorOf<'CORRUPT_LOG'>,
+  store: EventStore,
+  key: SessionKey,
+  at: number | Date
+): Promise<FoldedLog> {
+  // Of a fork, it may be the parent that is damaged.
+  const isOwn = damage.userId === key.userId && damage.sessionId === key.sessionId
+  const head = await store.head(key)
+  if (!head || !isOwn || (typeof at === 'number' && at >= damage.version)) throw damage
+  const to = typeof at === 'number' ? at : damage.version - 1
+  const log = await grow(store, new FoldedLog(key, head.logId), head.logId, to)
+  // That an event is the last at a time shows from the one after it.
+  const reachesIt = typeof at === 'number' ? log.version === at : log.state.updatedAt > at.getTime()
+  if (!reachesIt) throw damage
+  return log
 }
 
 async function grow(

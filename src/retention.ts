@@ -6,12 +6,13 @@ import type { EventStore, Head } from './store.ts'
 export interface Retention {
   /**
    * A session that nobody has written to or read for so many ms has expired: it is absent, and is deleted with the reason
-   * `expired` by whatever process comes upon it. `getSession` and `fork` renew the time, noted beside the log and up to a tenth of
-   * it late; lists, events and exports do not. An import begins it, however old the session is. Lists may show an expired session for
-   * another tenth, at least a second.
+   * `expired` by whatever process comes upon it: when it is read, written to or listed, or in a sweep over all sessions, which begins with
+   * the service and comes again after a tenth of this time (at least a second, at most an hour). `getSession` and `fork` renew the
+   * time, noted beside the log and up to a tenth of it late; lists, events and exports do not. An import begins it, however old the
+   * session is. Until a sweep has come, `listUsers` may name who has expired sessions only, and `readEvents` and exports give them.
    */
   readonly ttlMs?: number | undefined
-  /** A session that was deleted, for whatever reason, is purged after so many ms. */
+  /** A session that was deleted, for whatever reason, is purged by the first sweep that comes so many ms later. */
   readonly purgeAfterMs?: number | undefined
   /** How many of the newest messages `messages` shows; of every snapshot. Nothing else changes: the log, forks and rewinds have all. */
   readonly maxMessages?: number | undefined
@@ -89,7 +90,7 @@ export class Sweeper {
     this.#clock = clock
     this.#ask = ask
     this.#actions = actions
-    this.#later()
+    this.#later(0)
   }
 
   stop(): void {
@@ -97,15 +98,24 @@ export class Sweeper {
     this.#clock.clearTimeout(this.#timer)
   }
 
-  #later(): void {
+  // The first begins at once, beside what the service was started for: not every process lives for long.
+  #later(ms: number): void {
     const { ttlMs, purgeAfterMs } = this.#rules
-    const ms = Math.min(LONGEST_MS, Math.max(SHORTEST_MS, Math.min(ttlMs, purgeAfterMs) / 10))
     if (this.#isStopped || Math.min(ttlMs, purgeAfterMs) === Infinity) return
     try {
-      this.#timer = backgroundTimer(this.#clock, () => void this.#sweep().finally(() => this.#later()), ms)
+      this.#timer = backgroundTimer(
+        this.#clock,
+        () => void this.#sweep().finally(() => this.#later(this.#intervalMs)),
+        ms
+      )
     } catch (error) {
       this.#actions.warn(`turnlog: what has expired is looked for no more (${String(error)})`)
     }
+  }
+
+  get #intervalMs(): number {
+    const { ttlMs, purgeAfterMs } = this.#rules
+    return Math.min(LONGEST_MS, Math.max(SHORTEST_MS, Math.min(ttlMs, purgeAfterMs) / 10))
   }
 
   async #sweep(): Promise<void> {

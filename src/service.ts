@@ -26,6 +26,7 @@ export interface SessionHistoryOptions<S extends StandardSchema = never> extends
  *
  * Beside the errors named, every call rejects with `STORE_UNAVAILABLE` when the store fails, `CORRUPT_LOG` or
  * `UNKNOWN_EVENT` when the log cannot be read, `STOPPED` after `stop`, and a `TypeError` for arguments that make no sense.
+ * Of a log that is damaged, what is before the damage is still given to those who ask for that: by `at`, or event by event.
  */
 export interface SessionHistoryService<M = Message, Input = InputOf<M>> extends AsyncDisposable {
   /** Opens the store. Nothing happens where the service is started. */

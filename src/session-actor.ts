@@ -17,6 +17,8 @@ export interface SessionEnvironment {
   readonly retention: RetentionRules
   /** Is told by how much the memory that sessions take has changed, about. */
   readonly onMemory?: (bytes: number) => void
+  /** Is told of a session that has expired, where what was asked does not store that. */
+  readonly onExpired?: (key: SessionKey) => void
 }
 
 /** A command. */
@@ -348,6 +350,8 @@ class SessionMailbox {
         const state = this.#log.at(at)
         // The past of what has expired may be read, and does not bring it back.
         const isOver = this.#isExpired(this.#log.state)
+        // Before the answer: as long as nobody has that, the service is not stopped.
+        if (isOver) this.#environment.onExpired?.(this.#log.key)
         resolve(this.#log, isOver && at === undefined ? expired(state) : state)
         if (!isOver) this.#noteRead()
       } catch (error) {
@@ -450,13 +454,18 @@ class SessionMailbox {
 
   #decide(request: WriteRequest, state: SessionState, logId: string | null, past: Past): Decided {
     const { command, signal } = request
+    let isExpired = false
+    let decided: Decided
     try {
       if (signal?.aborted) throw signal.reason
-      const circumstances = { now: this.#now, past, isExpired: this.#isExpired(state) }
-      return { request, ...prepare(command, state, logId, circumstances, this.#environment.newEventId) }
+      isExpired = this.#isExpired(state)
+      const circumstances = { now: this.#now, past, isExpired }
+      decided = { request, ...prepare(command, state, logId, circumstances, this.#environment.newEventId) }
     } catch (error) {
-      return { request, error }
+      decided = { request, error }
     }
+    if (isExpired && !('commit' in decided)) this.#environment.onExpired?.(this.#log.key)
+    return decided
   }
 
   #stored(results: readonly AppendResult[]): void {

@@ -139,7 +139,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
       sessionId: idOf('after.id', last.id)
     }
     const page = pageOf(limit, cursor)
-    const summaries = await this.#engine.ask((store) => store.list(userId, page))
+    const summaries = await this.#engine.list(userId, page)
     return summaries.map((summary) => listed<M>(summary))
   }
 
@@ -259,10 +259,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
 
   async forks(session: SessionRef): Promise<Session<M>[]> {
     const key = refKey(session)
-    const summaries = await this.#engine.ask(async (store) => {
-      const head = await store.head(key)
-      return head ? store.forks(head.logId) : []
-    })
+    const summaries = await this.#engine.forks(key)
     // One that has started over is a fork no more, though its log is.
     return summaries
       .filter(

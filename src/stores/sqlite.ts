@@ -30,8 +30,8 @@ export type SqliteStoreOptions = SqliteSettings &
       }
     | {
         /**
-         * A connection of yours, by better-sqlite3 or `node:sqlite`: it stays yours to close. It is given a write-ahead log and
-         * `synchronous`. All runs on the thread that it is of, so that large batches hold the event loop up; with `path` they do not.
+         * A connection of yours, by better-sqlite3 or `node:sqlite`: it stays yours to close. It is given a write-ahead log,
+         * `synchronous` and `secure_delete`. Calls fail while it is in a transaction of yours. All runs on the thread that it is of, so that large batches hold the event loop up; with `path` they do not.
          */
         readonly database: SqliteDatabase
         readonly path?: undefined
@@ -63,7 +63,9 @@ export interface SqliteSettings {
  * Commits that arrive together share one transaction. One alone is written at once, on the calling thread; more are written by a
  * worker thread. Every row has a checksum: one that does not fit is `CORRUPT_LOG` when its session is read.
  *
- * What is purged is overwritten when SQLite uses its place again; `PRAGMA secure_delete` of a connection of yours does it at once.
+ * What is purged is overwritten with zeros, and removed from the write-ahead log as soon as nobody reads it there. A piece of it may
+ * be left in a page from which SQLite has moved it when it removed what was beside it: `VACUUM` takes that. Copies of the file, and
+ * what file systems and disks keep of what is written over, are out of reach.
  *
  * A file that was deleted or replaced is noticed by the first call 10 ms later; until it is back, calls fail with `STORE_UNAVAILABLE`. Take the `-wal` beside it
  * away, too: SQLite would take it for that of the new file.
@@ -183,11 +185,11 @@ class SqliteStore implements EventStore {
   async *read(logId: string, { from = 1, to = Infinity, signal }: ReadRange = {}): AsyncGenerator<StoredEvent[]> {
     for (let next = from; ;) {
       signal?.throwIfAborted()
-      const page = await this.#read((reader) => reader.events(logId, next, to))
-      if (page.length === 0) return
-      next = page.at(-1)!.version + 1
-      yield page
-      if (page.length < PAGE_SIZE) return
+      const { events, isLast } = await this.#read((reader) => reader.events(logId, next, to))
+      if (events.length === 0) return
+      next = events.at(-1)!.version + 1
+      yield events
+      if (isLast) return
       // A log that is long does not hold the others up.
       await immediate()
     }

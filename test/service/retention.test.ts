@@ -5,6 +5,7 @@ import {
   memoryStore,
   type Clock,
   type EventStore,
+  type Session,
   type SessionHistoryOptions,
   type SessionHistoryService,
   type Turn
@@ -249,6 +250,51 @@ describe('ttlMs', () => {
       expect(await all.listSessions('ada')).toEqual([])
     })
 
+    it.each([
+      ['a read', (history: SessionHistoryService) => history.getSession('ada', 's1')],
+      ['a read of the past', (history: SessionHistoryService) => history.getSession('ada', 's1', { at: 2 })],
+      ['a write', (history: SessionHistoryService) => history.appendMessage(ADA, text('two'))],
+      ['a call that fails', (history: SessionHistoryService) => history.undo(ADA).catch(() => undefined)],
+      ['a list', (history: SessionHistoryService) => history.listSessions('ada')]
+    ])('%s stores that, also where the service is stopped at once', async (_, call) => {
+      const store = memoryStore()
+      const history = await expired({ store })
+      await call(history)
+      await history.stop()
+      await store.open()
+      const head = await store.head({ userId: 'ada', sessionId: 's1' })
+      expect(head).toMatchObject({ version: 3, summary: { deleted: true } })
+      for await (const page of store.read(head!.logId, { from: 3 }))
+        expect(page[0]?.data).toEqual({ reason: 'expired' })
+    })
+
+    it('lists leave it out, and others come in its place', async () => {
+      const world = sleeping()
+      const { history } = await begin({ clock: world.clock })
+      const ids: string[] = []
+      for (let i = 0; i < 10; i++) {
+        world.now = i < 5 ? i : TTL / 2
+        ids.push((await history.createSession('bob', `${i}`)).id)
+      }
+      const child = await history.fork({ userId: 'bob', id: '9' }, { sessionId: 'child' })
+      // It is read later, not written to.
+      world.now = TTL / 2
+      await history.getSession('bob', '1')
+      world.now = TTL + 10
+      const pages: string[][] = []
+      for (let after: Session | undefined; ;) {
+        const page: Session[] = await history.listSessions('bob', { limit: 3, ...(after && { after }) })
+        pages.push(page.map(({ id }) => id))
+        after = page.at(-1)
+        if (page.length < 3) break
+      }
+      expect(pages).toEqual([['5', '6', '7'], ['8', '9', 'child'], ['1']])
+      expect((await history.forks({ userId: 'bob', id: '9' })).map(({ id }) => id)).toEqual([child.id])
+      world.now = TTL / 2 + TTL
+      expect(await history.listSessions('bob')).toEqual([])
+      expect(await history.forks({ userId: 'bob', id: '9' })).toEqual([])
+    })
+
     it('a turn that was open is over', async () => {
       const world = sleeping()
       const { history } = await begin({ clock: world.clock })
@@ -334,6 +380,24 @@ describe('purgeAfterMs', () => {
 })
 
 describe('a sweep', () => {
+  it('begins with the service, in the background', async () => {
+    const { history, clock, store } = await begin({ retention: { ttlMs: TTL, purgeAfterMs: TTL } })
+    await history.createSession('ada', 'gone')
+    await history.deleteSession('ada', 'gone')
+    await history.stop()
+    clock.increment(TTL)
+    const again = await createSessionHistory({
+      store,
+      clock: forTurnlog(clock),
+      retention: { ttlMs: TTL, purgeAfterMs: TTL }
+    })
+    expect((await store.heads()).filter(({ summary }) => !summary.deleted)).toHaveLength(1)
+    clock.increment(0)
+    await quiet()
+    expect((await store.heads()).map(({ summary }) => [summary.sessionId, summary.deleted])).toEqual([['s1', true]])
+    await again.stop()
+  })
+
   it('goes over all pages, and does not stop at a session that fails', async () => {
     const inner = memoryStore()
     const hooks: Hooks = {}

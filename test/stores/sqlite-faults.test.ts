@@ -174,6 +174,71 @@ describe('damage', () => {
     await harmsOne(version)
   })
 
+  describe('in the middle of a long log', () => {
+    /** At one ms each, from version 2 on. */
+    async function long(): Promise<void> {
+      let now = 1_000
+      const clock = { now: () => now, setTimeout: () => undefined, clearTimeout: () => undefined }
+      const history = await createSessionHistory({ store: sqliteStore({ path }), clock })
+      await history.createSession('ada', 'trip')
+      for (let i = 2; i <= 701; i++) {
+        now = 1_000 + i
+        await history.appendMessage(ADA, text(`${i}`))
+      }
+      await history.stop()
+    }
+
+    async function givesWhatIsBefore(version: number): Promise<void> {
+      const fields = { userId: 'ada', sessionId: 'trip', version }
+      const history = await open()
+      const seen: number[] = []
+      const read = async (events: AsyncIterable<{ version: number }>): Promise<void> => {
+        seen.splice(0)
+        for await (const event of events) seen.push(event.version)
+      }
+      const sound = Array.from({ length: version - 1 }, (_, i) => i + 1)
+      await fails(() => read(history.readEvents('ada', 'trip')), 'CORRUPT_LOG', fields)
+      expect(seen).toEqual(sound)
+      await fails(() => read(history.subscribe('ada', 'trip')), 'CORRUPT_LOG', fields)
+      expect(seen).toEqual(sound)
+      await read(history.readEvents('ada', 'trip', { to: version - 1 }))
+      expect(seen).toEqual(sound)
+      for (const at of [version - 1, new Date(1_000 + version - 2)]) {
+        const session = await history.getSession('ada', 'trip', { at, last: 1 })
+        const newest = typeof at === 'number' ? at : version - 2
+        expect([session?.version, textsOf(session)]).toEqual([newest, [`${newest}`]])
+        const fork = await history.fork(ADA, { at })
+        expect(fork.messages).toHaveLength(newest - 1)
+        const again = await open()
+        expect((await again.getSession('ada', fork.id))?.messages).toHaveLength(newest - 1)
+        await again.stop()
+      }
+      // Whether there was more at that time cannot be told.
+      for (const at of [version, 701, 702, undefined, new Date(1_000 + version - 1), new Date(9_999)]) {
+        await fails(() => history.getSession('ada', 'trip', { at }), 'CORRUPT_LOG', fields)
+        await fails(() => history.fork(ADA, { at }), 'CORRUPT_LOG', fields)
+      }
+      await history.stop()
+    }
+
+    it('leaves what is before to be read and forked', async () => {
+      await long()
+      await change('UPDATE turnlog_events SET checksum = checksum + 1 WHERE session = 1 AND version = 650')
+      await givesWhatIsBefore(650)
+    })
+
+    it('leaves what is before to be read and forked also where it is of a page', async () => {
+      await long()
+      const whole = readFileSync(path)
+      const page = Math.floor(whole.indexOf('"version":640,') / 4_096)
+      const file = openSync(path, 'r+')
+      writeSync(file, Buffer.alloc(4_096, 0xa5), 0, 4_096, 4_096 * page)
+      closeSync(file)
+      const inPage = whole.subarray(4_096 * page, 4_096 * (page + 1)).toString('latin1')
+      await givesWhatIsBefore(Math.min(...Array.from(inPage.matchAll(/"version":(\d+),/g), ([, n]) => Number(n))))
+    })
+  })
+
   it('that takes a session away leaves its events to no other', async () => {
     await filled()
     await change("DELETE FROM turnlog_sessions WHERE user = 'bob'")

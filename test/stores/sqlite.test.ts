@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
@@ -239,6 +239,63 @@ describe('sqliteStore', () => {
       await store.close()
       expect(await rowsIn(path)).toEqual({ events: 0, garbage: 0 })
       expect(existsSync(`${path}-wal`)).toBe(false)
+    })
+  })
+
+  describe('purged text', () => {
+    const SECRET = 'the launch code'
+
+    /** Where the text can be read in the files of the store. */
+    function found(path: string): string[] {
+      return [path, `${path}-wal`].filter((file) => existsSync(file) && readFileSync(file).includes(SECRET))
+    }
+
+    /** Two sessions that are written side by side, small and large; the one that is purged has the text in all that is kept of it. */
+    async function purgedIn(
+      path: string,
+      beforePurge: () => Promise<void> = async () => {}
+    ): Promise<() => Promise<void>> {
+      const history = await createSessionHistory({ store: sqliteStore({ path, synchronous: 'normal' }) })
+      const kept = await history.createSession('ada', 'kept')
+      const purged = await history.createSession('ada', `of ${SECRET}`, { metadata: { title: SECRET } })
+      for (let i = 0; i < 60; i++) {
+        await history.appendMessage(kept, text('x'.repeat((i * 397) % 3_000)))
+        await history.appendMessage(purged, text(SECRET + 'y'.repeat((i * 1_201) % 9_000)))
+        await history.updateMetadata(purged, { set: { title: SECRET.repeat(i % 30) } })
+        await history.createSession('bob', `session ${i}`, { metadata: { title: 'z'.repeat(i * 10) } })
+      }
+      // Large enough for the worker.
+      await history.appendMessage(
+        purged,
+        Array.from({ length: 500 }, () => text(SECRET.repeat(20)))
+      )
+      expect(found(path)).not.toEqual([])
+      await beforePurge()
+      await history.purgeSession('ada', purged.id)
+      return () => history.stop()
+    }
+
+    it('is in the file and its write-ahead log no more', async () => {
+      const path = newPath()
+      const stop = await purgedIn(path)
+      expect(existsSync(`${path}-wal`)).toBe(true)
+      expect(found(path)).toEqual([])
+      await stop()
+      expect(found(path)).toEqual([])
+    })
+
+    it('is there as long as somebody reads what was before, and is gone when the store is closed after that', async () => {
+      const path = newPath()
+      const reader = await openDatabase(path, { mustExist: false })
+      const stop = await purgedIn(path, async () => {
+        reader.exec('BEGIN')
+        reader.prepare('SELECT count(*) FROM turnlog_events').get()
+      })
+      expect(found(path)).toContain(path)
+      reader.exec('COMMIT')
+      await stop()
+      expect(found(path)).toEqual([])
+      reader.close()
     })
   })
 

@@ -13,6 +13,12 @@ export interface LogEnd {
   readonly version: number
 }
 
+/** Some events of a log, and whether there are no more. */
+export interface EventPage {
+  readonly events: StoredEvent[]
+  readonly isLast: boolean
+}
+
 /** Reads through one connection, each call at once and of one moment. Checks that rows are as they were written. */
 export class LogReader {
   readonly #database: SqliteDatabase
@@ -36,26 +42,48 @@ export class LogReader {
   }
 
   /**
-   * Events of a log from a version on, up to `to` or the page's size; none where there are no more.
+   * Events of a log from a version on, up to `to` or the page's size; `isLast` where there are no more. Those before one that is
+   * damaged are given first: then the page is short.
    *
-   * @throws `CORRUPT_LOG`
+   * @throws `CORRUPT_LOG` where the first is damaged
    */
-  events(logId: string, from: number, to: number): StoredEvent[] {
-    return this.#reliably(() => this.#events(logId, from, to))
+  events(logId: string, from: number, to: number): EventPage {
+    return this.#reliably((isCertain) => {
+      const last = Math.min(to, Number.MAX_SAFE_INTEGER)
+      const { rows, isLast } = isCertain ? this.#soundRows(logId, from, last) : this.#rows(logId, from, last, PAGE_SIZE)
+      const events: StoredEvent[] = []
+      for (const row of rows) {
+        const event = soundEvent(row)
+        if (event) events.push(event)
+        else if (isCertain && events.length > 0) return { events, isLast: false }
+        else throw this.#corruptLog(logId, Number(row.version))
+      }
+      return { events, isLast }
+    })
   }
 
-  #events(logId: string, from: number, to: number): StoredEvent[] {
-    let rows: EventRow[]
-    try {
-      rows = this.#all<EventRow>(EVENTS, logId, from, Math.min(to, Number.MAX_SAFE_INTEGER), PAGE_SIZE)
-    } catch (error) {
-      throw resultCode(error) === 'CORRUPT' ? this.#corruptLog(logId, from) : error
+  #rows(logId: string, from: number, to: number, limit: number): EventRows {
+    const rows = this.#all<EventRow>(EVENTS, logId, from, to, limit)
+    return { rows, isLast: rows.length < limit }
+  }
+
+  // Where the file is damaged, one by one, as far as that goes.
+  #soundRows(logId: string, from: number, to: number): EventRows {
+    let limit = PAGE_SIZE
+    const rows: EventRow[] = []
+    for (;;) {
+      const next = rows.length === 0 ? from : Number(rows.at(-1)!.version) + 1
+      try {
+        const found = this.#rows(logId, next, to, limit)
+        rows.push(...found.rows)
+        if (found.isLast || rows.length >= PAGE_SIZE) return { rows, isLast: found.isLast }
+      } catch (error) {
+        if (resultCode(error) !== 'CORRUPT') throw error
+        if (limit > 1) limit = 1
+        else if (rows.length > 0) return { rows, isLast: false }
+        else throw this.#corruptLog(logId, next)
+      }
     }
-    return rows.map((row) => {
-      const event = soundEvent(row)
-      if (!event) throw this.#corruptLog(logId, Number(row.version))
-      return event
-    })
   }
 
   /** At most {@link PAGE_SIZE}. */
@@ -204,6 +232,11 @@ interface SummaryRow {
 interface LogNameRow {
   readonly user_id: Uint8Array | null
   readonly session_id: Uint8Array | null
+}
+
+interface EventRows {
+  readonly rows: EventRow[]
+  readonly isLast: boolean
 }
 
 interface EventRow {

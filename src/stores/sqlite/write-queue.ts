@@ -15,6 +15,9 @@ const BATCHES_IN_TURN = 8
 /** After so many commits on the calling thread, which does not checkpoint, the worker is asked to. */
 const COMMITS_BETWEEN_CHECKPOINTS = 250
 
+/** How often it is tried to cut the write-ahead log after a purge. */
+const CUTS = 10
+
 /** What the queue writes to. */
 export interface WriteTarget {
   /** `undefined`: a connection of the caller's, which no other thread can use. */
@@ -71,6 +74,8 @@ export class WriteQueue {
   #checkpointing: Promise<unknown> | undefined
   #hasCheckpointed = false
   #isReclaiming: Promise<void> | undefined
+  /** What was purged may still be in the write-ahead log. */
+  #isToBeCut = false
 
   constructor(target: WriteTarget) {
     this.#target = target
@@ -111,10 +116,18 @@ export class WriteQueue {
     })
   }
 
-  /** Removes the rows of what was purged, in steps between which others write. */
+  /**
+   * Removes the rows of what was purged, in steps between which others write, and what the write-ahead log has of them. As long as
+   * somebody reads that, it is left to later checkpoints.
+   */
   reclaim(): Promise<void> {
     const work = async (): Promise<void> => {
       while ((await this.run({ type: 'reclaim' })).hasMore);
+      this.#isToBeCut = true
+      for (let tries = CUTS; this.#isToBeCut && tries > 0; tries--) {
+        if (tries < CUTS) await later(RETRY_MS)
+        this.#isToBeCut = (await this.run({ type: 'checkpoint', cuts: true })).hasMore!
+      }
     }
     const done = (this.#isReclaiming ?? Promise.resolve()).catch(() => undefined).then(work)
     this.#isReclaiming = done
@@ -129,6 +142,9 @@ export class WriteQueue {
   /** Resolves when all is written and the worker has ended. */
   async end(): Promise<void> {
     while (!this.#isIdle) await new Promise<void>((resolve) => this.#onIdle.push(resolve))
+    // Who closes last empties it; others may stay.
+    if (this.#isToBeCut) await this.run({ type: 'checkpoint', cuts: true }).catch(() => undefined)
+    this.#isToBeCut = false
     await this.#endThread()
   }
 
@@ -269,7 +285,9 @@ export class WriteQueue {
     if (this.#hasCheckpointed) {
       this.#hasCheckpointed = false
       this.#commitsSinceCheckpoint = 0
-      await this.#perform({ type: 'checkpoint' }).catch(() => undefined)
+      const cuts = this.#isToBeCut
+      const { hasMore = cuts } = await this.#perform({ type: 'checkpoint', cuts }).catch(() => ({ hasMore: cuts }))
+      this.#isToBeCut = hasMore
       return
     }
     this.#checkpointing = this.#perform({ type: 'checkpoint' }).then(

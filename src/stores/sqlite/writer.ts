@@ -29,12 +29,13 @@ export type Job =
       readonly end: { readonly logId: string; readonly version: number } | undefined
     }
   | { readonly type: 'reclaim' }
-  | { readonly type: 'checkpoint' }
+  /** `cuts`: so that nothing is left in the write-ahead log, if nobody reads what is in it. */
+  | { readonly type: 'checkpoint'; readonly cuts?: boolean }
 
 /** Whether each of the commits was stored. */
 export type Outcome = 'stored' | 'conflict' | 'orphaned'
 
-/** What a job came to: outcomes for `append`; whether there is more to do for `reclaim`. */
+/** What a job came to: outcomes for `append`; whether there is more to do for `reclaim`, and for a `checkpoint` that cuts. */
 export interface JobResult {
   readonly outcomes?: readonly Outcome[]
   readonly hasMore?: boolean
@@ -102,6 +103,9 @@ type Key = number | bigint
 /** Rows that are removed in one transaction. */
 const RECLAIM_ROWS = 5_000
 
+/** Rows beyond those that are blanked, too: removing rows moves those beside them to other places, and leaves them in the old ones. */
+const ROWS_AHEAD = 1_000
+
 /** Pages of the write-ahead log beyond which a checkpoint also cuts it: 64 MB. */
 const LONG_WAL_PAGES = 16_384
 
@@ -118,7 +122,8 @@ export function prepareFile(
   if (busyTimeoutMs !== undefined) database.exec(`PRAGMA busy_timeout = ${busyTimeoutMs}`)
   const { journal_mode: mode } = database.prepare('PRAGMA journal_mode = WAL').get() as { journal_mode: string }
   if (mode !== 'wal') throw new Error(`The database cannot have a write-ahead log; its journal mode is ${mode}`)
-  database.exec(`PRAGMA synchronous = ${synchronous}`)
+  // What is deleted or overwritten is zeros from then on: a purge is to leave nothing in the file.
+  database.exec(`PRAGMA synchronous = ${synchronous}; PRAGMA secure_delete = ON`)
   if (!checkpoints) database.exec('PRAGMA wal_autocheckpoint = 0')
   if (knownVersion(database, migrations) === migrations.length) return
   database.exec('BEGIN IMMEDIATE')
@@ -183,7 +188,7 @@ export class LogWriter {
       case 'reclaim':
         return this.#transaction(() => this.#reclaim())
       case 'checkpoint':
-        return this.#checkpoint()
+        return this.#checkpoint(job.cuts ?? false)
     }
   }
 
@@ -231,9 +236,10 @@ export class LogWriter {
   }
 
   #reclaim(): JobResult {
-    const { garbage, removeEvents, removeSession, forget } = this.#statements
+    const { garbage, blank, removeEvents, removeSession, forget } = this.#statements
     const found = garbage.get() as { session: Key; version: Key } | undefined
     if (!found) return { hasMore: false }
+    blank.run(found.session, found.version, RECLAIM_ROWS + ROWS_AHEAD)
     const { changes } = removeEvents.run(found.session, found.version, RECLAIM_ROWS)
     if (Number(changes) < RECLAIM_ROWS) {
       forget.run(found.session)
@@ -243,19 +249,19 @@ export class LogWriter {
   }
 
   // Passive, as no reader is to be waited for; the file is cut where it has become long and nobody reads what is in it.
-  #checkpoint(): JobResult {
+  #checkpoint(cuts: boolean): JobResult {
     const pragma = (text: string): unknown => this.#database.prepare(`PRAGMA ${text}`).get()
     try {
       const { log } = pragma('wal_checkpoint(PASSIVE)') as { log: Key }
-      if (log <= LONG_WAL_PAGES) return {}
+      if (log <= LONG_WAL_PAGES && !cuts) return {}
       const { timeout } = pragma('busy_timeout') as { timeout: Key }
       this.#database.exec('PRAGMA busy_timeout = 0')
       try {
-        pragma('wal_checkpoint(TRUNCATE)')
+        const { busy } = pragma('wal_checkpoint(TRUNCATE)') as { busy: Key }
+        return { hasMore: Number(busy) !== 0 }
       } finally {
         this.#database.exec(`PRAGMA busy_timeout = ${timeout}`)
       }
-      return {}
     } catch (error) {
       throw new JobError(error, 'not-stored')
     }
@@ -315,8 +321,11 @@ const STATEMENTS = {
   discard: 'INSERT OR IGNORE INTO turnlog_garbage (session) VALUES (?)',
   garbage: `SELECT turnlog_garbage.session, ifnull(turnlog_sessions.version, 0) AS version
             FROM turnlog_garbage LEFT JOIN turnlog_sessions ON key = turnlog_garbage.session LIMIT 1`,
+  // As long as it was, so that it is written over where it is.
+  blank: `UPDATE turnlog_events SET body = zeroblob(length(CAST(body AS BLOB))) WHERE typeof(body) = 'text' AND pos IN
+          (SELECT pos FROM turnlog_events WHERE session = ? AND version > ? ORDER BY version LIMIT ?)`,
   removeEvents: `DELETE FROM turnlog_events WHERE pos IN
-                 (SELECT pos FROM turnlog_events WHERE session = ? AND version > ? LIMIT ?)`,
+                 (SELECT pos FROM turnlog_events WHERE session = ? AND version > ? ORDER BY version LIMIT ?)`,
   removeSession: 'DELETE FROM turnlog_sessions WHERE key = ? AND user IS NULL AND version = 0',
   forget: 'DELETE FROM turnlog_garbage WHERE session = ?'
 } as const
