@@ -1,3 +1,6 @@
+// An old Node is told of before anything else.
+import './node-version.ts'
+
 export { createSessionHistory } from './session-history.ts'
 export type { SessionHistoryOptions, SessionHistoryService } from './service.ts'
 export type { Change, InputOf, SessionRef, WriteOptions } from './calls.ts'

@@ -1,0 +1,8 @@
+// Imported first, for what happens then.
+
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
+
+if (major < 20 || (major === 20 && minor < 19))
+  throw new Error(`turnlog needs Node 20.19 or later, and this is Node ${process.versions.node}`)
+
+export {}
