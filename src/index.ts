@@ -1,4 +1,4 @@
-// An old Node is told of before anything else.
+// oxlint-disable-next-line import/no-unassigned-import -- before all else, it throws where Node is too old
 import './node-version.ts'
 
 export { createSessionHistory } from './session-history.ts'

@@ -144,7 +144,13 @@ command('rewind <user> <session> <version>', 'set a session back to a version; n
 
 for (const kind of ['undo', 'redo'] as const) {
   command(`${kind} <user> <session>`, kind === 'undo' ? 'go a step back' : 'take an undo back')
-    .addHelpText('after', examples(`${kind} ada runs-1`))
+    .addHelpText(
+      'after',
+      examples(`${kind} ada runs-1`) +
+        (kind === 'undo'
+          ? '\n\nA step is what one call has stored, or one turn; an imported conversation is one as a whole, so that undo takes all of it.\nrewind goes to any version between.'
+          : '')
+    )
     .action((user: string, session: string, options: object, self: Command) =>
       run(self, (context) => step(context, kind, user, session, options))
     )
@@ -154,13 +160,13 @@ command('delete <user> [session]', 'hide a session, or all of a user; logs stay'
   .option('-y, --yes', 'all of a user without being asked')
   .addHelpText('after', examples('delete ada runs-1', 'delete ada --yes'))
   .action((user: string, session: string | undefined, options: object, self: Command) =>
-    run(self, (context) => remove(context, user, session, options))
+    run(self, (context) => allDone(remove(context, user, session, options)))
   )
 
-command('purge <user> <session>', 'erase a session for good')
+command('purge <user> [session]', 'erase a session for good, or all of a user, deleted ones, too')
   .option('-y, --yes', 'without being asked')
-  .addHelpText('after', examples('purge ada runs-1 --yes'))
-  .action((user: string, session: string, options: object, self: Command) =>
+  .addHelpText('after', examples('purge ada runs-1 --yes', 'purge ada --yes'))
+  .action((user: string, session: string | undefined, options: object, self: Command) =>
     run(self, (context) => purge(context, user, session, options))
   )
 

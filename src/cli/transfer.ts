@@ -35,7 +35,11 @@ interface Imported {
  * Stores what is in files: exports, or conversations. Where one fails, what is stored by then stays, and is told of. Gives whether
  * nothing was left out as invalid.
  */
-export async function importFiles(context: Context, files: readonly string[], options: ImportOptions): Promise<boolean> {
+export async function importFiles(
+  context: Context,
+  files: readonly string[],
+  options: ImportOptions
+): Promise<boolean> {
   if (options.session !== undefined && files.length > 1)
     throw new UsageError(`--session names one session, and there are ${files.length} files`)
   const imported: Imported[] = []
@@ -59,7 +63,8 @@ export async function importFiles(context: Context, files: readonly string[], op
 // After a failure in `file`, of which `here` of all the sessions are.
 function tellStored(all: number, here: number, file: string): void {
   if (all === 0) return
-  const which = here === 0 ? ' of the files before' : here < all ? ` (${here} of ${shownName(file)})` : ` of ${shownName(file)}`
+  const which =
+    here === 0 ? ' of the files before' : here < all ? ` (${here} of ${shownName(file)})` : ` of ${shownName(file)}`
   const [are, those] = all === 1 ? ['is', 'it'] : ['are', 'those']
   say(`turnlog: ${counted(all, 'session')}${which} ${are} stored; --skip-existing leaves ${those}`)
 }
@@ -144,9 +149,9 @@ async function observed(
   onStored: (session: Imported) => void,
   work: () => Promise<unknown>
 ): Promise<void> {
-  const { append } = store
+  const append = store.append.bind(store)
   store.append = async (commits) => {
-    const results = await append.call(store, commits)
+    const results = await append(commits)
     for (const [i, { key, expectedVersion, summary }] of commits.entries()) {
       if (results[i]!.status !== 'stored' || expectedVersion !== 0) continue
       const { version, deleted } = summary
@@ -365,7 +370,10 @@ async function* linesOf(
   { context: { history }, format }: Writing
 ): AsyncGenerator<string> {
   try {
-    if (format === 'turnlog') return yield* history.exportSession(userId, sessionId)
+    if (format === 'turnlog') {
+      yield* history.exportSession(userId, sessionId)
+      return
+    }
     const session = await history.getSession(userId, sessionId)
     if (!session) throw sessionNotFound({ userId, id: sessionId })
     yield conversationLine(session)

@@ -2,8 +2,8 @@ import { isTurnlogError } from '../errors.ts'
 import { catchUp, FoldedLog } from '../folded-log.ts'
 import { copyJson, equalJson } from '../json.ts'
 import { toSummary } from '../session.ts'
-import type { Head, SessionKey, Summary } from '../store.ts'
-import { headsOf, type Context } from './context.ts'
+import { keyString, type Head, type SessionKey, type Summary } from '../store.ts'
+import { headsOf, noSessions, type Context } from './context.ts'
 import { counted, paint, print, printJson, visible, withProgress } from './output.ts'
 
 /** What `verify` has found: a log, or a list, that is not as it must be. */
@@ -32,6 +32,8 @@ export async function verify(
       damaged.push({ ...of, ...damageOf(error) })
     }
   }
+  /** Of the log that is being read, those that were. */
+  let read = 0
   /** By user, the versions of the live sessions. */
   const live = new Map<string, Map<string, number>>()
   let [logs, events] = [0, 0]
@@ -42,18 +44,19 @@ export async function verify(
       logs++
       if (!summary.deleted)
         live.set(key.userId, (live.get(key.userId) ?? new Map<string, number>()).set(key.sessionId, version))
-      await attempt(key, async () => {
-        events += await verifySession(context, key)
-      })
+      read = 0
+      await attempt(key, () => verifySession(context, key, (at) => (read = at)))
+      events += read
       advance()
     }
+    if (logs === 0 && userId !== undefined) throw noSessions(userId)
     for (const [user, versions] of live) await attempt({ userId: user }, () => verifyLists(context, user, versions))
   })
   if (json) printJson({ sessions: logs, events, damaged })
   else {
     for (const { userId: user, sessionId, code, message } of damaged) {
       const of = sessionId === undefined ? `the list of ${user}` : `${user} ${sessionId}`
-      print(`${paint('red', code)} ${visible(`${of}: ${message}`, { isLine: true })}`)
+      print(`${paint('red', code)}: ${visible(`${of}: ${message}`, { isLine: true })}`)
     }
     const found = damaged.length === 0 ? 'all sound' : `${damaged.length} damaged`
     print(`${counted(logs, 'session')} with ${counted(events, 'event')} read; ${found}`)
@@ -73,20 +76,32 @@ function damageOf(error: unknown): Pick<Damage, 'code' | 'version' | 'message'> 
 }
 
 // Reads each event of a log once: its checksum, its place, and what it folds into. What the store says of the session
-// without its log has to be what that comes to. Gives how many events there are.
-async function verifySession({ store, signal }: Context, key: SessionKey): Promise<number> {
+// without its log has to be what that comes to. Tells how many events were read and are sound.
+async function verifySession(
+  { store, signal }: Context,
+  key: SessionKey,
+  onRead: (version: number) => void
+): Promise<void> {
   let log = new FoldedLog(key, null)
   let head: Head | null
   // Somebody may be writing to it.
   do {
-    log = await catchUp(store, log, () => signal.throwIfAborted())
+    try {
+      log = await catchUp(store, log, ({ version }) => {
+        signal.throwIfAborted()
+        onRead(version)
+      })
+    } catch (error) {
+      // A store may refuse many events at once for one of them. Of a fork it may be its parent that is damaged.
+      if (isTurnlogError(error, 'CORRUPT_LOG') && keyString(error) === keyString(key)) onRead(error.version - 1)
+      throw error
+    }
     head = await store.head(key)
   } while (!log.endsAt(head))
   // Purged meanwhile.
-  if (!head) return 0
+  if (!head) return onRead(0)
   if (head.version !== head.summary.version || !isEqual(head.summary, toSummary(log.state)))
     throw new Contradiction(`What the store says of ${named(key)} is not what its log comes to`)
-  return log.version
 }
 
 // What is listed has to be what the sessions are, and all that are live: those that were at `versions` and still are.

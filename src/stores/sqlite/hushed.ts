@@ -3,8 +3,8 @@
  * are given. For threads and processes of which nobody but turnlog makes use.
  */
 export function hushSqliteWarning(): void {
-  const { emitWarning } = process
-  process.emitWarning = ((warning: string | Error, ...options: []) => {
-    if (!String(warning).startsWith('SQLite is an experimental feature')) emitWarning.call(process, warning, ...options)
-  }) as typeof emitWarning
+  const emitWarning = process.emitWarning.bind(process)
+  process.emitWarning = (warning: string | Error, ...options: []) => {
+    if (!String(warning).startsWith('SQLite is an experimental feature')) emitWarning(warning, ...options)
+  }
 }
