@@ -125,7 +125,7 @@ describe('a difference, printed', () => {
         '+ metadata.n: 1'
       ].join('\n')
     )
-    expect(String(diff(a, a))).toBe('  2 messages in common')
+    expect(String(diff(a, a))).toBe('  2 messages in common; no difference')
   })
 
   it('names what differs in messages of one id that say the same', async () => {

@@ -2,7 +2,8 @@ import { isTurnlogError } from '../errors.ts'
 import { catchUp, FoldedLog } from '../folded-log.ts'
 import { copyJson, equalJson } from '../json.ts'
 import { toSummary } from '../session.ts'
-import { keyString, type Head, type SessionKey, type Summary } from '../store.ts'
+import type { Head, SessionKey, Summary } from '../store.ts'
+import { soundEvents } from '../transfer.ts'
 import { headsOf, noSessions, type Context } from './context.ts'
 import { counted, paint, print, printJson, visible, withProgress } from './output.ts'
 
@@ -32,20 +33,27 @@ export async function verify(
       damaged.push({ ...of, ...damageOf(error) })
     }
   }
-  /** Of the log that is being read, those that were. */
-  let read = 0
   /** By user, the versions of the live sessions. */
   const live = new Map<string, Map<string, number>>()
   let [logs, events] = [0, 0]
   const total = process.stderr.isTTY ? await lengthOf(headsOf(context, userId)) : 0
   await withProgress('verify', total, async (advance) => {
-    for await (const { version, summary } of headsOf(context, userId)) {
+    for await (const head of headsOf(context, userId)) {
+      const { version, summary } = head
       const key = { userId: summary.userId, sessionId: summary.sessionId }
       logs++
       if (!summary.deleted)
         live.set(key.userId, (live.get(key.userId) ?? new Map<string, number>()).set(key.sessionId, version))
-      read = 0
-      await attempt(key, () => verifySession(context, key, (at) => (read = at)))
+      let read = 0
+      const onRead = (to: number): void => void (read = to)
+      await attempt(key, async () => {
+        try {
+          await verifySession(context, key, onRead)
+        } catch (error) {
+          if (isTurnlogError(error, 'CORRUPT_LOG')) await readSound(context, head, onRead)
+          throw error
+        }
+      })
       events += read
       advance()
     }
@@ -76,7 +84,7 @@ function damageOf(error: unknown): Pick<Damage, 'code' | 'version' | 'message'> 
 }
 
 // Reads each event of a log once: its checksum, its place, and what it folds into. What the store says of the session
-// without its log has to be what that comes to. Tells how many events were read and are sound.
+// without its log has to be what that comes to. Tells how far it has come.
 async function verifySession(
   { store, signal }: Context,
   key: SessionKey,
@@ -86,22 +94,21 @@ async function verifySession(
   let head: Head | null
   // Somebody may be writing to it.
   do {
-    try {
-      log = await catchUp(store, log, ({ version }) => {
-        signal.throwIfAborted()
-        onRead(version)
-      })
-    } catch (error) {
-      // A store may refuse many events at once for one of them. Of a fork it may be its parent that is damaged.
-      if (isTurnlogError(error, 'CORRUPT_LOG') && keyString(error) === keyString(key)) onRead(error.version - 1)
-      throw error
-    }
+    log = await catchUp(store, log, ({ version }) => {
+      signal.throwIfAborted()
+      onRead(version)
+    })
     head = await store.head(key)
   } while (!log.endsAt(head))
   // Purged meanwhile.
   if (!head) return onRead(0)
   if (head.version !== head.summary.version || !isEqual(head.summary, toSummary(log.state)))
     throw new Contradiction(`What the store says of ${named(key)} is not what its log comes to`)
+}
+
+// Of a log that is damaged, what comes before that.
+async function readSound({ store, signal }: Context, head: Head, onRead: (version: number) => void): Promise<void> {
+  for await (const { state } of soundEvents(store, head, signal, () => undefined)) onRead(state.version)
 }
 
 // What is listed has to be what the sessions are, and all that are live: those that were at `versions` and still are.
