@@ -4,7 +4,7 @@
 try {
   await import('./node-version.ts')
 } catch (error) {
-  process.stderr.write(`turnlog: ${(error as Error).message}\n`)
+  process.stderr.write(`${(error as Error).message}\n`)
   process.exit(1)
 }
 await import('./cli/program.ts')

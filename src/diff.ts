@@ -81,7 +81,7 @@ function print({ common, a, b, metadata }: SessionDiff<unknown>): string {
     ...b.map((message) => `+ ${line(message)}${unseen(before.get(idOf(message)), message)}`),
     ...values.map(short)
   ]
-    .map((text) => text.trimEnd())
+    .map((text) => oneLine(text.trimEnd()))
     .join('\n')
 }
 
@@ -111,6 +111,14 @@ function line(message: unknown): string {
 // The name of a field, which may have line feeds and more: as JSON, unless it is plain.
 function fieldName(key: string): string {
   return /^[\p{L}\p{N}_$.-]+$/u.test(key) ? key : JSON.stringify(key)
+}
+
+// Of what ends a line by other means than a line feed, its number.
+function oneLine(text: string): string {
+  return text.replaceAll(
+    /[\n\v\f\r\u0085\u2028\u2029]/g,
+    (end) => `\\u${end.charCodeAt(0).toString(16).padStart(4, '0')}`
+  )
 }
 
 function short(text: string): string {

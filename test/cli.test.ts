@@ -325,7 +325,7 @@ describe('the commands', () => {
     expect(await turnlog(store, ['users'], { before })).toEqual({
       code: 1,
       out: '',
-      err: 'turnlog: turnlog needs Node 20.19 or later, and this is Node 18.20.8\n'
+      err: 'turnlog needs Node 20.19 or later, and this is Node 18.20.8\n'
     })
     // An old Node would not get that far if it were told to import more than it has.
     expect(readFileSync(join(compiled.path, 'cli.js'), 'utf8')).not.toMatch(/^import /m)
