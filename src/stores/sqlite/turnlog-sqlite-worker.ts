@@ -1,5 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { fileAt, openDatabase, type SqliteDatabase } from './database.ts'
+import { hushSqliteWarning } from './hushed.ts'
 import { unpack, type PackedCommits } from './packed.ts'
 import { JobError, LogWriter, prepareFile, type Job, type JobResult, type WriterOptions } from './writer.ts'
 
@@ -16,6 +17,9 @@ export type WorkerAnswer = 'ready' | { readonly result: JobResult } | { readonly
 
 /** A {@link JobError} as it crosses from one thread to another. */
 export type JobFailure = Pick<JobError, 'code' | 'message' | 'outcome'>
+
+// The thread that has started this one has said it, or had reason not to.
+hushSqliteWarning()
 
 const { path, ...options } = workerData as WorkerInput
 const port = parentPort!
