@@ -9,6 +9,36 @@ export function optionsOf<T extends object>(value: T | undefined, name = 'option
   return value === undefined ? {} : objectOf(value, name)
 }
 
+/** Keys of options, each of which the types know. */
+export type OptionKeys<T> = Readonly<Record<keyof T, true>>
+
+/** Options without keys that there are not: what is misspelt would have no effect, and nobody would notice. */
+export function knownOptions<T extends object>(options: T, known: Readonly<Record<string, true>>, name?: string): T {
+  const keys = Object.keys(known)
+  for (const key of Object.keys(options)) {
+    if (Object.hasOwn(known, key)) continue
+    const nameOf = (each: string): string => (name === undefined ? each : `${name}.${each}`)
+    const meant = keys.find((each) => isNear(key.toLowerCase(), each.toLowerCase()))
+    const guess = meant === undefined ? `there are ${keys.join(', ')}` : `is ${nameOf(meant)} meant?`
+    throw new TypeError(`${nameOf(key)} is no option: ${guess}`)
+  }
+  return options
+}
+
+// Whether one becomes the other by at most two letters more, less or changed.
+function isNear(a: string, b: string): boolean {
+  let distances = Array.from({ length: b.length + 1 }, (_, i) => i)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const changed = distances[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)
+      next.push(Math.min(changed, distances[j]! + 1, next[j - 1]! + 1))
+    }
+    distances = next
+  }
+  return distances[b.length]! <= 2
+}
+
 /** An object: what it has is for others to check. */
 export function objectOf<T extends object>(value: T, name: string, what = 'an object'): T {
   if (typeof value !== 'object' || (value as unknown) === null) throw misuse(name, what, value)

@@ -1,8 +1,9 @@
 import { createActor } from 'xstate'
-import { misuse, oneOf, optionsOf, positive, unwarned } from './arguments.ts'
+import { knownOptions, misuse, oneOf, optionsOf, positive, unwarned, type OptionKeys } from './arguments.ts'
 import { isTurnlogError, turnlogError } from './errors.ts'
 import { freshId } from './ids.ts'
 import type { Json } from './json.ts'
+import type { EngineOptions, InspectionListener } from './options.ts'
 import { readBefore, type FoldedLog } from './folded-log.ts'
 import { clockOf, POLL_MS, type Clock } from './clock.ts'
 import { registryLogic, type RegistryActor } from './registry-actor.ts'
@@ -17,7 +18,6 @@ import {
   noteUse,
   retentionRules,
   Sweeper,
-  type Retention,
   type RetentionRules
 } from './retention.ts'
 import {
@@ -32,93 +32,6 @@ import {
 } from './store.ts'
 import { memoryStore } from './stores/memory.ts'
 import { storeOfEnvironment } from './open-store.ts'
-
-/** Options of a service, whatever the type of its messages. Copied; later changes have no effect. */
-export interface EngineOptions {
-  /**
-   * Where the logs are kept; `'env'`: in the store that the environment variable `TURNLOG_STORE` names, as for `openStore`.
-   * @default memoryStore()
-   */
-  readonly store?: EventStore | 'env' | undefined
-  /** What a call does where there is no session: never created, or deleted, or purged. */
-  readonly missing?: {
-    /**
-     * `getSession` without `at`: make an empty one, give `null`, or throw `SESSION_NOT_FOUND`.
-     * @default 'create'
-     */
-    readonly get?: 'create' | 'null' | 'throw' | undefined
-    /**
-     * `appendMessage`, `putMessage`, `updateMetadata` and `commit`: log a warning and give `null`, make the session in the
-     * same commit, or throw `SESSION_NOT_FOUND`.
-     * @default 'warn'
-     */
-    readonly append?: 'warn' | 'create' | 'throw' | undefined
-  }
-  /**
-   * Where time comes from; what is left out is the system's. xstate's `SimulatedClock` fits.
-   * @default Date.now, setTimeout, clearTimeout
-   */
-  readonly clock?: Partial<Clock> | undefined
-  /**
-   * Where ids come from: each must give a new one on each call, those of events unique among all processes.
-   * @default nanoid(); for messages with `msg_` before it
-   */
-  readonly ids?: { readonly event?: () => string; readonly session?: () => string; readonly message?: () => string }
-  /**
-   * Who is told of what is odd but no error.
-   * @default console
-   */
-  readonly logger?: { warn(message: string): void }
-  /**
-   * How many sessions are kept in memory, folded. Of the others, those that were not used lately are dropped, and read from
-   * the store when they are asked for. Busy ones may exceed it for a moment.
-   * @default 10_000
-   */
-  readonly maxActiveSessions?: number | undefined
-  /**
-   * About how much memory the sessions in it may take, in bytes, with their messages. As with their number, busy ones may exceed it
-   * for a moment, and one that is larger does as long as it is in use.
-   * @default 268_435_456
-   */
-  readonly maxActiveBytes?: number | undefined
-  /**
-   * After how many ms without a request a session is dropped from memory. `Infinity`: never.
-   * @default 300_000
-   */
-  readonly idleMs?: number | undefined
-  /**
-   * The largest message, in bytes of its JSON in UTF-8, as it is stored: with its defaults.
-   * @default 16_777_216
-   */
-  readonly maxMessageBytes?: number | undefined
-  /**
-   * How long sessions are kept, and how much of them is shown: `ttlMs`, `purgeAfterMs`, `maxMessages`.
-   * @default none: for ever, and all
-   */
-  readonly retention?: Retention | undefined
-  /**
-   * xstate's `inspect`: is told of every actor, event and snapshot. What it throws is logged, once, and changes nothing.
-   * @see https://stately.ai/docs/inspection
-   */
-  readonly inspect?: InspectionListener | InspectionObserver | undefined
-}
-
-/** What `inspect` is told: xstate's `InspectionEvent`, as far as it tells something here. */
-export interface InspectionEvent {
-  /** `@xstate.actor`, `@xstate.event`, `@xstate.snapshot`, … */
-  readonly type: string
-  readonly rootId: string
-  /** `id` is `registry`, or the user id and the session id with a slash between them. */
-  readonly actorRef: { readonly sessionId: string; readonly id?: string }
-  readonly event?: { readonly type: string }
-  readonly snapshot?: object
-}
-
-/** An observer, as xstate takes one. */
-export type InspectionObserver = { next?: InspectionListener }
-
-/** Takes functions for xstate's own events, too: hence a method's type, whose parameter may be narrower. */
-export type InspectionListener = { call(event: InspectionEvent): void }['call']
 
 /** The running parts of a service: its store and its actors. Knows nothing of the types of messages. */
 export class Engine {
@@ -161,8 +74,8 @@ export class Engine {
   }: EngineOptions) {
     const store = givenStore === 'env' ? storeOfEnvironment() : givenStore
     assertStore(store)
-    const missing = optionsOf(givenMissing, 'missing')
-    const ids = optionsOf(givenIds, 'ids')
+    const missing = knownOptions(optionsOf(givenMissing, 'missing'), MISSING, 'missing')
+    const ids = knownOptions(optionsOf(givenIds, 'ids'), IDS, 'ids')
     this.store = store
     this.missing = {
       get: oneOf('missing.get', missing.get ?? 'create', ['create', 'null', 'throw']),
@@ -554,6 +467,9 @@ function newLife(): AbortController {
 
 /** A log of so many events is as well read whole. */
 const SHORT_LOG = 500
+
+const MISSING: OptionKeys<NonNullable<EngineOptions['missing']>> = { get: true, append: true }
+const IDS: OptionKeys<NonNullable<EngineOptions['ids']>> = { event: true, session: true, message: true }
 
 /** Each is read whole for it. */
 const RETIRED_AT_ONCE = 8

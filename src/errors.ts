@@ -68,7 +68,7 @@ export class TurnlogError extends Error {
   override readonly name = 'TurnlogError'
   readonly code: TurnlogErrorCode
 
-  constructor(code: TurnlogErrorCode, message: string, options?: ErrorOptions) {
+  constructor(code: TurnlogErrorCode, message: string, options?: { readonly cause?: unknown }) {
     super(message, options)
     this.code = code
   }
@@ -79,7 +79,7 @@ export function turnlogError<C extends TurnlogErrorCode>(
   code: C,
   message: string,
   fields: TurnlogErrorFields[C],
-  options?: ErrorOptions
+  options?: { readonly cause?: unknown }
 ): TurnlogErrorOf<C> {
   return Object.assign(new TurnlogError(code, message, options), fields) as TurnlogErrorOf<C>
 }

@@ -40,4 +40,4 @@ export type { AppendResult, Commit, EventStore, Head, Page, ReadRange, SessionKe
 
 export type { Json, JsonObject } from './json.ts'
 export type { Clock } from './clock.ts'
-export type { InspectionEvent, InspectionListener, InspectionObserver } from './engine.ts'
+export type { InspectionEvent, InspectionListener, InspectionObserver } from './options.ts'

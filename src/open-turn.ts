@@ -105,3 +105,9 @@ export function checkHolder(
 
 /** The last time that a `Date` can be, in ms since the Unix epoch. */
 const LAST_TIME = 8_640_000_000_000_000
+
+/** Who holds a turn. */
+export interface TurnHolder {
+  /** The turn is no longer open, whoever ended it; or, where there is a reason, nobody will tell any more. */
+  noticeEnd(reason?: unknown): void
+}

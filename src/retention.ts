@@ -1,4 +1,4 @@
-import { optionsOf, positive, requiredWholeNumber } from './arguments.ts'
+import { knownOptions, optionsOf, positive, requiredWholeNumber, type OptionKeys } from './arguments.ts'
 import { backgroundTimer, type Clock } from './clock.ts'
 import type { EventStore, Head } from './store.ts'
 
@@ -27,13 +27,15 @@ export interface RetentionRules {
 
 /** @throws `TypeError` */
 export function retentionRules(retention: Retention | undefined): RetentionRules {
-  const { ttlMs, purgeAfterMs, maxMessages } = optionsOf(retention, 'retention')
+  const { ttlMs, purgeAfterMs, maxMessages } = knownOptions(optionsOf(retention, 'retention'), RULES, 'retention')
   return {
     ttlMs: ttlMs === undefined ? Infinity : positive('retention.ttlMs', ttlMs),
     purgeAfterMs: purgeAfterMs === undefined ? Infinity : positive('retention.purgeAfterMs', purgeAfterMs),
     maxMessages: maxMessages === undefined ? Infinity : requiredWholeNumber('retention.maxMessages', maxMessages, 0)
   }
 }
+
+const RULES: OptionKeys<Retention> = { ttlMs: true, purgeAfterMs: true, maxMessages: true }
 
 /** Whether a session that is live and was last used at a time has expired. */
 export function hasExpired(usedAt: number, now: number, { ttlMs }: RetentionRules): boolean {

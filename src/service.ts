@@ -2,7 +2,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 
 import type { Change, InputOf, SessionRef, WriteOptions } from './calls.ts'
-import type { EngineOptions } from './engine.ts'
+import type { EngineOptions } from './options.ts'
 import type { ExpectedVersion, TurnlogError } from './errors.ts'
 import type { SessionEvent } from './event.ts'
 import type { Message, SchemaInput, SchemaOutput, StandardSchema } from './message.ts'

@@ -7,6 +7,7 @@ import { hasExpired, isWorthNoting, noteUse, type RetentionRules } from './reten
 import { expired, sessionNotFound, type Command, type Past, type Session, type SessionState } from './session.ts'
 import { LONGEST_TIMEOUT_MS, POLL_MS, type Clock } from './clock.ts'
 import { prepare, type Import, type Prepared } from './prepare.ts'
+import type { TurnHolder } from './open-turn.ts'
 import { storeFailure, type AppendResult, type Commit, type EventStore, type Head, type SessionKey } from './store.ts'
 
 /** What a session actor needs of the world. */
@@ -38,12 +39,6 @@ export interface WriteRequest extends Reply<Written> {
   onCancel: (() => void) | undefined
   /** Of a write in a turn: who is told when that is over. */
   readonly holder: TurnHolder | undefined
-}
-
-/** Who holds a turn. */
-export interface TurnHolder {
-  /** The turn is no longer open, whoever ended it; or, where there is a reason, nobody will tell any more. */
-  noticeEnd(reason?: unknown): void
 }
 
 /** A question for the log and its state at a version or time, by default now; answered without waiting for writes. */

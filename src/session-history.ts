@@ -1,6 +1,7 @@
 import {
   expectation,
   idOf,
+  knownOptions,
   misuse,
   objectOf,
   oneOf,
@@ -8,6 +9,7 @@ import {
   pointInLog,
   requiredWholeNumber,
   signalOf,
+  type OptionKeys,
   wholeNumber
 } from './arguments.ts'
 import { Engine, type WriteSettings } from './engine.ts'
@@ -60,12 +62,27 @@ export async function createSessionHistory(options?: SessionHistoryOptions): Pro
 export async function createSessionHistory(
   given?: SessionHistoryOptions<StandardSchema>
 ): Promise<SessionHistoryService> {
-  const options = optionsOf(given)
+  const options = knownOptions(optionsOf(given), OPTIONS)
   const engine = new Engine(options)
   const format = options.message ? schemaFormat(options.message, 'custom') : defaultFormat(engine.newMessageId)
   const service = new SessionHistory<Message, MessageInput>(engine, format)
   await service.start()
   return service
+}
+
+const OPTIONS: OptionKeys<SessionHistoryOptions> = {
+  store: true,
+  message: true,
+  missing: true,
+  clock: true,
+  ids: true,
+  logger: true,
+  maxActiveSessions: true,
+  maxActiveBytes: true,
+  idleMs: true,
+  maxMessageBytes: true,
+  retention: true,
+  inspect: true
 }
 
 // Inside, messages are JSON; that those of a session are of type M is what its format says.
@@ -167,6 +184,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     options?: WriteOptions,
     turn?: HeldTurn<M, Input>
   ): Promise<Session<M> | null> {
+    refKey(session)
     const append = isList(message) ? this.#append(message, (i) => [i]) : this.#append([message], () => [])
     const written = await this.#write(session, [append], options, { turn })
     const updated = this.#written(session, written)
@@ -185,6 +203,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     options?: WriteOptions,
     turn?: HeldTurn<M, Input>
   ): Promise<Session<M> | null> {
+    refKey(session)
     return this.#written(session, await this.#write(session, [this.#put(message, [])], options, { turn }))
   }
 
@@ -193,6 +212,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     changes: { readonly set?: object | undefined; readonly unset?: readonly string[] | undefined },
     options?: WriteOptions
   ): Promise<Session<M> | null> {
+    refKey(session)
     return this.#written(session, await this.#write(session, [metadataChange(changes, [])], options))
   }
 
@@ -206,6 +226,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     options?: WriteOptions,
     turn?: HeldTurn<M, Input>
   ): Promise<Session<M> | null> {
+    refKey(session)
     if (!Array.isArray(changes)) throw misuse('changes', 'a list', changes)
     const given = Array.from(changes as readonly Change<Input>[], (change, i) => this.#change(change, i))
     return this.#written(session, await this.#write(session, given, options, { turn }))
@@ -430,6 +451,9 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     const { file = 'input', userId, sessionId, onInvalid, onExisting = 'throw' } = given
     const skipsExisting = oneOf('onExisting', onExisting, ['throw', 'skip']) === 'skip'
     const signal = signalOf(given.signal)
+    // A line that is neither the first of an export nor followed by another.
+    if (typeof source === 'string' && /^[^{\n]+$/.test(source))
+      throw misuse('source', 'the content of an export; createReadStream(path) gives that of a file', source)
     if (typeof file !== 'string') throw misuse('file', 'a string', file)
     if (onInvalid !== undefined && typeof onInvalid !== 'function') throw misuse('onInvalid', 'a function', onInvalid)
     if (userId !== undefined) idOf('userId', userId)

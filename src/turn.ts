@@ -4,7 +4,7 @@ import { backgroundTimer, type Clock } from './clock.ts'
 import { isTurnlogError, turnlogError } from './errors.ts'
 import type { Message } from './message.ts'
 import type { Session } from './session.ts'
-import type { TurnHolder } from './session-actor.ts'
+import type { TurnHolder } from './open-turn.ts'
 
 /**
  * The right to write to a session: as long as it is open, every commit that is not its own is `TURN_BUSY`, or waits. Reads

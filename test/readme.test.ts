@@ -89,7 +89,7 @@ describe('the tables of the README', () => {
 
   it('name every option, with its default', () => {
     const documented = table('Options').map(([name, , given]) => [plain(name), plain(given)])
-    const engine = interfaceOf('EngineOptions', read('src/engine.ts'))
+    const engine = interfaceOf('EngineOptions', read('src/options.ts'))
     const service = interfaceOf('SessionHistoryOptions', read('src/service.ts'))
     const options = new Map([...members(engine), ...members(service)])
     expect(new Map(documented as [string, string][])).toEqual(options)

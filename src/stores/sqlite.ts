@@ -1,5 +1,5 @@
 import { resolve as absolute } from 'node:path'
-import { misuse, oneOf, requiredWholeNumber } from '../arguments.ts'
+import { knownOptions, misuse, objectOf, oneOf, requiredWholeNumber, type OptionKeys } from '../arguments.ts'
 import { isTurnlogError, turnlogError } from '../errors.ts'
 import type { StoredEvent } from '../event.ts'
 import type { AppendResult, Commit, EventStore, Head, Page, ReadRange, SessionKey, Summary } from '../store.ts'
@@ -75,7 +75,7 @@ export interface SqliteSettings {
  * const history = await createSessionHistory({ store: sqliteStore({ path: 'sessions.db' }) })
  */
 export function sqliteStore(options: SqliteStoreOptions): EventStore {
-  const { path, database } = options
+  const { path, database } = knownOptions(objectOf(options, 'options', 'an object with path or database'), OPTIONS)
   if ((path === undefined) === (database === undefined)) throw misuse('sqliteStore', 'given path or database', options)
   if (
     path !== undefined &&
@@ -92,6 +92,8 @@ export function sqliteStore(options: SqliteStoreOptions): EventStore {
     busyTimeoutMs: requiredWholeNumber('busyTimeoutMs', options.busyTimeoutMs ?? 5_000, 0, LONGEST_TIMEOUT_MS)
   })
 }
+
+const OPTIONS: OptionKeys<SqliteStoreOptions> = { path: true, database: true, synchronous: true, busyTimeoutMs: true }
 
 interface Settings {
   readonly path: string | undefined

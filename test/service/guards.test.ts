@@ -7,7 +7,7 @@ import {
   type SessionHistoryService,
   type StandardSchema
 } from '../../src/index.ts'
-import { misuses } from './kit.ts'
+import { misuses, open } from './kit.ts'
 
 const SESSION = { userId: 'ada', id: 's' }
 
@@ -175,4 +175,30 @@ it('names a long path in short', async () => {
     .catch((reason: unknown) => reason)
   expect(error).toMatchObject({ code: 'INVALID_MESSAGE', path: expect.objectContaining({ length: 901 }) })
   expect((error as Error).message.length).toBeLessThan(300)
+})
+
+describe('options that there are not', () => {
+  it.each([
+    [{ Store: 'env' }, 'Store is no option: is store meant?'],
+    [{ maxActiveByte: 5 }, 'maxActiveByte is no option: is maxActiveBytes meant?'],
+    [{ timeout: undefined }, 'timeout is no option: there are store, message,'],
+    [{ toString: 1 }, 'toString is no option: there are'],
+    [{ retention: { ttl: 5 } }, 'retention.ttl is no option: is retention.ttlMs meant?'],
+    [{ missing: { read: 'null' } }, 'missing.read is no option: there are get, append'],
+    [{ ids: { sessions: () => 'a' } }, 'ids.sessions is no option: is ids.session meant?']
+  ])('%j is misuse', async (options, shown) => {
+    await misuses(() => createSessionHistory(options as never), shown)
+  })
+})
+
+describe('a session that is none', () => {
+  it('is judged before what is to be written', async () => {
+    const history = await open()
+    const shown = "session must be an object with userId and id; it is 'ada'"
+    const session = 'ada' as never
+    await misuses(() => history.appendMessage(session, 'x' as never, {}), shown)
+    await misuses(() => history.putMessage(session, {}), shown)
+    await misuses(() => history.updateMetadata(session, 5 as never), shown)
+    await misuses(() => history.commit(session, 5 as never), shown)
+  })
 })

@@ -918,6 +918,7 @@ describe('importSession', () => {
     const history = await open()
     await misuses(() => history.importSession(5 as never), 'source')
     await misuses(() => history.importSession([5] as never), 'source')
+    await misuses(() => history.importSession('backups/ada.jsonl'), 'createReadStream(path)')
     await misuses(() => history.importSession([], { file: 5 as never }), 'file')
     await misuses(() => history.importSession([], { userId: '' }), 'userId')
     await misuses(() => history.importSession([], { sessionId: ' ' }), 'sessionId')

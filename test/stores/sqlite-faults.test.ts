@@ -622,6 +622,11 @@ describe('bad options', () => {
     await misuses(() => sqliteStore(options as SqliteStoreOptions), 'must be')
   })
 
+  it('are misuse where they are none', async () => {
+    await misuses(() => sqliteStore(undefined as never), 'options must be an object with path or database')
+    await misuses(() => sqliteStore({ path, syncronous: 'full' } as never), 'is synchronous meant?')
+  })
+
   it('busyTimeoutMs may be as long as SQLite can wait', async () => {
     await filled()
     const history = await open({ busyTimeoutMs: 2 ** 31 - 1 })

@@ -36,22 +36,29 @@ export async function openDatabase(path: string, { mustExist }: { mustExist: boo
   // A file that has gone would be made anew, empty.
   if (mustExist && fileAt(path) === undefined) throw new Error(`The file ${path} is gone`)
   const reasons: string[] = []
+  let isUnbuilt = false
   for (const { name, driverIn } of DRIVERS) {
     let driver: Driver
+    let isThere = false
     try {
       driver = driverIn((await import(name)) as object)
+      isThere = true
       // better-sqlite3 loads its binary with the first connection; it may be one for another Node.
       new driver(':memory:').close()
     } catch (error) {
-      reasons.push(`${name}: ${(error as Error).message.split('\n')[0]}`)
+      isUnbuilt ||= isThere && name === 'better-sqlite3'
+      reasons.push(`${name}: ${(error as Error).message.split('\n')[0]!.replace(/[:.;, ]+(Tried:)?$/, '')}`)
       continue
     }
     return new driver(path)
   }
-  throw new Error(
-    `SQLite needs a driver: install better-sqlite3 (12 on Node 20), or use Node 22.13 or later, which has one (${reasons.join('; ')})`
-  )
+  const remedy = isUnbuilt ? BUILD : 'install better-sqlite3 (12 on Node 20)'
+  throw new Error(`SQLite needs a driver: ${remedy}, or use Node 22.13 or later, which has one (${reasons.join('; ')})`)
 }
+
+const BUILD =
+  'better-sqlite3 is installed, but its binary is missing or is one for another Node; `npm rebuild better-sqlite3` makes it ' +
+  '(npm 11 first asks for `npm approve-scripts better-sqlite3`)'
 
 /**
  * Names the file that is at `path` now; `undefined`: there is none. A connection goes on with a file that was deleted or
