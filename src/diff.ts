@@ -70,17 +70,18 @@ function checkSession(name: string, session: Pick<Session<unknown>, 'messages' |
 
 function print({ common, a, b, metadata }: SessionDiff<unknown>): string {
   const values = Object.entries(metadata).flatMap(([key, sides]) => [
-    ...('a' in sides ? [`- metadata.${key}: ${JSON.stringify(sides.a)}`] : []),
-    ...('b' in sides ? [`+ metadata.${key}: ${JSON.stringify(sides.b)}`] : [])
+    ...('a' in sides ? [`- metadata.${fieldName(key)}: ${JSON.stringify(sides.a)}`] : []),
+    ...('b' in sides ? [`+ metadata.${fieldName(key)}: ${JSON.stringify(sides.b)}`] : [])
   ])
+  const isSame = a.length + b.length + values.length === 0
   const before = new Map(a.map((message) => [idOf(message), message]))
   return [
-    `  ${common} ${common === 1 ? 'message' : 'messages'} in common`,
+    `  ${common} ${common === 1 ? 'message' : 'messages'} in common${isSame ? '; no difference' : ''}`,
     ...a.map((message) => `- ${line(message)}`),
     ...b.map((message) => `+ ${line(message)}${unseen(before.get(idOf(message)), message)}`),
     ...values.map(short)
   ]
-    .map((text) => text.trimEnd())
+    .map((text) => oneLine(text.trimEnd()))
     .join('\n')
 }
 
@@ -94,7 +95,7 @@ function unseen(before: unknown, after: unknown): string {
   const [left, right] = [before, after] as [Session['metadata'], Session['metadata']]
   const fields = [...new Set([...Object.keys(left), ...Object.keys(right)])]
   const differing = fields.filter((field) => !equalJson(own(left, field), own(right, field)))
-  return differing.length > 0 ? ` (${differing.join(', ')})` : ''
+  return differing.length > 0 ? ` (${differing.map(fieldName).join(', ')})` : ''
 }
 
 // What a message says, on one line; of one that has another form than ours, its JSON.
@@ -104,7 +105,20 @@ function line(message: unknown): string {
   const said = parts.map((part) => (typeof part?.text === 'string' ? part.text : JSON.stringify(part?.data ?? part)))
   const text = said.length > 0 ? said.join(' ') : JSON.stringify(message)
   const speaker = typeof role === 'string' ? role : typeof type === 'string' ? type : 'message'
-  return short(`${speaker}: ${text.replaceAll(/\s+/g, ' ').trim()}`)
+  return short(`${speaker}: ${text}`.replaceAll(/\s+/g, ' ').trim())
+}
+
+// The name of a field, which may have line feeds and more: as JSON, unless it is plain.
+function fieldName(key: string): string {
+  return /^[\p{L}\p{N}_$.-]+$/u.test(key) ? key : JSON.stringify(key)
+}
+
+// Of what ends a line by other means than a line feed, its number.
+function oneLine(text: string): string {
+  return text.replaceAll(
+    /[\n\v\f\r\u0085\u2028\u2029]/g,
+    (end) => `\\u${end.charCodeAt(0).toString(16).padStart(4, '0')}`
+  )
 }
 
 function short(text: string): string {

@@ -1,5 +1,6 @@
 import type { TurnlogErrorOf } from './errors.ts'
 import { noSessionThen, type Content } from './content.ts'
+import { isTurnlogError } from './errors.ts'
 import type { EventData, ForkOrigin, StoredEvent } from './event.ts'
 import { memoryOf, type Json } from './json.ts'
 import { corruptLog, fold, initialState, toSession, type Session, type SessionState } from './session.ts'
@@ -123,7 +124,13 @@ export async function catchUp(
     const head = await store.head(log.key)
     if (!head) return new FoldedLog(log.key, null)
     if (head.logId !== log.logId || head.version < log.version) log = new FoldedLog(log.key, head.logId)
-    log = await grow(store, log, head.logId, Infinity, onEvent)
+    try {
+      log = await grow(store, log, head.logId, Infinity, onEvent)
+    } catch (error) {
+      // What a fork begins with is erased with the last fork: it may be this one that was purged meanwhile.
+      if (isTurnlogError(error, 'CORRUPT_LOG') && (await store.head(log.key))?.logId !== head.logId) continue
+      throw error
+    }
     log.noteTouch(head)
     if (log.version >= head.version) return log
     // Events are missing: the log was purged meanwhile, and then the head is another; or they are lost.

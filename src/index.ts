@@ -1,3 +1,6 @@
+// oxlint-disable-next-line import/no-unassigned-import -- before all else, it throws where Node is too old
+import './node-version.ts'
+
 export { createSessionHistory } from './session-history.ts'
 export type { SessionHistoryOptions, SessionHistoryService } from './service.ts'
 export type { Change, InputOf, SessionRef, WriteOptions } from './calls.ts'

@@ -1,13 +1,14 @@
 import { createHash } from 'node:crypto'
 import { idOf, misuse } from './arguments.ts'
+import type { Content } from './content.ts'
 import type { Engine } from './engine.ts'
 import { isTurnlogError, turnlogError, type TurnlogError } from './errors.ts'
 import { eventSchema, storedEventSchema, upcast, type StoredEvent } from './event.ts'
-import { inheritedBy } from './folded-log.ts'
+import { FoldedLog, inheritedBy } from './folded-log.ts'
 import { freezeJson, type JsonObject } from './json.ts'
 import type { Import } from './prepare.ts'
 import { corruptLog, fold, initialState, sessionNotFound, type SessionState } from './session.ts'
-import { keyString, storeFailure, type Head, type SessionKey } from './store.ts'
+import { keyString, storeFailure, type EventStore, type Head, type SessionKey } from './store.ts'
 
 // A file is a header, the events of one session after the other, and an end. Each line is the JSON of one object, to the
 // byte as JSON.stringify makes it: so what is imported is exported again as it was, and no number, key or string can have
@@ -65,9 +66,51 @@ export async function* exportLines(
   }
 }
 
-/** One export of several: the sessions of the first, then those of the next. No two may have a session of one name. */
+/** One export of several, with or without their first and last lines: the sessions of the first, then those of the next. No two may have a session of one name. */
 export function joinedExports(exports: AsyncIterable<AsyncIterable<string>>): AsyncGenerator<string> {
   return framed(bareLines(exports))
+}
+
+/** An event of a log, and what that comes to with it. */
+export interface SoundEvent {
+  /** The line that an export has for it. */
+  readonly line: string
+  readonly state: SessionState
+}
+
+/**
+ * The events of a log as far as they are sound: the first that cannot be read, or does not fit those before it, is the end. What
+ * is the matter then goes to `onDamage`. A commit may be cut in two: what an import stored is one, however long it is.
+ *
+ * @throws what the store throws but for damage; the signal's reason
+ */
+export async function* soundEvents(
+  store: EventStore,
+  { logId, version: to, summary }: Head,
+  signal: AbortSignal,
+  onDamage: (error: TurnlogError) => void
+): AsyncGenerator<SoundEvent> {
+  const { userId, sessionId } = summary
+  let log = new FoldedLog({ userId, sessionId }, logId)
+  // A store may refuse all that it would give at once for one event that is damaged: then they are read one by one.
+  let step = Infinity
+  while (log.version < to) {
+    const until = Math.min(to, log.version + step)
+    try {
+      for await (const page of store.read(logId, { from: log.version + 1, to: until, signal }))
+        for (const stored of page) {
+          const inherited = stored.version === 1 ? await inheritedBy(store, stored) : undefined
+          if (inherited) log = new FoldedLog({ userId, sessionId }, logId, inherited)
+          log.fold(stored)
+          yield { line: lineOf(inherited ? withContent(stored, inherited) : stored), state: log.state }
+        }
+      if (log.version < until) throw corruptLog(log.state)
+    } catch (error) {
+      if (!isTurnlogError(error, 'CORRUPT_LOG') && !isTurnlogError(error, 'UNKNOWN_EVENT')) throw error
+      if (step === 1) return onDamage(error)
+      step = 1
+    }
+  }
 }
 
 /**
@@ -155,7 +198,10 @@ async function* eventsOf(engine: Engine, head: Head, signal: AbortSignal): Async
 // The log that a fork refers to need not be where it is imported.
 async function whole(engine: Engine, first: StoredEvent): Promise<StoredEvent> {
   const inherited = await inheritedBy(engine.store, first)
-  if (!inherited) return first
+  return inherited ? withContent(first, inherited) : first
+}
+
+function withContent(first: StoredEvent, inherited: Content): StoredEvent {
   const { parentLogId: _, ...data } = first.data
   const messages = inherited.messages.toArray()
   return { ...first, data: { ...data, metadata: data['metadata'] ?? inherited.metadata, messages } }
@@ -164,6 +210,7 @@ async function whole(engine: Engine, first: StoredEvent): Promise<StoredEvent> {
 // Importing
 
 const LINE_FEED = 10
+const CARRIAGE_RETURN = 13
 
 /** Lines with their line feeds; the last may have none. */
 export async function* linesOf(source: ImportSource): AsyncGenerator<Buffer> {
@@ -326,6 +373,8 @@ class Reader {
 
   #parse(bytes: Buffer): JsonObject {
     if (bytes.at(-1) !== LINE_FEED) throw new Fault('it is cut short: there is no line feed at its end')
+    if (bytes.at(-2) === CARRIAGE_RETURN)
+      throw new Fault('it ends with CR LF, but lines of an export end with LF: something has changed its line ends')
     const text = attempt('it is not UTF-8', () => this.#decoder.decode(bytes.subarray(0, -1)))
     const value = attempt('it is not JSON', () => JSON.parse(text) as unknown)
     if (!isObject(value)) throw new Fault('it is not a JSON object')

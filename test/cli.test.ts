@@ -156,7 +156,6 @@ describe('the commands', () => {
     const events = (await output(store, 'log', 'ada', 'trip', '--json')).trim().split('\n')
     expect(events.map((each) => (JSON.parse(each) as { version: number }).version)).toEqual([1, 2, 3, 4, 5, 6, 7])
     expect(await output(store, 'sessions', 'ada', '--limit', '1')).toMatch(/trip +7 .*A train to Oslo\?/)
-    expect(await output(store, 'sessions', 'nobody')).toBe('no sessions\n')
     expect(JSON.parse(await output(store, 'stats', '--json'))).toMatchObject({ users: 1, sessions: 1, events: 7 })
   })
 
@@ -220,7 +219,7 @@ describe('the commands', () => {
     expect(code).toBe(1)
     expect(JSON.parse(out)).toMatchObject({
       sessions: 2,
-      events: 7,
+      events: 13,
       damaged: [{ userId: 'ada', sessionId: 'trip', code: 'CORRUPT_LOG', version: 7 }]
     })
     expect(await turnlog(own, ['show', 'ada', 'trip'])).toMatchObject({
@@ -230,7 +229,46 @@ describe('the commands', () => {
     expect(await output(own, 'show', 'bob', 'trip')).toContain('At 22:47.')
   })
 
+  it('show what was called and what it gave in the log, too', async () => {
+    const shown = await output(store, 'log', 'ada', 'trip', '--from', '5', '--to', '6')
+    expect(shown).toMatch(/5 .*assistant: → find\(\{"to":"Oslo"\}\)\n.*6 .*tool: ← find \["22:47"\]\n/)
+  })
+
+  it('show nothing of what was not said beside the messages', async () => {
+    const own = 'sqlite:facts.db'
+    await output(own, 'import', write('plain.jsonl', LINE), '--user', 'ada')
+    expect(await output(own, 'show', 'ada', 'plain-1')).not.toContain('facts')
+    expect(await output(store, 'show', 'ada', 'trip')).toContain('facts: {"session_id":"trip","reward":1}')
+  })
+
+  it('tell a time before a session from one that is not there', async () => {
+    expect((await turnlog(store, ['show', 'ada', 'trip', '--at', '0'])).err).toBe(
+      'turnlog: VERSION_NOT_FOUND: Version 0 is one at which there was no session\n'
+    )
+    expect((await turnlog(store, ['show', 'ada', 'trip', '--at', '2020-01-01'])).err).toBe(
+      'turnlog: VERSION_NOT_FOUND: There was no session at 2020-01-01T00:00:00.000Z\n'
+    )
+    expect((await turnlog(store, ['show', 'ada', 'nobody', '--at', '0'])).err).toContain('SESSION_NOT_FOUND')
+    expect((await turnlog(store, ['diff', 'ada', 'trip@0', 'trip'])).err).toContain('VERSION_NOT_FOUND')
+  })
+
+  it('say that there is no difference', async () => {
+    expect(await output(store, 'diff', 'ada', 'trip', 'trip')).toBe('  5 messages in common; no difference\n')
+  })
+
+  it('purge all of a user, and no one else', async () => {
+    const own = 'sqlite:purge-all.db'
+    await output(own, 'import', write('two.jsonl', `${LINE}\n${LINE}\n`), '--user', 'ada')
+    await output(own, 'import', 'two.jsonl', '--user', 'bob')
+    await output(own, 'delete', 'ada', 'two-1')
+    expect(await turnlog(own, ['purge', 'ada'])).toMatchObject({ code: 2, err: expect.stringContaining('--yes') })
+    expect(await output(own, 'purge', 'ada', '--yes')).toBe('2 sessions erased\n')
+    expect(JSON.parse(await output(own, 'stats', '--json'))).toMatchObject({ users: 1, sessions: 2, deleted: 0 })
+    expect(JSON.parse(await output(own, 'purge', 'bob', '--yes', '--json'))).toEqual({ purged: 2 })
+  })
+
   it.each([
+    [2, ['log', 'ada', 'trip', '--from', '5', '--to', '3']],
     [2, ['nonsense']],
     [2, ['show', 'ada']],
     [2, ['show', 'ada', 'trip', '--at', 'soon']],
@@ -255,7 +293,57 @@ describe('the commands', () => {
     expect(existsSync(join(directory, 'mistyped.db'))).toBe(false)
   })
 
+  it('change no file that is not a store', async () => {
+    const database = await openDatabase(join(directory, 'foreign.db'), { mustExist: false })
+    database.exec('CREATE TABLE things (name TEXT)')
+    database.close()
+    write('empty.db', '')
+    write('words.db', 'no database, but long enough to be one '.repeat(50))
+    for (const [file, args] of [
+      ['foreign.db', ['users']],
+      ['foreign.db', ['import', 'talk.jsonl']],
+      ['empty.db', ['users']],
+      ['empty.db', ['purge', 'ada', 'trip', '--yes']],
+      ['words.db', ['verify']],
+      ['words.db', ['import', 'talk.jsonl']]
+    ] as const) {
+      const before = readFileSync(join(directory, file))
+      expect(await turnlog(`sqlite:${file}`, args)).toEqual({
+        code: 1,
+        out: '',
+        err: `turnlog: ${file} is no turnlog store\n`
+      })
+      expect(readFileSync(join(directory, file))).toEqual(before)
+      expect(existsSync(join(directory, `${file}-wal`))).toBe(false)
+    }
+    await output('sqlite:empty.db', 'import', 'talk.jsonl', '--user', 'ada')
+    expect(await output('sqlite:empty.db', 'users')).toContain('ada')
+  })
+
+  it('say which Node they need', async () => {
+    const before = `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '18.20.8' } })`
+    expect(await turnlog(store, ['users'], { before })).toEqual({
+      code: 1,
+      out: '',
+      err: 'turnlog needs Node 20.19 or later, and this is Node 18.20.8\n'
+    })
+    // An old Node would not get that far if it were told to import more than it has.
+    expect(readFileSync(join(compiled.path, 'cli.js'), 'utf8')).not.toMatch(/^import /m)
+  })
+
+  it('do not say that the SQLite of Node is experimental, but what else Node warns of', async () => {
+    const before = `process.once('beforeExit', () => {
+      process.emitWarning('SQLite is an experimental feature and might change at any time', 'ExperimentalWarning')
+      process.emitWarning('Something else is, too', 'ExperimentalWarning')
+    })`
+    const { err } = await turnlog(store, ['users'], { before })
+    expect(err).toContain('ExperimentalWarning: Something else is, too')
+    expect(err).not.toContain('SQLite')
+  })
+
   it('explain themselves, with examples', async () => {
+    expect(await output(store, 'show', '--help')).toContain('--store <url>')
+    expect(await output(store, 'undo', '--help')).toContain('an imported conversation is one as a whole')
     expect(await output(store, '--help')).toContain('Examples:')
     expect(await output(store, 'fork', '--help')).toContain('turnlog fork ada runs-1 --at 5 --as other-try')
     expect(await output(store, '--version')).toBe(
@@ -281,6 +369,8 @@ const terminal = (columns: number): string => `Object.assign(process.stdout, { i
 
 const LINE = JSON.stringify({ messages: TALK })
 
+const LEFT_OUT = 'turnlog: 1 deleted session left out; --deleted takes them, too\n'
+
 describe('the whole store', () => {
   const store = 'sqlite:whole.db'
 
@@ -292,20 +382,25 @@ describe('the whole store', () => {
   })
 
   it('is exported into one file, which gives the same bytes once it is imported', async () => {
-    expect(await output(store, 'export', '-o', 'whole.jsonl')).toBe('whole.jsonl: 4 sessions\n')
+    expect(await turnlog(store, ['export', '-o', 'whole.jsonl'])).toEqual({
+      code: 0,
+      out: 'whole.jsonl: 4 sessions\n',
+      err: LEFT_OUT
+    })
     const bytes = readFileSync(join(directory, 'whole.jsonl'), 'utf8')
-    expect(await output(store, 'export')).toBe(bytes)
+    expect(await turnlog(store, ['export'])).toEqual({ code: 0, out: bytes, err: LEFT_OUT })
     expect(await output('sqlite:whole-copy.db', 'import', 'whole.jsonl')).toContain('2 sessions of user ada')
     expect(await output('sqlite:whole-copy.db', 'export')).toBe(bytes)
     expect(await output('sqlite:whole-copy.db', 'verify')).toContain('4 sessions with 22 events read; all sound')
     // Of one user: as the library has it.
     const history = await createSessionHistory({ store: openStore(`sqlite:${join(directory, 'whole.db')}`) })
-    expect(await output(store, 'export', 'ada')).toBe(await textOfStream(Readable.from(history.exportSession('ada'))))
+    const { out } = await turnlog(store, ['export', 'ada'])
+    expect(out).toBe(await textOfStream(Readable.from(history.exportSession('ada'))))
     await history.stop()
   })
 
   it('gains what is missing from an export of which it has the rest', async () => {
-    await output(store, 'export', '-o', 'rest.jsonl')
+    await turnlog(store, ['export', '-o', 'rest.jsonl'])
     const own = 'sqlite:whole-rest.db'
     await output(own, 'import', 'some.jsonl', '--user', 'bob')
     const before = await output(own, 'export', 'bob')
@@ -316,6 +411,40 @@ describe('the whole store', () => {
     ])
     expect(await output(own, 'export', 'bob')).toBe(before)
     expect(await output(own, 'import', 'rest.jsonl', '--skip-existing')).toBe('nothing was imported\n')
+  })
+
+  it('is exported with the deleted sessions where they are asked for, and one that is named in any case', async () => {
+    await output(store, 'export', '--deleted', '-o', 'deleted.jsonl')
+    const own = 'sqlite:whole-deleted.db'
+    expect(await output(own, 'import', 'deleted.jsonl')).toBe(
+      '2 sessions of user ada, such as again\n2 sessions of user bob, such as some-1\n1 deleted session of user ada: some-2\n'
+    )
+    expect(await output(own, 'export', '--deleted')).toBe(readFileSync(join(directory, 'deleted.jsonl'), 'utf8'))
+    await output(store, 'export', 'ada', 'some-2', '-o', 'one-deleted.jsonl')
+    const imported = await output('sqlite:one-deleted.db', 'import', 'one-deleted.jsonl', '--json')
+    expect(JSON.parse(imported)).toEqual([{ userId: 'ada', id: 'some-2', version: 8, deleted: true }])
+    expect((await turnlog(store, ['export', 'ada', '--format', 'openai'])).err).toBe(
+      'turnlog: 1 deleted session left out\n'
+    )
+    expect(await turnlog(store, ['export', '--deleted', '--format', 'openai'])).toMatchObject({ code: 2, out: '' })
+  })
+
+  it('has nothing of a user whose name was mistyped', async () => {
+    for (const command of ['sessions', 'verify', 'export', 'delete', 'purge'])
+      for (const json of command === 'export' ? [[]] : [[], ['--json']])
+        expect(await turnlog(store, [command, 'nobody', ...json])).toEqual({
+          code: 1,
+          out: '',
+          err: 'turnlog: User "nobody" has no sessions\n'
+        })
+    const own = 'sqlite:whole-none.db'
+    await output(own, 'import', 'some.jsonl', '--user', 'ada')
+    await output(own, 'delete', 'ada', '--yes')
+    for (const command of ['sessions', 'export'])
+      expect(await turnlog(own, [command, 'ada'])).toMatchObject({
+        code: 1,
+        err: 'turnlog: User "ada" has no sessions, but 2 deleted ones\n'
+      })
   })
 
   it('is not exported for a user or a session that is not there', async () => {
@@ -333,6 +462,117 @@ describe('the whole store', () => {
     expect(await turnlog(store, ['delete', 'ada', 'some-2'])).toMatchObject({ code: 1 })
     expect(await turnlog(store, ['export', '-o', 'whole.db', '--force'])).toMatchObject({ code: 2 })
     expect(await output(store, 'verify')).toContain('all sound')
+  })
+})
+
+describe('a damaged store', () => {
+  const store = 'sqlite:rescue.db'
+
+  beforeAll(async () => {
+    const lines = ['bad', 'good', 'lost', 'worse'].map((id) => JSON.stringify({ id, messages: TALK }))
+    await output(store, 'import', write('rescue.jsonl', lines.join('\n')), '--user', 'ada')
+    await output(store, 'import', 'talk.jsonl', '--user', 'bob')
+    // Of what was sound when it was forked.
+    await output(store, 'fork', 'ada', 'worse', '--at', '4', '--as', 'child')
+    await output(store, 'delete', 'ada', 'lost')
+    const database = await openDatabase(join(directory, 'rescue.db'), { mustExist: true })
+    const of = (id: string): string => `(SELECT key FROM turnlog_sessions WHERE user = 'ada' AND session = '${id}')`
+    const damage = (id: string, version: number): unknown =>
+      database.exec(`UPDATE turnlog_events SET body = body || ' ' WHERE session = ${of(id)} AND version = ${version}`)
+    damage('bad', 6)
+    damage('worse', 2)
+    database.exec("UPDATE turnlog_sessions SET summary = summary || ' ' WHERE user = 'ada' AND session = 'lost'")
+    database.close()
+  })
+
+  it('shows the events of a session up to the damage', async () => {
+    const { code, out, err } = await turnlog(store, ['log', 'ada', 'bad', '--json'])
+    expect(
+      out
+        .trim()
+        .split('\n')
+        .map((each) => (JSON.parse(each) as { version: number }).version)
+    ).toEqual([1, 2, 3, 4, 5])
+    expect({ code, err }).toEqual({
+      code: 1,
+      err: 'turnlog: CORRUPT_LOG: The log of session "bad" of user "ada" is damaged at version 6\n'
+    })
+    expect((await turnlog(store, ['log', 'ada', 'bad', '--from', '4', '--follow'])).out).toMatch(
+      /4 .*user: A train[^]*5 /
+    )
+    expect((await turnlog(store, ['log', 'ada', 'bad', '--from', '7'])).out).toMatch(/7 .*At 22:47/)
+  })
+
+  it('is exported as far as it is sound', async () => {
+    expect(await turnlog(store, ['export', 'ada', '-o', 'rescued.jsonl'])).toMatchObject({
+      code: 1,
+      out: '',
+      err: expect.stringContaining('version 6; --skip-damaged writes what is sound\n')
+    })
+    expect(existsSync(join(directory, 'rescued.jsonl'))).toBe(false)
+    const args = ['export', '--skip-damaged', '--deleted', '-o', 'rescued.jsonl', '--json']
+    const { code, out, err } = await turnlog(store, args)
+    expect({ code, lines: err.split('\n') }).toEqual({
+      code: 1,
+      lines: [
+        'turnlog: CORRUPT_LOG: The log of session "bad" of user "ada" is damaged at version 6: its events up to version 5 are written',
+        'turnlog: CORRUPT_LOG: The log of session "worse" of user "ada" is damaged at version 2: nothing of it is written',
+        'turnlog: CORRUPT_LOG: The log of session "worse" of user "ada" is damaged at version 2: its events up to version 1 are written',
+        ''
+      ]
+    })
+    expect(JSON.parse(out)).toMatchObject({
+      sessions: 5,
+      damaged: [
+        { userId: 'ada', sessionId: 'bad', code: 'CORRUPT_LOG', written: 5 },
+        { sessionId: 'child', written: 0 },
+        { sessionId: 'worse', written: 1 }
+      ]
+    })
+    const own = 'sqlite:rescued.db'
+    expect(await output(own, 'import', 'rescued.jsonl')).toBe(
+      '3 sessions of user ada, such as bad\n1 session of user bob: trip\n1 deleted session of user ada: lost\n'
+    )
+    expect(await output(own, 'verify')).toContain('5 sessions with 28 events read; all sound')
+    expect(await output(own, 'show', 'ada', 'bad')).toContain('at version 5, 3 messages')
+    expect(await output(own, 'export', 'ada', 'good')).toBe(await output(store, 'export', 'ada', 'good'))
+    expect(await output(own, 'show', 'ada', 'lost', '--at', '7')).toContain('At 22:47.')
+  })
+
+  it('is exported as far as it is sound as conversations, too', async () => {
+    const { code, out, err } = await turnlog(store, ['export', 'ada', '--format', 'openai', '--skip-damaged'])
+    expect(code).toBe(1)
+    expect(err.match(/CORRUPT_LOG/g)).toHaveLength(3)
+    expect(
+      out
+        .trim()
+        .split('\n')
+        .map((each) => JSON.parse(each) as unknown)
+    ).toEqual([
+      { id: 'bad', messages: TALK.slice(0, 3) },
+      { id: 'good', messages: TALK },
+      { session_id: 'worse', messages: [] }
+    ])
+    expect(await turnlog(store, ['export', 'ada', 'good', '--skip-damaged'])).toMatchObject({ code: 0, err: '' })
+    expect(await turnlog(store, ['export', 'ada', 'none', '--skip-damaged'])).toMatchObject({ code: 1, out: '' })
+  })
+
+  it('is verified with the events that are sound', async () => {
+    const { out } = await turnlog(store, ['verify'])
+    // 5 of bad, 7 of good and of trip, 8 of lost, 1 of worse.
+    expect(out).toContain('6 sessions with 28 events read; 4 damaged\n')
+    expect(out).toContain('CORRUPT_LOG: ada bad: The log of')
+  })
+
+  it('loses what can be deleted, and at last what cannot', async () => {
+    expect(await turnlog(store, ['delete', 'ada', '--yes', '--json'])).toMatchObject({
+      code: 1,
+      out: '{"deleted":1}\n',
+      err: expect.stringMatching(/"bad" .*: it is not deleted, but can be purged\n/)
+    })
+    expect(await output(store, 'purge', 'ada', 'lost', '--yes')).toBe('erased\n')
+    expect(await output(store, 'purge', 'ada', '--yes')).toBe('4 sessions erased\n')
+    expect(await output(store, 'verify')).toContain('1 session with 7 events read; all sound')
   })
 })
 
@@ -543,7 +783,7 @@ describe('import', () => {
     })
     expect(await output(store, 'users')).toBe('no users\n')
     const { code, out, err } = await turnlog(store, ['import', file, '--skip-invalid', '--json'])
-    expect({ code, err }).toEqual({ code: 0, err: 'turnlog: left out: bytes.jsonl:2: is not UTF-8\n' })
+    expect({ code, err }).toEqual({ code: 1, err: 'turnlog: left out: bytes.jsonl:2: is not UTF-8\n' })
     expect(JSON.parse(out)).toMatchObject([{ id: 'bytes-1' }, { id: 'bytes-3' }])
     // One value over several lines.
     const pretty = Buffer.from(JSON.stringify({ messages: TALK }, null, 1).replace('Oslo?', 'Osl\u0001?'))
@@ -582,11 +822,92 @@ describe('import', () => {
     expect(refused).toMatchObject({ code: 1, err: expect.stringContaining('INVALID_IMPORT: bad.jsonl:2: is not JSON') })
     expect(await output(store, 'users')).toBe('no users\n')
     const taken = await turnlog(store, ['import', file, '--skip-invalid'])
-    expect(taken.code).toBe(0)
+    expect(taken.code).toBe(1)
     expect(taken.err.split('\n').filter(Boolean)).toHaveLength(2)
     expect(await output(store, 'export', 'imported', '--format', 'openai')).toBe(
       `${JSON.stringify({ messages: TALK })}\n${JSON.stringify({ messages: TALK })}\n`
     )
+  })
+
+  it('tells of lines with one and the same fault once', async () => {
+    const lines = [LINE, 'x', 'y', '[7]', '{}', '{}', '{}', LINE]
+    const { code, out, err } = await turnlog('sqlite:repeats.db', [
+      'import',
+      write('r.jsonl', lines.join('\n')),
+      '--skip-invalid'
+    ])
+    expect({ code, out }).toEqual({ code: 1, out: '2 sessions of user imported, such as r-1\n' })
+    expect(err.split('\n')).toEqual([
+      'turnlog: left out: r.jsonl:2 to 3: is not JSON: a list or an object',
+      expect.stringMatching(/^turnlog: left out: r\.jsonl:4: messages\[0\]/),
+      'turnlog: left out: r.jsonl:5 to 7: has no list of messages',
+      ''
+    ])
+  })
+
+  it('tells what is stored where a later file is refused', async () => {
+    const store = 'sqlite:several.db'
+    write('first.json', LINE)
+    write('second.jsonl', `${LINE}\n{`)
+    expect(await turnlog(store, ['import', 'first.json', 'second.jsonl'])).toEqual({
+      code: 1,
+      out: '1 session of user imported: first\n',
+      err:
+        'turnlog: 1 session of the files before is stored; --skip-existing leaves it\n' +
+        'turnlog: INVALID_IMPORT: second.jsonl:2: is not JSON: a list or an object\n'
+    })
+    write('second.jsonl', LINE)
+    expect(await output(store, 'import', 'first.json', 'second.jsonl', '--skip-existing')).toBe(
+      '1 session of user imported: second-1\n'
+    )
+  })
+
+  it('leaves whole conversations when it is interrupted, and goes on where it was', { timeout: 60_000 }, async () => {
+    const store = 'sqlite:interrupted.db'
+    write('many.jsonl', `${LINE}\n`.repeat(64 * 40))
+    // Ctrl-C after some batches were stored; it is noticed before the next but one, at the latest.
+    const before = `
+      const { throwIfAborted } = AbortSignal.prototype
+      let calls = 0
+      AbortSignal.prototype.throwIfAborted = function () {
+        if (++calls === 3) process.kill(process.pid, 'SIGINT')
+        throwIfAborted.call(this)
+      }`
+    const { code, out, err } = await turnlog(store, ['import', 'many.jsonl', '--user', 'ada', '--json'], { before })
+    expect(code).toBe(130)
+    const stored = (JSON.parse(out) as unknown[]).length
+    expect(stored % 64).toBe(0)
+    expect(stored).toBeGreaterThan(0)
+    expect(stored).toBeLessThan(64 * 40)
+    expect(err).toBe(
+      `turnlog: ${stored} sessions of many.jsonl are stored; --skip-existing leaves those\nturnlog: interrupted\n`
+    )
+    expect(await output(store, 'verify')).toBe(`${stored} sessions with ${stored * 7} events read; all sound\n`)
+    const rest = await output(store, 'import', 'many.jsonl', '--user', 'ada', '--skip-existing', '--json')
+    expect(JSON.parse(rest)).toHaveLength(64 * 40 - stored)
+  })
+
+  it('says what another system has made of an export', async () => {
+    const store = 'sqlite:commands.db'
+    const exported = await output(store, 'export')
+    write('crlf.jsonl', exported.replaceAll('\n', '\r\n'))
+    write('mark.jsonl', `\ufeff${exported}`)
+    expect(await turnlog('sqlite:changed.db', ['import', 'crlf.jsonl'])).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/^turnlog: INVALID_IMPORT: crlf\.jsonl:1: it ends with CR LF/)
+    })
+    expect(await turnlog('sqlite:changed.db', ['import', 'mark.jsonl'])).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/^turnlog: INVALID_IMPORT: mark\.jsonl:1: it begins with a byte order mark/)
+    })
+    await output('sqlite:changed.db', 'import', write('marked.jsonl', `\ufeff${LINE}\r\n`))
+  })
+
+  it('warns where nothing of it will be left', async () => {
+    expect(await turnlog('memory:', ['import', 'talk.jsonl'])).toMatchObject({
+      code: 0,
+      err: expect.stringContaining('in memory')
+    })
   })
 
   it('is told of sessions that exist, and leaves them where it may', async () => {

@@ -125,7 +125,7 @@ describe('a difference, printed', () => {
         '+ metadata.n: 1'
       ].join('\n')
     )
-    expect(String(diff(a, a))).toBe('  2 messages in common')
+    expect(String(diff(a, a))).toBe('  2 messages in common; no difference')
   })
 
   it('names what differs in messages of one id that say the same', async () => {
@@ -157,6 +157,28 @@ describe('a difference, printed', () => {
     expect(after).toBe('+ user:')
     expect(note).toMatch(/^\+ metadata\.note: "y+…$/)
     expect(note!.length).toBe(201)
+  })
+
+  it('has a line for each, whatever names and texts are made of', () => {
+    const ends = ['\n', '\r\n', '\u0085', '\u2028', '\u2029', '\v', '\f']
+    for (const end of ends) {
+      const forged = `a${end}+ user: forged`
+      const difference = diff(
+        snapshot([
+          { role: forged, content: [{ text: forged }] },
+          { id: 'm', text: 'x' }
+        ]),
+        snapshot([{ id: 'm', text: 'x', [forged]: 1 }], { [forged]: forged, 'my.key_1': 1 })
+      )
+      const lines = String(difference).split(/[\n\v\f\r\u0085\u2028\u2029]/)
+      expect(lines, JSON.stringify(end)).toHaveLength(6)
+      expect(lines.filter((line) => line.startsWith('+ user'))).toEqual([])
+      expect(lines.at(-1)).toBe('+ metadata.my.key_1: 1')
+    }
+    expect(String(diff(snapshot([]), snapshot([], { 'a\n+ b': 1 })))).toContain('\n+ metadata."a\\n+ b": 1')
+    const long = 'x'.repeat(300)
+    const same = { id: 'm', content: [{ text: long }] }
+    expect(String(diff(snapshot([same]), snapshot([{ ...same, 'a\nb': 1 }])))).toMatch(/ \("a\\nb"\)$/)
   })
 
   it('shows any message, also of another format than ours', () => {

@@ -1,7 +1,18 @@
 import { createInterface } from 'node:readline'
-import type { Session } from '../session.ts'
-import { historyOf, Interrupted, pointOf, sessionOf, UsageError, type Context } from './context.ts'
-import { counted, print, printJson, visible } from './output.ts'
+import { isTurnlogError } from '../errors.ts'
+import { sessionNotFound, type Session } from '../session.ts'
+import {
+  checkUser,
+  headsOf,
+  historyOf,
+  Interrupted,
+  noSessions,
+  pointOf,
+  sessionOf,
+  UsageError,
+  type Context
+} from './context.ts'
+import { counted, print, printJson, say, visible, withProgress } from './output.ts'
 
 /** What all of these take. */
 interface Options {
@@ -44,44 +55,102 @@ export async function step(
   printResult(await history[kind]({ userId, id: sessionId }), json)
 }
 
-/** Deletes a session, or all of a user. */
+/** Deletes a session, or all of a user. Gives whether all that were to be deleted were. */
 export async function remove(
   context: Context,
   userId: string,
   sessionId: string | undefined,
   { yes, json }: Options & { readonly yes?: boolean }
-): Promise<void> {
+): Promise<boolean> {
   const { history } = context
   if (sessionId !== undefined) {
     // So that one that is deleted already is an error.
     await sessionOf(context, userId, sessionId, { last: 1 })
     await history.deleteSession(userId, sessionId)
-    return json ? printJson({ deleted: 1 }) : print('deleted; its log stays until it is purged')
+    if (json) printJson({ deleted: 1 })
+    else print('deleted; its log stays until it is purged')
+    return true
   }
-  const listed = await history.listSessions(userId)
-  if (listed.length === 0) throw new Error(`User ${JSON.stringify(userId)} has no sessions`)
-  const all = `${counted(listed.length, 'session')} of user ${visible(userId, { isLine: true })}`
-  const isMeant = yes ?? (await isConfirmed(`Delete ${all}?`, `this deletes ${all}`))
-  const deleted = isMeant ? await history.deleteUserSessions(userId) : 0
-  if (json) return printJson({ deleted })
-  print(
-    isMeant ? `${counted(deleted, 'session')} deleted; their logs stay until they are purged` : 'nothing was deleted'
-  )
+  await checkUser(context, userId)
+  const ids = (await history.listSessions(userId)).map(({ id }) => id)
+  const isMeant = yes ?? (await isConfirmedOf(userId, ids.length, 'delete'))
+  let [deleted, damaged] = [0, 0]
+  if (isMeant)
+    await withProgress('delete', ids.length, async (advance) => {
+      for (const id of ids) {
+        context.signal.throwIfAborted()
+        try {
+          await history.deleteSession(userId, id)
+          deleted++
+        } catch (error) {
+          // What cannot be read cannot be written to. The others can.
+          if (!isTurnlogError(error, 'CORRUPT_LOG') && !isTurnlogError(error, 'UNKNOWN_EVENT')) throw error
+          say(
+            `turnlog: ${error.code}: ${visible(error.message, { isLine: true })}: it is not deleted, but can be purged`
+          )
+          damaged++
+        }
+        advance()
+      }
+    })
+  if (json) printJson({ deleted })
+  else
+    print(
+      isMeant ? `${counted(deleted, 'session')} deleted; their logs stay until they are purged` : 'nothing was deleted'
+    )
+  return damaged === 0
 }
 
-/** Erases a session's log. */
+/** Erases a session's log, or all of a user, also of deleted sessions. */
 export async function purge(
   context: Context,
   userId: string,
-  sessionId: string,
+  sessionId: string | undefined,
   { yes, json }: Options & { readonly yes?: boolean }
 ): Promise<void> {
-  await historyOf(context, userId, sessionId)
-  const name = visible(sessionId, { isLine: true })
-  const isMeant = yes ?? (await isConfirmed(`Erase session ${name} for good?`, 'purge erases for good'))
-  if (isMeant) await context.history.purgeSession(userId, sessionId)
-  if (json) return printJson({ purged: isMeant ? 1 : 0 })
-  print(isMeant ? 'erased' : 'nothing was erased')
+  const ids = sessionId === undefined ? await idsOf(context, userId) : [sessionId]
+  if (sessionId !== undefined && !(await hasLog(context, userId, sessionId)))
+    throw sessionNotFound({ userId, id: sessionId })
+  if (ids.length === 0) throw noSessions(userId)
+  const isMeant =
+    yes ??
+    (sessionId === undefined
+      ? await isConfirmedOf(userId, ids.length, 'erase')
+      : await isConfirmed(`Erase session ${visible(sessionId, { isLine: true })} for good?`, 'purge erases for good'))
+  let purged = 0
+  if (isMeant)
+    await withProgress('purge', ids.length, async (advance) => {
+      for (const id of ids) {
+        context.signal.throwIfAborted()
+        await context.history.purgeSession(userId, id)
+        purged++
+        advance()
+      }
+    })
+  if (json) return printJson({ purged })
+  print(isMeant ? (sessionId === undefined ? `${counted(purged, 'session')} erased` : 'erased') : 'nothing was erased')
+}
+
+async function idsOf(context: Context, userId: string): Promise<string[]> {
+  const ids: string[] = []
+  for await (const { summary } of headsOf(context, userId)) ids.push(summary.sessionId)
+  return ids
+}
+
+// Also one of which nothing can be read.
+async function hasLog({ store }: Context, userId: string, sessionId: string): Promise<boolean> {
+  try {
+    return (await store.head({ userId, sessionId })) !== null
+  } catch (error) {
+    if (isTurnlogError(error, 'CORRUPT_LOG')) return true
+    throw error
+  }
+}
+
+function isConfirmedOf(userId: string, count: number, verb: 'delete' | 'erase'): Promise<boolean> {
+  const all = `${counted(count, 'session')} of user ${visible(userId, { isLine: true })}`
+  const [question, what] = verb === 'delete' ? ['Delete', 'this deletes'] : ['Erase for good', 'this erases for good']
+  return isConfirmed(`${question} ${all}?`, `${what} ${all}`)
 }
 
 /** Asks on the terminal; whoever just closes it has not said yes. */

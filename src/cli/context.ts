@@ -1,12 +1,15 @@
 import { existsSync } from 'node:fs'
 import { constants } from 'node:os'
 import { z } from 'zod'
+import { noSessionThen } from '../content.ts'
 import { openStore } from '../open-store.ts'
 import type { SessionHistoryService } from '../service.ts'
 import { createSessionHistory } from '../session-history.ts'
 import { sessionNotFound, type Session } from '../session.ts'
 import type { EventStore, Head } from '../store.ts'
-import { say, visible } from './output.ts'
+import { resultCode } from '../stores/sqlite/database.ts'
+import { kindOfFile } from '../stores/sqlite/kind.ts'
+import { counted, say, visible } from './output.ts'
 
 /** What every command works with. */
 export interface Context {
@@ -70,9 +73,9 @@ export async function withHistory<T>(
   } catch (error) {
     throw new UsageError((error as Error).message)
   }
-  // A name that was mistyped would make an empty file.
   const path = /^sqlite:(.*)$/s.exec(url)?.[1]
-  if (!makes && path !== undefined && !existsSync(path)) throw new Error(`there is no file ${path}`)
+  if (path !== undefined) await checkFile(path, makes)
+  else if (makes) say('turnlog: the store is in memory: nothing of it is left when this ends')
   const history = await createSessionHistory({
     store,
     missing: { get: 'null', append: makes ? 'create' : 'throw' },
@@ -94,6 +97,23 @@ export async function withHistory<T>(
   }
 }
 
+// A name that was mistyped would make an empty file, or tables in a database that is somebody else's.
+async function checkFile(path: string, makes: boolean): Promise<void> {
+  if (!existsSync(path)) {
+    if (makes) return
+    throw new Error(`there is no file ${path}`)
+  }
+  let kind: Awaited<ReturnType<typeof kindOfFile>>
+  try {
+    kind = await kindOfFile(path)
+  } catch (error) {
+    // In a database that is in use for so long nothing is made. What else keeps it from being read, the store says itself.
+    if (resultCode(error) === 'BUSY') throw error
+    return
+  }
+  if (kind !== 'store' && !(makes && kind === 'empty')) throw new Error(`${path} is no turnlog store`)
+}
+
 /**
  * The service for a session's messages, of whatever format they are.
  *
@@ -108,7 +128,8 @@ export async function historyOf({ store, history }: Context, userId: string, ses
   return format === DEFAULT_FORMAT ? any : history.withMessage(z.unknown(), { format })
 }
 
-const DEFAULT_FORMAT = 'message'
+/** What the default message is called as a format. */
+export const DEFAULT_FORMAT = 'message'
 
 /**
  * A session, now or at a version or time.
@@ -122,8 +143,30 @@ export async function sessionOf(
   options: { readonly at?: number | Date | undefined; readonly last?: number | undefined } = {}
 ): Promise<Session<unknown>> {
   const session = await (await historyOf(context, userId, sessionId)).getSession(userId, sessionId, options)
-  if (!session) throw sessionNotFound({ userId, id: sessionId })
-  return session
+  if (session) return session
+  const { at } = options
+  const head = at === undefined ? null : await context.store.head({ userId, sessionId })
+  // There is one, but there was none then.
+  if (head) throw typeof at === 'number' ? noSessionThen(at, head.version) : noSessionThen(0, head.version, at)
+  throw sessionNotFound({ userId, id: sessionId })
+}
+
+/**
+ * Makes sure that a user has sessions, as one whose name was mistyped has none.
+ *
+ * @throws {Error} where there are none, or only deleted ones
+ */
+export async function checkUser(context: Context, userId: string): Promise<void> {
+  if ((await context.history.listSessions(userId, { limit: 1 })).length > 0) return
+  let deleted = 0
+  for await (const { summary } of headsOf(context, userId)) if (summary.deleted) deleted++
+  throw noSessions(userId, deleted)
+}
+
+/** The error for a user who has no sessions but so many that are deleted. */
+export function noSessions(userId: string, deleted = 0): Error {
+  const but = deleted === 0 ? '' : `, but ${counted(deleted, 'deleted one')}`
+  return new Error(`User ${JSON.stringify(userId)} has no sessions${but}`)
 }
 
 /**

@@ -1,10 +1,12 @@
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { addAbortSignal, type Readable } from 'node:stream'
-import { turnlogError, type TurnlogError } from '../errors.ts'
-import { sessionExists, sessionNotFound } from '../session.ts'
-import { EXPORT_MARK, joinedExports } from '../transfer.ts'
-import { headsOf, historyOf, UsageError, type Context } from './context.ts'
+import { checkFormat } from '../content.ts'
+import { isTurnlogError, turnlogError, type TurnlogError, type TurnlogErrorOf } from '../errors.ts'
+import { sessionExists, sessionNotFound, toSession, type Session } from '../session.ts'
+import type { EventStore, Head } from '../store.ts'
+import { EXPORT_MARK, joinedExports, soundEvents, type SoundEvent } from '../transfer.ts'
+import { DEFAULT_FORMAT, headsOf, noSessions, UsageError, type Context } from './context.ts'
 import { conversationLine, metadataOf, readConversations, type Conversation } from './conversations.ts'
 import { writeFile, writeOut } from './files.ts'
 import { counted, print, printJson, say, visible, withProgress } from './output.ts'
@@ -25,44 +27,143 @@ interface Imported {
   readonly userId: string
   readonly id: string
   readonly version: number
+  /** It is in the store, but nobody sees it. */
+  readonly deleted?: true
 }
 
-/** Stores what is in files: exports, or conversations. */
-export async function importFiles(context: Context, files: readonly string[], options: ImportOptions): Promise<void> {
+/**
+ * Stores what is in files: exports, or conversations. Where one fails, what is stored by then stays, and is told of. Gives whether
+ * nothing was left out as invalid.
+ */
+export async function importFiles(
+  context: Context,
+  files: readonly string[],
+  options: ImportOptions
+): Promise<boolean> {
   if (options.session !== undefined && files.length > 1)
     throw new UsageError(`--session names one session, and there are ${files.length} files`)
   const imported: Imported[] = []
-  for (const file of files) imported.push(...(await importFile(context, file, options)))
-  if (options.json) return printJson(imported)
-  const users = new Set(imported.map(({ userId }) => userId))
-  for (const user of users) {
-    const sessions = imported.filter(({ userId }) => userId === user)
-    const [first] = sessions
-    const such = sessions.length === 1 ? ':' : ', such as'
-    print(
-      `${counted(sessions.length, 'session')} of user ${visible(user, { isLine: true })}${such} ${visible(first!.id, { isLine: true })}`
-    )
+  const leftOut = new LeftOut()
+  for (const file of files) {
+    const before = imported.length
+    try {
+      await importFile(context, file, options, (session) => imported.push(session), leftOut)
+      leftOut.tell()
+    } catch (error) {
+      leftOut.tell()
+      tellStored(imported.length, imported.length - before, file)
+      if (imported.length > 0) report(imported, options)
+      throw error
+    }
+  }
+  report(imported, options)
+  return leftOut.isEmpty
+}
+
+// After a failure in `file`, of which `here` of all the sessions are.
+function tellStored(all: number, here: number, file: string): void {
+  if (all === 0) return
+  const which =
+    here === 0 ? ' of the files before' : here < all ? ` (${here} of ${shownName(file)})` : ` of ${shownName(file)}`
+  const [are, those] = all === 1 ? ['is', 'it'] : ['are', 'those']
+  say(`turnlog: ${counted(all, 'session')}${which} ${are} stored; --skip-existing leaves ${those}`)
+}
+
+function shownName(file: string): string {
+  return visible(file, { isLine: true })
+}
+
+function report(imported: readonly Imported[], { json }: ImportOptions): void {
+  if (json) return printJson(imported)
+  for (const [isDeleted, what] of [
+    [false, 'session'],
+    [true, 'deleted session']
+  ] as const) {
+    const such = imported.filter(({ deleted = false }) => deleted === isDeleted)
+    for (const user of new Set(such.map(({ userId }) => userId))) {
+      const [first, ...others] = such.filter(({ userId }) => userId === user)
+      const like = others.length === 0 ? ':' : ', such as'
+      print(
+        `${counted(others.length + 1, what)} of user ${visible(user, { isLine: true })}${like} ${visible(first!.id, { isLine: true })}`
+      )
+    }
   }
   if (imported.length === 0) print('nothing was imported')
 }
 
-async function importFile(context: Context, file: string, options: ImportOptions): Promise<readonly Imported[]> {
+/** Tells of lines that were left out; of those that follow each other with one and the same fault, once. */
+class LeftOut {
+  isEmpty = true
+  #held: { readonly file: string; readonly first: number; readonly fault: string; last: number } | undefined
+
+  add({ file, line, message }: TurnlogErrorOf<'INVALID_IMPORT'>): void {
+    this.isEmpty = false
+    const fault = message.slice(`${file}:${line}: `.length)
+    if (this.#held?.fault === fault && this.#held.file === file) {
+      this.#held.last = line
+      return
+    }
+    this.tell()
+    this.#held = { file, first: line, fault, last: line }
+  }
+
+  tell(): void {
+    if (!this.#held) return
+    const { file, first, last, fault } = this.#held
+    const lines = first === last ? `${first}` : `${first} to ${last}`
+    say(`turnlog: left out: ${visible(`${file}:${lines}: ${fault}`, { isLine: true })}`)
+    this.#held = undefined
+  }
+}
+
+type OnInvalid = ((error: TurnlogError) => void) | undefined
+
+async function importFile(
+  context: Context,
+  file: string,
+  options: ImportOptions,
+  onStored: (session: Imported) => void,
+  leftOut: LeftOut
+): Promise<void> {
   const { user, session, skipInvalid = false, skipExisting = false } = options
-  const { signal } = context
+  const { signal, store } = context
   const name = file === '-' ? 'stdin' : file
-  const onInvalid = skipInvalid
-    ? (error: TurnlogError): void => say(`turnlog: left out: ${visible(error.message, { isLine: true })}`)
+  const onInvalid: OnInvalid = skipInvalid
+    ? (error) => leftOut.add(error as TurnlogErrorOf<'INVALID_IMPORT'>)
     : undefined
   const found = await withProgress('read', file === '-' ? 0 : await sizeOf(file), async (advance) => {
     const stream: Readable = file === '-' ? process.stdin : createReadStream(file)
-    const { isExport, source } = await begun(addAbortSignal(signal, stream), advance)
+    const { isExport, source } = await begun(addAbortSignal(signal, stream), name, advance)
     if (!isExport) return readConversations(source, name, onInvalid)
     const onExisting = skipExisting ? 'skip' : 'throw'
     const given = { file: name, userId: user, sessionId: session, onInvalid, onExisting, signal } as const
-    const sessions = await context.history.importSession(source, given)
-    return { imported: sessions.map(({ userId, id, version }) => ({ userId, id, version })) }
+    await observed(store, onStored, () => context.history.importSession(source, given))
+    return undefined
   })
-  return 'imported' in found ? found.imported : storeConversations(context, name, found, options, onInvalid)
+  if (found) await storeConversations(context, name, found, options, onInvalid, onStored)
+}
+
+// What is stored while `work` runs, in order. The library gives the live sessions, and only once all are stored.
+async function observed(
+  store: EventStore,
+  onStored: (session: Imported) => void,
+  work: () => Promise<unknown>
+): Promise<void> {
+  const append = store.append.bind(store)
+  store.append = async (commits) => {
+    const results = await append(commits)
+    for (const [i, { key, expectedVersion, summary }] of commits.entries()) {
+      if (results[i]!.status !== 'stored' || expectedVersion !== 0) continue
+      const { version, deleted } = summary
+      onStored({ userId: key.userId, id: key.sessionId, version, ...(deleted && { deleted }) })
+    }
+    return results
+  }
+  try {
+    await work()
+  } finally {
+    store.append = append
+  }
 }
 
 async function storeConversations(
@@ -70,8 +171,9 @@ async function storeConversations(
   name: string,
   found: readonly Conversation[],
   { user: userId = IMPORT_USER, session, skipExisting = false }: ImportOptions,
-  onInvalid: ((error: TurnlogError) => void) | undefined
-): Promise<readonly Imported[]> {
+  onInvalid: OnInvalid,
+  onStored: (session: Imported) => void
+): Promise<void> {
   if (session !== undefined && found.length > 1)
     throw new UsageError(`--session names one session, but ${name} has ${found.length}`)
   const wanted = new Map<string, Conversation>()
@@ -88,12 +190,8 @@ async function storeConversations(
     else if (skipExisting) existing.add(id)
     else throw sessionExists({ userId, id })
   }
-  const stored = new Map<string, Imported>()
-  const tell = (): void =>
-    say(`turnlog: ${stored.size} of ${counted(wanted.size, 'conversation')} are stored; --skip-existing leaves those`)
-  signal.addEventListener('abort', tell)
   await withProgress('store', wanted.size, async (advance) => {
-    const store = async ([id, conversation]: readonly [string, Conversation]): Promise<void> => {
+    const store = async ([id, conversation]: readonly [string, Conversation]): Promise<Imported> => {
       const content = conversation.content()
       const changes = [
         { type: 'metadata' as const, set: metadataOf(content) },
@@ -101,18 +199,19 @@ async function storeConversations(
       ]
       // One commit: a conversation is there whole, or not at all.
       const made = await history.commit({ userId, id }, changes, { expectedVersion: 'none' })
-      stored.set(id, { userId, id, version: made!.version })
       advance()
+      return { userId, id, version: made!.version }
     }
     const all = [...wanted]
     // What is stored at once shares the waiting for the disk.
     for (let i = 0; i < all.length; i += AT_ONCE) {
       signal.throwIfAborted()
-      await Promise.all(all.slice(i, i + AT_ONCE).map(store))
+      const results = await Promise.allSettled(all.slice(i, i + AT_ONCE).map(store))
+      for (const result of results) if (result.status === 'fulfilled') onStored(result.value)
+      const failed = results.find((result) => result.status === 'rejected')
+      if (failed) throw failed.reason
     }
   })
-  signal.removeEventListener('abort', tell)
-  return Array.from(wanted.keys(), (id) => stored.get(id)!)
 }
 
 const AT_ONCE = 64
@@ -125,19 +224,26 @@ async function sizeOf(file: string): Promise<number> {
 /** Looks at how a stream begins; `source` gives all of it. */
 async function begun(
   stream: Readable,
+  file: string,
   advance: (by: number) => void
 ): Promise<{ readonly isExport: boolean; readonly source: AsyncIterable<Uint8Array> }> {
   const pieces = (stream as AsyncIterable<Buffer>)[Symbol.asyncIterator]()
   const first: Buffer[] = []
-  for (let length = 0; length < EXPORT_MARK.length;) {
+  for (let length = 0; length < MARKED_EXPORT.length;) {
     const next = await pieces.next()
     if (next.done) break
     first.push(next.value)
     length += next.value.length
     advance(next.value.length)
   }
+  const beginning = Buffer.concat(first)
+  // An export is taken as it was written, to the byte; a conversation may have a mark.
+  if (beginning.indexOf(MARKED_EXPORT) === 0) {
+    const message = `${file}:1: it begins with a byte order mark, which no export has: something has changed the file`
+    throw turnlogError('INVALID_IMPORT', message, { file, line: 1 })
+  }
   return {
-    isExport: Buffer.concat(first).subarray(0, EXPORT_MARK.length).equals(Buffer.from(EXPORT_MARK)),
+    isExport: beginning.indexOf(EXPORT_MARK) === 0,
     source: (async function* () {
       yield* first
       for (let next = await pieces.next(); !next.done; next = await pieces.next()) {
@@ -148,16 +254,21 @@ async function begun(
   }
 }
 
+const MARKED_EXPORT = Buffer.from(`\ufeff${EXPORT_MARK}`)
+
 /** Options of `export`. */
 export interface ExportOptions {
   readonly output?: string
   readonly force?: boolean
   readonly format: 'turnlog' | 'openai'
+  readonly deleted?: boolean
+  readonly skipDamaged?: boolean
   readonly json?: boolean
 }
 
 /**
- * Writes a session, those of a user or of all users to a file or the standard output.
+ * Writes a session, those of a user or of all users to a file or the standard output. Gives whether nothing was damaged; without
+ * `skipDamaged` what is damaged is an error.
  *
  * @throws `SESSION_NOT_FOUND` where the one that is named is not there
  */
@@ -165,92 +276,139 @@ export async function exportSessions(
   context: Context,
   userId: string | undefined,
   sessionId: string | undefined,
-  { output = '-', force = false, format, json }: ExportOptions
-): Promise<void> {
+  { output = '-', force = false, format, deleted = false, skipDamaged = false, json }: ExportOptions
+): Promise<boolean> {
+  if (deleted && format === 'openai')
+    throw new UsageError('a deleted session has no messages: --deleted goes with --format turnlog')
   // Before anything is written.
-  if (sessionId !== undefined) await historyOf(context, userId!, sessionId)
-  else if (userId !== undefined && (await context.history.listSessions(userId, { limit: 1 })).length === 0)
-    throw new Error(`User ${JSON.stringify(userId)} has no sessions`)
-  const total = sessionId === undefined && process.stderr.isTTY ? await liveCount(context, userId) : 0
+  const { heads, left } = await headsToExport(context, userId, sessionId, { deleted, skipDamaged })
+  if (heads.length === 0 && userId !== undefined)
+    throw sessionId === undefined ? noSessions(userId, left) : sessionNotFound({ userId, id: sessionId })
+  const order = format === 'openai' ? asPeopleCount : byUnits
+  heads.sort((a, b) => order(a.summary.userId, b.summary.userId) || order(a.summary.sessionId, b.summary.sessionId))
   let sessions = 0
-  await withProgress('export', output === '-' && process.stdout.isTTY ? 0 : total, async (advance) => {
-    const lines = linesOf(context, userId, sessionId, format, () => {
-      sessions++
-      advance()
-    })
+  const damaged: Damage[] = []
+  const isShown = output === '-' && process.stdout.isTTY
+  await withProgress('export', isShown || sessionId !== undefined ? 0 : heads.length, async (advance) => {
+    const write = { context, format, onDamage: (damage: Damage) => void damaged.push(damage) }
+    const exports = (async function* () {
+      for (const head of heads) {
+        // It may have been deleted or purged since.
+        if (sessionId === undefined && !skipDamaged && !(await isThere(context, head, deleted))) continue
+        sessions++
+        yield skipDamaged ? soundLines(head, write) : linesOf(head, write)
+        advance()
+      }
+    })()
+    const lines = format === 'openai' ? flat(exports) : joinedExports(exports)
     if (output === '-') await writeOut(lines, context.signal)
     else await writeFile(output, lines, { force, spared: context.path, signal: context.signal })
   })
-  if (output === '-') return
-  if (json) printJson({ file: output, sessions })
-  else print(`${visible(output, { isLine: true })}: ${counted(sessions, 'session')}`)
+  for (const { code, message, written } of damaged) {
+    const what = written === 0 ? 'nothing of it is written' : `its events up to version ${written} are written`
+    say(`turnlog: ${code}: ${visible(message, { isLine: true })}: ${what}`)
+  }
+  if (left > 0 && sessionId === undefined)
+    say(
+      `turnlog: ${counted(left, 'deleted session')} left out${format === 'turnlog' ? '; --deleted takes them, too' : ''}`
+    )
+  if (output !== '-') {
+    // Of some nothing could be read.
+    sessions -= damaged.filter(({ written }) => written === 0).length
+    if (json) printJson({ file: output, sessions, ...(skipDamaged && { damaged }) })
+    else print(`${shownName(output)}: ${counted(sessions, 'session')}`)
+  }
+  return damaged.length === 0
 }
 
-async function liveCount(context: Context, userId: string | undefined): Promise<number> {
-  let count = 0
-  for await (const { summary } of headsOf(context, userId)) if (!summary.deleted) count++
-  return count
+/** What an export with `--skip-damaged` could not write all of. */
+interface Damage {
+  readonly userId: string
+  readonly sessionId: string
+  readonly code: string
+  readonly message: string
+  /** The version up to which it is written; 0: nothing is. */
+  readonly written: number
 }
 
-function linesOf(
+// All that are live, or asked for; `left`: how many are not.
+async function headsToExport(
   context: Context,
   userId: string | undefined,
   sessionId: string | undefined,
-  format: ExportOptions['format'],
-  onSession: () => void
-): AsyncGenerator<string> {
-  const { history } = context
-  // By the name, also one that is deleted.
-  const order = format === 'openai' ? asPeopleCount : undefined
-  const refs = sessionId === undefined ? refsOf(context, userId, order) : one({ userId: userId!, sessionId })
-  if (format === 'openai') return conversationLines(context, refs, onSession)
-  return joinedExports(
-    (async function* () {
-      for await (const ref of refs) {
-        onSession()
-        yield history.exportSession(ref.userId, ref.sessionId)
-      }
-    })()
-  )
-}
-
-interface Ref {
-  readonly userId: string
-  readonly sessionId: string
-}
-
-async function* one(ref: Ref): AsyncGenerator<Ref> {
-  yield ref
-}
-
-/** The live sessions of a user, or of all: by users, then by sessions; by default in the order of an export of the library. */
-async function* refsOf(
-  { store, history }: Context,
-  userId: string | undefined,
-  order: ((a: string, b: string) => number) | undefined
-): AsyncGenerator<Ref> {
-  const users = userId === undefined ? [...(await history.listUsers())].sort(order) : [userId]
-  for (const user of users) {
-    const listed = await history.listSessions(user)
-    for (const sessionId of listed.map(({ id }) => id).sort(order)) {
-      const head = await store.head({ userId: user, sessionId })
-      // It may have been deleted or purged since.
-      if (head && !head.summary.deleted) yield { userId: user, sessionId }
-    }
+  { deleted, skipDamaged }: { readonly deleted: boolean; readonly skipDamaged: boolean }
+): Promise<{ readonly heads: Head[]; readonly left: number }> {
+  if (sessionId !== undefined && !skipDamaged) {
+    const head = await context.store.head({ userId: userId!, sessionId })
+    return { heads: head ? [head] : [], left: 0 }
   }
+  const heads: Head[] = []
+  let left = 0
+  for await (const { logId, version, summary } of headsOf(context, userId)) {
+    // By its name also one that is deleted.
+    const isMeant = sessionId === undefined ? deleted || !summary.deleted : summary.sessionId === sessionId
+    // Without the metadata: there may be very many.
+    if (isMeant) heads.push({ logId, version, summary: { ...summary, metadata: {} } })
+    else if (summary.deleted) left++
+  }
+  return { heads, left }
 }
 
-async function* conversationLines(
-  { history }: Context,
-  refs: AsyncIterable<Ref>,
-  onSession: () => void
+async function isThere({ store }: Context, { summary }: Head, deleted: boolean): Promise<boolean> {
+  const head = await store.head(summary)
+  return head !== null && (deleted || !head.summary.deleted)
+}
+
+interface Writing {
+  readonly context: Context
+  readonly format: ExportOptions['format']
+  readonly onDamage: (damage: Damage) => void
+}
+
+async function* linesOf(
+  { summary: { userId, sessionId } }: Head,
+  { context: { history }, format }: Writing
 ): AsyncGenerator<string> {
-  for await (const { userId, sessionId } of refs) {
+  try {
+    if (format === 'turnlog') {
+      yield* history.exportSession(userId, sessionId)
+      return
+    }
     const session = await history.getSession(userId, sessionId)
     if (!session) throw sessionNotFound({ userId, id: sessionId })
-    onSession()
     yield conversationLine(session)
+  } catch (error) {
+    if (!isTurnlogError(error, 'CORRUPT_LOG')) throw error
+    const message = `${error.message}; --skip-damaged writes what is sound`
+    const { version } = error
+    throw turnlogError('CORRUPT_LOG', message, { userId, sessionId, version }, { cause: error })
   }
+}
+
+async function* soundLines(head: Head, { context, format, onDamage }: Writing): AsyncGenerator<string> {
+  const { userId, sessionId } = head.summary
+  let damage: TurnlogError | undefined
+  let last: SoundEvent | undefined
+  for await (const event of soundEvents(context.store, head, context.signal, (error) => (damage = error))) {
+    last = event
+    if (format === 'turnlog') yield event.line
+  }
+  if (format === 'openai' && last?.state.isLive) {
+    checkFormat(last.state, DEFAULT_FORMAT)
+    yield conversationLine(toSession(last.state) as Session<unknown> as Session)
+  }
+  if (damage) {
+    const { code, message } = damage
+    onDamage({ userId, sessionId, code, message, written: last?.state.version ?? 0 })
+  }
+}
+
+async function* flat(exports: AsyncIterable<AsyncIterable<string>>): AsyncGenerator<string> {
+  for await (const lines of exports) yield* lines
+}
+
+function byUnits(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
 }
 
 // run-2 before run-10.

@@ -3,7 +3,8 @@ import { catchUp, FoldedLog } from '../folded-log.ts'
 import { copyJson, equalJson } from '../json.ts'
 import { toSummary } from '../session.ts'
 import type { Head, SessionKey, Summary } from '../store.ts'
-import { headsOf, type Context } from './context.ts'
+import { soundEvents } from '../transfer.ts'
+import { headsOf, noSessions, type Context } from './context.ts'
 import { counted, paint, print, printJson, visible, withProgress } from './output.ts'
 
 /** What `verify` has found: a log, or a list, that is not as it must be. */
@@ -37,23 +38,33 @@ export async function verify(
   let [logs, events] = [0, 0]
   const total = process.stderr.isTTY ? await lengthOf(headsOf(context, userId)) : 0
   await withProgress('verify', total, async (advance) => {
-    for await (const { version, summary } of headsOf(context, userId)) {
+    for await (const head of headsOf(context, userId)) {
+      const { version, summary } = head
       const key = { userId: summary.userId, sessionId: summary.sessionId }
       logs++
       if (!summary.deleted)
         live.set(key.userId, (live.get(key.userId) ?? new Map<string, number>()).set(key.sessionId, version))
+      let read = 0
+      const onRead = (to: number): void => void (read = to)
       await attempt(key, async () => {
-        events += await verifySession(context, key)
+        try {
+          await verifySession(context, key, onRead)
+        } catch (error) {
+          if (isTurnlogError(error, 'CORRUPT_LOG')) await readSound(context, head, onRead)
+          throw error
+        }
       })
+      events += read
       advance()
     }
+    if (logs === 0 && userId !== undefined) throw noSessions(userId)
     for (const [user, versions] of live) await attempt({ userId: user }, () => verifyLists(context, user, versions))
   })
   if (json) printJson({ sessions: logs, events, damaged })
   else {
     for (const { userId: user, sessionId, code, message } of damaged) {
       const of = sessionId === undefined ? `the list of ${user}` : `${user} ${sessionId}`
-      print(`${paint('red', code)} ${visible(`${of}: ${message}`, { isLine: true })}`)
+      print(`${paint('red', code)}: ${visible(`${of}: ${message}`, { isLine: true })}`)
     }
     const found = damaged.length === 0 ? 'all sound' : `${damaged.length} damaged`
     print(`${counted(logs, 'session')} with ${counted(events, 'event')} read; ${found}`)
@@ -73,20 +84,31 @@ function damageOf(error: unknown): Pick<Damage, 'code' | 'version' | 'message'> 
 }
 
 // Reads each event of a log once: its checksum, its place, and what it folds into. What the store says of the session
-// without its log has to be what that comes to. Gives how many events there are.
-async function verifySession({ store, signal }: Context, key: SessionKey): Promise<number> {
+// without its log has to be what that comes to. Tells how far it has come.
+async function verifySession(
+  { store, signal }: Context,
+  key: SessionKey,
+  onRead: (version: number) => void
+): Promise<void> {
   let log = new FoldedLog(key, null)
   let head: Head | null
   // Somebody may be writing to it.
   do {
-    log = await catchUp(store, log, () => signal.throwIfAborted())
+    log = await catchUp(store, log, ({ version }) => {
+      signal.throwIfAborted()
+      onRead(version)
+    })
     head = await store.head(key)
   } while (!log.endsAt(head))
   // Purged meanwhile.
-  if (!head) return 0
+  if (!head) return onRead(0)
   if (head.version !== head.summary.version || !isEqual(head.summary, toSummary(log.state)))
     throw new Contradiction(`What the store says of ${named(key)} is not what its log comes to`)
-  return log.version
+}
+
+// Of a log that is damaged, what comes before that.
+async function readSound({ store, signal }: Context, head: Head, onRead: (version: number) => void): Promise<void> {
+  for await (const { state } of soundEvents(store, head, signal, () => undefined)) onRead(state.version)
 }
 
 // What is listed has to be what the sessions are, and all that are live: those that were at `versions` and still are.

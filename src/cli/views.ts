@@ -1,12 +1,13 @@
 import { once } from 'node:events'
 import { stat } from 'node:fs/promises'
 import { diff } from '../diff.ts'
+import { isTurnlogError } from '../errors.ts'
 import type { SessionEvent } from '../event.ts'
 import type { Message } from '../message.ts'
 import type { Session } from '../session.ts'
 import type { Head } from '../store.ts'
 import { openToolCalls } from '../tool-calls.ts'
-import { headsOf, historyOf, pointOf, sessionOf, versionedOf, type Context } from './context.ts'
+import { checkUser, headsOf, historyOf, pointOf, sessionOf, UsageError, versionedOf, type Context } from './context.ts'
 import { textOf } from './conversations.ts'
 import { columns, counted, jsonLine, line, paint, print, printJson, printTable, time, visible } from './output.ts'
 
@@ -23,11 +24,12 @@ export async function users({ history }: Context, { json }: { readonly json?: bo
 
 /** Lists the sessions of a user. */
 export async function sessions(
-  { history }: Context,
+  context: Context,
   userId: string,
   { limit, json }: { readonly limit?: number; readonly json?: boolean }
 ): Promise<void> {
-  const listed = await history.listSessions(userId, { limit })
+  const listed = await context.history.listSessions(userId, { limit })
+  if (listed.length === 0) await checkUser(context, userId)
   if (json) return printJson(listed.map(({ messages: _, ...session }) => session))
   const rows = listed.map(({ id, version, updatedAt, metadata, forkedFrom, turn }) => [
     visible(id, { isLine: true }),
@@ -61,8 +63,11 @@ export async function show(
   )
   if (turn)
     print(`a turn${turn.owner === undefined ? '' : ` of ${line(turn.owner)}`} is open until ${time(turn.expiresAt)}`)
-  for (const [key, value] of Object.entries(metadata))
+  for (const [key, value] of Object.entries(metadata)) {
+    // What an import makes of a conversation of which nothing else was said.
+    if (key === 'facts' && JSON.stringify(value) === '{}') continue
     print(paint('dim', `${line(key)}: ${line(JSON.stringify(value), 100)}`))
+  }
   const open = new Set(
     isOfMessages(session) ? openToolCalls(session).map(({ message, part }) => `${message}.${part}`) : []
   )
@@ -88,10 +93,14 @@ function printMessage({ role, type, content, code, message }: Message, isOpen: (
 }
 
 function dataLine(data: Readonly<Record<string, unknown>>, isOpen: boolean): string {
+  return visible(indented(shownData(data))) + (isOpen ? paint('red', '  no output yet') : '')
+}
+
+// A call, or what it gave; anything else as JSON.
+function shownData(data: Readonly<Record<string, unknown>>): string {
   const { name = '', arguments: args, input, output } = data
-  if (output !== undefined) return visible(indented(`← ${said(name)} ${said(output)}`))
-  if (args === undefined && input === undefined) return visible(indented(JSON.stringify(data)))
-  return visible(`  → ${said(name)}(${said(args ?? input)})`) + (isOpen ? paint('red', '  no output yet') : '')
+  if (output !== undefined) return `← ${said(name)} ${said(output)}`
+  return args === undefined && input === undefined ? JSON.stringify(data) : `→ ${said(name)}(${said(args ?? input)})`
 }
 
 function said(value: unknown): string {
@@ -118,11 +127,17 @@ export async function log(
     json
   }: { readonly from?: number; readonly to?: number; readonly follow?: boolean; readonly json?: boolean }
 ): Promise<void> {
+  if (from !== undefined && to !== undefined && from > to)
+    throw new UsageError(`there is nothing from version ${from} up to version ${to}`)
   const history = await historyOf(context, userId, sessionId)
   const { signal } = context
-  const events = follow
-    ? history.subscribe(userId, sessionId, { from, signal })
-    : history.readEvents(userId, sessionId, { from, to, signal })
+  const events = soundFirst(
+    follow
+      ? history.subscribe(userId, sessionId, { from, signal })
+      : history.readEvents(userId, sessionId, { from, to, signal }),
+    (version) => history.readEvents(userId, sessionId, { from: version, to: version, signal }),
+    from
+  )
   const head = await context.store.head({ userId, sessionId })
   const shown = (async function* () {
     let isFirst = !json
@@ -138,6 +153,25 @@ export async function log(
   })()
   // Not as fast as they are read: of a long log that is more than fits into memory.
   for await (const text of shown) if (!process.stdout.write(text)) await once(process.stdout, 'drain', { signal })
+}
+
+// A store may refuse many events at once for one of them that is damaged: those before it are read one by one.
+async function* soundFirst(
+  events: AsyncIterable<SessionEvent<unknown>>,
+  one: (version: number) => AsyncIterable<SessionEvent<unknown>>,
+  from = 1
+): AsyncGenerator<SessionEvent<unknown>> {
+  let next = from
+  try {
+    for await (const event of events) {
+      yield event
+      next = event.version + 1
+    }
+  } catch (error) {
+    if (!isTurnlogError(error, 'CORRUPT_LOG')) throw error
+    for (const end = error.version; next < end; next++) yield* one(next)
+    throw error
+  }
 }
 
 // Columns that fit whatever comes: lines are shown as they are read.
@@ -171,8 +205,10 @@ function whatOf({ type, data }: SessionEvent<unknown>): string {
 function preview(message: unknown): string {
   const { role, type, content } = (message ?? {}) as Partial<Message>
   if (!Array.isArray(content)) return JSON.stringify(message)
-  const text = textOf({ content })
-  return `${role ?? type ?? ''}: ${text || JSON.stringify(content)}`
+  const parts = content.map((part) =>
+    part.type === 'data' ? shownData(part.data as Readonly<Record<string, unknown>>) : textOf({ content: [part] })
+  )
+  return `${role ?? type ?? ''}: ${parts.filter(Boolean).join(' ') || JSON.stringify(content)}`
 }
 
 /** Shows how two versions or sessions differ. */

@@ -4,7 +4,13 @@ import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { fileURLToPath } from 'node:url'
 import { crc32 } from 'node:zlib'
 import Database from 'better-sqlite3'
-import { createSessionHistory, type SessionHistoryService } from '../../dist/index.js'
+import {
+  createSessionHistory,
+  type EventStore,
+  type SessionHistoryService,
+  type StoredEvent,
+  type Summary
+} from '../../dist/index.js'
 import { sqliteStore } from '../../dist/stores/sqlite.js'
 import { median, ratios, rounds, timed } from './rounds.ts'
 import { roleOf, textOf } from './subjects.ts'
@@ -30,13 +36,18 @@ async function single({ isQuick }: Options): Promise<Row[]> {
   const history = await place.history('ours.db')
   const session = await history.createSession('ada', 's0')
   const bare = new Bare(place.path('bare.db'), 1)
+  await using alone = await StoreAlone.open(place.path('alone.db'), 1)
   const count = 300
-  const results = await rounds(isQuick ? 5 : 21, {
-    turnlog: () =>
+  const results = await rounds(isQuick ? 5 : 41, {
+    'turnlog': () =>
       timed(count, async () => {
         for (let i = 0; i < count; i++) await history.appendMessage(session, messageOf(i))
       }),
-    bare: () => timed(count, async () => bare.commits(count, 1))
+    'its store alone': () =>
+      timed(count, async () => {
+        for (let i = 0; i < count; i++) await alone.append(0)
+      }),
+    'bare': () => timed(count, async () => bare.commits(count, 1))
   })
   bare.close()
   await history.stop()
@@ -78,8 +89,17 @@ async function many({ isQuick }: Options): Promise<Row[]> {
     delays.push(delay.percentile(99) / 1e6)
     return micros
   }
+  await using alone = await StoreAlone.open(place.path('alone.db'), sessions)
   const micros = await rounds(isQuick ? 3 : 15, {
     'turnlog': ours,
+    'its store alone': () =>
+      timed(count, () =>
+        Promise.all(
+          refs.map(async (_, session) => {
+            for (let i = 0; i < count / sessions; i++) await alone.append(session)
+          })
+        )
+      ),
     'bare': () => timed(count, async () => bare.commits(count, 100)),
     'bare, one session': () => timed(count, async () => bareOne.commits(count, 100))
   })
@@ -266,6 +286,43 @@ class Place {
   }
 }
 
+/** The store, called by hand with commits that are ready. */
+class StoreAlone {
+  readonly #store: EventStore
+  readonly #versions: number[]
+
+  private constructor(store: EventStore, sessions: number) {
+    this.#store = store
+    this.#versions = Array.from({ length: sessions }, () => 0)
+  }
+
+  static async open(path: string, sessions: number): Promise<StoreAlone> {
+    const store = sqliteStore({ path })
+    await store.open()
+    const alone = new StoreAlone(store, sessions)
+    for (let i = 0; i < sessions; i++) await alone.append(i)
+    return alone
+  }
+
+  async append(session: number): Promise<void> {
+    const version = this.#versions[session]!++
+    const [result] = await this.#store.append([
+      {
+        key: { userId: 'ada', sessionId: `s${session}` },
+        logId: `log-${session}`,
+        expectedVersion: version,
+        events: [{ ...READY_EVENT, version: version + 1 }],
+        summary: { ...READY_SUMMARY, version: version + 1 }
+      }
+    ])
+    if (result!.status !== 'stored') throw new Error(result!.status)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#store.close()
+  }
+}
+
 /** The statements of an append, by hand. */
 class Bare {
   readonly #database: Database.Database
@@ -343,13 +400,18 @@ const EVENT = JSON.stringify({
   commitId: 'V1StGXR8_Z5jdHi6B-myT'
 })
 
+const READY_EVENT = JSON.parse(EVENT) as StoredEvent
+const READY_SUMMARY = JSON.parse(SUMMARY) as Summary
+
 /** A file with the tables of the store. */
 function tables(path: string): Database.Database {
   const database = new Database(path)
   database.pragma('journal_mode = WAL')
   database.pragma('synchronous = FULL')
   const template = new Database(templatePath)
-  for (const { sql } of template.prepare('SELECT sql FROM sqlite_master WHERE sql IS NOT NULL').all() as {
+  for (const { sql } of template
+    .prepare("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'")
+    .all() as {
     sql: string
   }[])
     database.exec(sql)

@@ -345,6 +345,24 @@ describe('purging', () => {
     expect(textsOf(await history.fork(ADA, { sessionId: 'child' }))).toEqual(['1', '2'])
   })
 
+  it('a fork that is purged while it is being read is absent, not damaged', async () => {
+    const inner = memoryStore()
+    const history = await withMessages(2, { store: inner })
+    await history.fork(ADA, { sessionId: 'child' })
+    await history.purgeSession('ada', 's1')
+    let reads = 0
+    const hooks: Hooks = {
+      async *read(logId, range) {
+        // The fork's own events come first, then those that it begins with.
+        if (++reads === 2) await inner.purge({ userId: 'ada', sessionId: 'child' })
+        yield* inner.read(logId, range)
+      }
+    }
+    const other = await createSessionHistory({ store: hooked(hooks, inner), missing: { get: 'null' } })
+    expect(await other.getSession('ada', 'child')).toBeNull()
+    expect(reads).toBe(2)
+  })
+
   it('the last fork erases what was kept of a purged parent for it', async () => {
     const store = memoryStore()
     const history = await withMessages(2, { store })

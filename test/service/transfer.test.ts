@@ -1006,7 +1006,7 @@ describe('a damaged file is refused whole, with the line', () => {
     ],
     ['no format', (lines) => lines.join('').replace(',"formatVersion":1', ''), 1, 'format version'],
     ['another header', (lines) => lines.join('').replace('"export"', '"dump"'), 1, 'first line'],
-    ['lines that end with \\r\\n', (lines) => lines.join('').replaceAll('\n', '\r\n'), 1, 'JSON.stringify'],
+    ['lines that end with \\r\\n', (lines) => lines.join('').replaceAll('\n', '\r\n'), 1, 'ends with CR LF'],
     ['an empty line', (lines) => sealed([...lines.slice(0, 3), '\n', ...lines.slice(3, -1)]), 4, 'not JSON'],
     ['a line of other JSON', (lines) => sealed([...lines.slice(0, 3), '[]\n']), 4, 'not a JSON object'],
     ['a line that is not UTF-8 as text', (lines) => sealed(lines.slice(0, 3)).replace('"1"', '"\ud800"'), 3, 'UTF-8'],

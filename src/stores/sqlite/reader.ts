@@ -1,4 +1,5 @@
-import { crc32 } from 'node:zlib'
+// Not by name: of an old Node, which has no crc32, ../../node-version.ts is to say so.
+import zlib from 'node:zlib'
 import { isTurnlogError, turnlogError } from '../../errors.ts'
 import type { StoredEvent } from '../../event.ts'
 import type { Head, Page, SessionKey, Summary } from '../../store.ts'
@@ -297,7 +298,7 @@ function soundEvent({ version, body, checksum }: EventRow): StoredEvent | undefi
 
 // Damage may have made something else of a text.
 function isWhole(text: unknown, checksum: Int): boolean {
-  return typeof text === 'string' && crc32(text) === Number(checksum)
+  return typeof text === 'string' && zlib.crc32(text) === Number(checksum)
 }
 
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })

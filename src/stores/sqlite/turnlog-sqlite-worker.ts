@@ -1,5 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { fileAt, openDatabase, type SqliteDatabase } from './database.ts'
+import { hushSqliteWarning } from './hushed.ts'
 import { unpack, type PackedCommits } from './packed.ts'
 import { JobError, LogWriter, prepareFile, type Job, type JobResult, type WriterOptions } from './writer.ts'
 
@@ -17,15 +18,22 @@ export type WorkerAnswer = 'ready' | { readonly result: JobResult } | { readonly
 /** A {@link JobError} as it crosses from one thread to another. */
 export type JobFailure = Pick<JobError, 'code' | 'message' | 'outcome'>
 
+// The thread that has started this one has said it, or had reason not to.
+hushSqliteWarning()
+
 const { path, ...options } = workerData as WorkerInput
 const port = parentPort!
 let connection:
   | { readonly database: SqliteDatabase; readonly writer: LogWriter; readonly file: string | undefined }
   | undefined
 
+// One after the other: the first has to connect.
+let performing: Promise<void> = Promise.resolve()
 port.on('message', (job: Job | PackedCommits | 'close') => {
-  if (job === 'close') end()
-  else void perform('type' in job ? job : { type: 'append', commits: unpack(job) })
+  performing = performing.then(() => {
+    if (job === 'close') return end()
+    return perform('type' in job ? job : { type: 'append', commits: unpack(job) })
+  })
 })
 port.postMessage('ready' satisfies WorkerAnswer)
 

@@ -39,6 +39,12 @@ interface Waiting {
   readonly reject: (failure: unknown) => void
 }
 
+/** A batch that is with the writer: how many calls it has, and what tells them what has become of their commits. */
+interface Begun {
+  readonly size: number
+  readonly answers: Promise<readonly (() => void)[]>
+}
+
 /**
  * What is to be written, one batch at a time: so the two connections of a process never wait for each other. All that came
  * while a batch was being written is the next one.
@@ -53,6 +59,9 @@ export class WriteQueue {
   }[] = []
   #isScheduled = false
   #isWriting = false
+  /** The batch that is being written, and the one that the thread has got already. */
+  #current: Begun | undefined
+  #ahead: Begun | undefined
   #answering = 0
   #onIdle: (() => void)[] = []
   #thread: WriterThread | undefined
@@ -154,11 +163,12 @@ export class WriteQueue {
   // After all that is called in this turn of the event loop, so that it comes together. Some batches in a row may do without a turn of
   // their own, which is dear for one small commit after the other; then input and output get theirs.
   #schedule(): void {
-    if (this.#isScheduled || this.#isWriting) return
+    if (this.#isScheduled || (this.#isWriting && !this.#canGoAhead)) return
     this.#isScheduled = true
     const write = (): void => {
       this.#isScheduled = false
-      if (!this.#writeAtOnce()) void this.#write()
+      if (this.#isWriting) this.#goAhead()
+      else if (!this.#writeAtOnce()) void this.#write()
     }
     if (++this.#batchesInTurn < BATCHES_IN_TURN) return queueMicrotask(() => process.nextTick(write))
     this.#batchesInTurn = 0
@@ -186,20 +196,37 @@ export class WriteQueue {
     let answers: readonly (() => void)[] = []
     for (;;) {
       await this.#checkpointIfDue()
-      const batch = this.#appends.splice(0, LARGEST_BATCH)
-      const writing = batch.length > 0 ? this.#writeBatch(batch) : undefined
+      this.#current = this.#ahead ?? this.#begin()
+      this.#ahead = undefined
       // Those of the batch before hear when the next is on its way: this thread goes on with them while the other one writes.
-      if (writing) for (const answer of answers) answer()
+      if (this.#current) for (const answer of answers) answer()
       else this.#answer(answers)
       const job = this.#jobs.shift()
-      if (!writing && !job) break
-      answers = (await writing) ?? []
+      if (!this.#current && !job) break
+      answers = this.#current ? await this.#current.answers : []
       // Messages of a thread that is quick enough would keep everything else waiting.
-      if (batch.length > 1) await new Promise((resolve) => setImmediate(resolve))
+      if (this.#current && this.#current.size > 1) await new Promise((resolve) => setImmediate(resolve))
       if (job) await this.#perform(job.job).then(job.resolve, job.reject)
     }
     this.#isWriting = false
     if (this.#isIdle) this.#tellIdle()
+  }
+
+  #begin(): Begun | undefined {
+    const batch = this.#appends.splice(0, LARGEST_BATCH)
+    return batch.length > 0 ? { size: batch.length, answers: this.#writeBatch(batch) } : undefined
+  }
+
+  // What the thread finds when it is done with a batch need not wait for this thread to hear of that. But what comes in bit by bit is
+  // better written together.
+  #goAhead(): void {
+    if (this.#canGoAhead) this.#ahead = this.#begin()
+  }
+
+  get #canGoAhead(): boolean {
+    const isThreadAtWork = this.#current !== undefined && this.#thread?.isRunning === true && !this.#isThreadStale
+    const isWorth = this.#appends.length > 1 && 2 * this.#appends.length >= (this.#current?.size ?? 0)
+    return isThreadAtWork && isWorth && this.#current!.size > 1 && !this.#ahead && !this.#checkpointing
   }
 
   // What tells the callers what has become of their commits.

@@ -9,7 +9,8 @@ export class WriterThread {
   readonly #exited: Promise<void>
   /** Whether it runs, or never will. */
   readonly isReady: Promise<boolean>
-  #answered: { resolve(result: JobResult): void; reject(failure: unknown): void } | undefined
+  /** Who is to hear what has become of the jobs that the thread has, in their order. */
+  readonly #asked: { readonly resolve: (result: JobResult) => void; readonly reject: (failure: unknown) => void }[] = []
   isRunning = false
   hasEnded = false
 
@@ -31,8 +32,8 @@ export class WriterThread {
         if (answer === 'ready') {
           this.isRunning = true
           resolve(true)
-        } else if ('result' in answer) this.#answered?.resolve(answer.result)
-        else this.#answered?.reject(asError(answer.failure))
+        } else if ('result' in answer) this.#asked.shift()?.resolve(answer.result)
+        else this.#asked.shift()?.reject(asError(answer.failure))
       })
       worker.on('exit', () => resolve(false))
     })
@@ -45,20 +46,19 @@ export class WriterThread {
     )
   }
 
-  /** One job at a time. */
+  /** Jobs are done in the order in which they are given. */
   async run(job: Job): Promise<JobResult> {
-    this.#worker?.ref()
+    if (this.hasEnded) throw new JobError(new Error('The thread that writes has ended'), 'not-stored')
+    this.#worker!.ref()
     try {
       return await new Promise((resolve, reject) => {
-        this.#answered = { resolve, reject }
-        if (this.hasEnded) return reject(new JobError(new Error('The thread that writes has ended'), 'not-stored'))
         const packed = job.type === 'append' ? pack(job.commits) : undefined
         if (packed) this.#worker!.postMessage(packed, [packed.numbers.buffer])
         else this.#worker!.postMessage(job)
+        this.#asked.push({ resolve, reject })
       })
     } finally {
-      this.#answered = undefined
-      this.#worker?.unref()
+      if (this.#asked.length === 0) this.#worker!.unref()
     }
   }
 
@@ -74,7 +74,7 @@ export class WriterThread {
   #fail(error: unknown): void {
     this.hasEnded = true
     // What it was doing may be done.
-    this.#answered?.reject(new JobError(error, 'unknown'))
+    for (const { reject } of this.#asked.splice(0)) reject(new JobError(error, 'unknown'))
   }
 }
 

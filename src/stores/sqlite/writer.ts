@@ -1,4 +1,5 @@
-import { crc32 } from 'node:zlib'
+// Not by name: of an old Node, which has no crc32, ../../node-version.ts is to say so.
+import zlib from 'node:zlib'
 import { turnlogError } from '../../errors.ts'
 import { forgetPages, resultCode, type SqliteDatabase, type SqliteStatement } from './database.ts'
 
@@ -200,7 +201,7 @@ export class LogWriter {
     const { begin, parentOf, named, follow, event } = this.#statements
     const { userId, sessionId, logId, expectedVersion, version, updatedAt, summary, events, parent } = commit
     const deleted = Number(commit.deleted)
-    const checksum = crc32(summary)
+    const checksum = zlib.crc32(summary)
     let key: Key
     if (expectedVersion === 0) {
       const trunk = parent && (parentOf.get(parent.logId, parent.version) as { key: Key } | undefined)
@@ -217,7 +218,7 @@ export class LogWriter {
       ;({ key } = followed)
     }
     let next = expectedVersion
-    for (const body of events) event.run(key, ++next, body, crc32(body))
+    for (const body of events) event.run(key, ++next, body, zlib.crc32(body))
     return 'stored'
   }
 
