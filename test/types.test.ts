@@ -116,7 +116,7 @@ describe('createSessionHistory', () => {
 
   it('refuses options that there are not', async () => {
     // @ts-expect-error: there is no such option
-    await (await createSessionHistory({ stor: memoryStore() })).stop()
+    await expect(createSessionHistory({ stor: memoryStore() })).rejects.toThrow(TypeError)
     // @ts-expect-error: there is no such choice
     await expect(createSessionHistory({ missing: { get: 'warn' } })).rejects.toThrow(TypeError)
   })
