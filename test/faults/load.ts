@@ -148,7 +148,7 @@ class Writer {
           this.#assertRuns()
           resolve()
         } catch (error) {
-          reject(error as Error)
+          reject(error)
         }
       }
       this.#waiting.add(look)
