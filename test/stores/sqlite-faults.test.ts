@@ -596,6 +596,27 @@ describe('opening', () => {
   })
 })
 
+describe('a connection that is given up', () => {
+  it('is taken from nobody who is about to read', async () => {
+    await filled()
+    const store = sqliteStore({ path })
+    await store.open()
+    const head = vi.spyOn(LogReader.prototype, 'head').mockImplementationOnce(() => {
+      throw Object.assign(new Error('database disk image is malformed'), { code: 'SQLITE_CORRUPT' })
+    })
+    const failed = store.head({ userId: 'ada', sessionId: 'trip' }).catch((error: unknown) => error)
+    const lists: Promise<unknown>[] = []
+    for (let i = 0; i < 20; i++) {
+      lists.push(store.list('bob'))
+      await Promise.resolve()
+    }
+    expect(await failed).toMatchObject({ code: 'STORE_UNAVAILABLE' })
+    head.mockRestore()
+    for (const list of await Promise.all(lists)) expect(list).toMatchObject([{ sessionId: 'trip' }])
+    await store.close()
+  })
+})
+
 describe('a file that is gone', () => {
   it('is not made anew behind the back of its users, and is used again when it is back', async () => {
     await filled()
