@@ -140,10 +140,18 @@ export class Engine {
   }
 
   async health(): Promise<boolean> {
+    if (!this.#isAccepting) return false
+    let timer: unknown
+    // A server that hangs gives no answer at all.
+    const late = new Promise<false>((resolve) => {
+      timer = this.clock.setTimeout(() => resolve(false), HEALTH_MS)
+    })
     try {
-      return this.#isAccepting && (await this.store.health())
+      return await Promise.race([this.store.health(), late])
     } catch {
       return false
+    } finally {
+      this.clock.clearTimeout(timer)
     }
   }
 
@@ -469,6 +477,9 @@ function newLife(): AbortController {
   unwarned(life.signal)
   return life
 }
+
+/** A store that says nothing for so long is not well: `health` tells within a second. */
+const HEALTH_MS = 900
 
 /** A log of so many events is as well read whole. */
 const SHORT_LOG = 500
