@@ -76,7 +76,9 @@ export class StoreCopy {
   /** Logs that are on their way, or have been copied for their forks and are not counted yet. */
   readonly #logs = new Map<string, Promise<Ending>>()
   readonly #trunks = new Map<string, Promise<void>>()
-  /** What is to be read back: versions by log. About 100 bytes each. */
+  /** By log the keys of its forks, in order of their creation. */
+  readonly #forks = new Map<string, Promise<readonly SessionKey[]>>()
+  /** What was copied, and is to be read back: versions by log. About 100 bytes each. */
   readonly #done = new Map<string, number>()
 
   constructor(from: EventStore, to: EventStore, options: CopyOptions) {
@@ -96,7 +98,7 @@ export class StoreCopy {
         const { outcome, version } = await this.#once(head)
         if (outcome === 'gone') return
         this.counts[outcome]++
-        if (this.#options.verify) this.#done.set(head.logId, version)
+        this.#done.set(head.logId, version)
       } finally {
         this.#logs.delete(head.logId)
         advance()
@@ -113,7 +115,7 @@ export class StoreCopy {
     const helpers: Head[] = []
     /** The versions of logs without a name that forks begin with. */
     const shared = new Map<string, { readonly origin: ForkOrigin; version: number }>()
-    const left = new Map(this.#done)
+    const left = new Map(this.#options.verify ? this.#done : [])
     await this.#each(headsOf({ store: this.#to }, undefined), async (head) => {
       if (head.summary.userId === NOBODY) helpers.push(head)
       const version = left.get(head.logId)
@@ -155,8 +157,7 @@ export class StoreCopy {
       await work()
     } catch (error) {
       this.#options.signal.throwIfAborted()
-      // Of one log only; when the store fails there is no going on.
-      if (!(error instanceof Refusal) && (!isTurnlogError(error) || error.code === 'STORE_UNAVAILABLE')) throw error
+      if (!isOfOneLog(error)) throw error
       this.#refuse(of, error)
     }
   }
@@ -218,7 +219,10 @@ export class StoreCopy {
       this.#from.read(logId, { signal: this.#options.signal, ...(version !== undefined && { to: version }) })
     )) {
       if (event.version !== seen + 1) throw corruptLog({ userId: event.userId, id: event.sessionId, version: seen })
-      if (seen === 0) ({ parent, origin } = parentOf(event))
+      if (seen === 0) {
+        ;({ parent, origin } = parentOf(event))
+        if (parent && stored === 0) await this.#elder(parent.logId, key)
+      }
       if (seen < stored) {
         const { value } = await there.next()
         if (!value || !isEqual(value, event)) throw new Refusal(`event ${event.version} is another there`)
@@ -255,16 +259,36 @@ export class StoreCopy {
     }
   }
 
+  // A store gives forks in order of their creation: so before one comes the one that was created before it.
+  async #elder(parentLogId: string, { userId, sessionId }: SessionKey): Promise<void> {
+    let forks = this.#forks.get(parentLogId)
+    if (!forks) {
+      forks = this.#from
+        .forks(parentLogId)
+        .then((all) => all.map((fork) => ({ userId: fork.userId, sessionId: fork.sessionId })))
+      this.#forks.set(parentLogId, forks)
+    }
+    const all = await forks
+    const place = all.findIndex((fork) => fork.sessionId === sessionId && fork.userId === userId)
+    if (place > 0) await this.#early(await this.#from.head(all[place - 1]!))
+  }
+
+  /** Copies a log before its turn; where that cannot be, it is told of when it is its turn. */
+  async #early(head: Head | null): Promise<void> {
+    if (!head || this.#done.has(head.logId)) return
+    try {
+      await this.#once(head)
+    } catch (error) {
+      if (!isOfOneLog(error)) throw error
+    }
+  }
+
   async #parent(logId: string, { userId, sessionId }: ForkOrigin): Promise<void> {
     const head = await this.#from.head({ userId, sessionId })
-    let trunk = this.#trunks.get(logId)
-    if (!trunk && head?.logId !== logId) this.#trunks.set(logId, (trunk = this.#trunk(logId)))
-    try {
-      await (trunk ?? this.#once(head!))
-    } catch (error) {
-      // It is told of where it is copied for itself; the fork then finds no parent.
-      if (!(error instanceof Refusal) || trunk) throw error
-    }
+    if (head?.logId === logId) return this.#early(head)
+    const trunk = this.#trunks.get(logId) ?? this.#trunk(logId)
+    this.#trunks.set(logId, trunk)
+    return trunk
   }
 
   // What forks share of a log that was purged. For the time of copying it has a name that no session can have, and is hidden;
@@ -312,6 +336,11 @@ const COMMA_BYTES = 1
 
 /** Ids of the service are not blank. */
 const NOBODY = ' '
+
+// When the store fails there is no going on.
+function isOfOneLog(error: unknown): error is Error {
+  return error instanceof Refusal || (isTurnlogError(error) && error.code !== 'STORE_UNAVAILABLE')
+}
 
 // After part of a log, what that folds into: then at any moment what is there is sound.
 function summariesOf(from: EventStore, { logId, summary }: Head): Log['summary'] {
