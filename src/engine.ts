@@ -406,10 +406,15 @@ export class Engine {
     while (this.#expired.size > 0) {
       // Who has come upon it may be about to begin it anew, which says so in the same commit.
       await new Promise((resolve) => setImmediate(resolve))
-      const some = [...this.#expired].slice(0, RETIRED_AT_ONCE)
-      for (const [name] of some) this.#expired.delete(name)
+      const some: Promise<Written>[] = []
+      // Not copied: there may be very many.
+      for (const [name, key] of this.#expired) {
+        this.#expired.delete(name)
+        some.push(this.write(key, { type: 'expire' }, { isAccepted: true }))
+        if (some.length === RETIRED_AT_ONCE) break
+      }
       // What fails will be come upon again.
-      await Promise.allSettled(some.map(([, key]) => this.write(key, { type: 'expire' }, { isAccepted: true })))
+      await Promise.allSettled(some)
     }
     this.#isRetiring = false
     this.#answered()

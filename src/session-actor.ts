@@ -487,7 +487,9 @@ class SessionMailbox {
     } catch (error) {
       decided = { request, error }
     }
-    if (isExpired && !('commit' in decided)) this.#environment.onExpired?.(this.#log.key)
+    // Who is to store that has failed to, and would fail again and again.
+    const isToBeStored = isExpired && !('commit' in decided) && command.type !== 'expire'
+    if (isToBeStored) this.#environment.onExpired?.(this.#log.key)
     return decided
   }
 

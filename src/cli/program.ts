@@ -2,6 +2,7 @@ import { createRequire } from 'node:module'
 import { Command, CommanderError, Option } from 'commander'
 import { fork, purge, remove, rewind, step } from './changes.ts'
 import { countOf, Interrupted, interruptionOf, UsageError, withHistory, type Context } from './context.ts'
+import { copy } from './copy.ts'
 import { say, visible } from './output.ts'
 import { exportSessions, importFiles, IMPORT_USER, type ExportOptions, type ImportOptions } from './transfer.ts'
 import { verify } from './verify.ts'
@@ -46,7 +47,7 @@ const program = new Command('turnlog')
     `${examples('import runs.jsonl --user ada', 'sessions ada', 'show ada runs-1', 'export ada -o ada.jsonl')}
 
 An id that begins with - stands after --, as in turnlog show -- -ada runs-1; of an option, as in --as=-try.
-Exit codes: 0; 1 where it could not be done, or not all of it; 2 where it was asked wrongly; 130 after Ctrl-C.
+Exit codes: 0; 1 where it could not be done, or not all of it; 2 where it was asked wrongly; 130 after Ctrl-C (0 of log --follow, which ends so).
 Colours on a terminal, unless NO_COLOR is set, or always if FORCE_COLOR is.`
   )
 
@@ -168,6 +169,25 @@ command('purge <user> [session]', 'erase a session for good, or all of a user, d
   .addHelpText('after', examples('purge ada runs-1 --yes', 'purge ada --yes'))
   .action((user: string, session: string | undefined, options: object, self: Command) =>
     run(self, (context) => purge(context, user, session, options))
+  )
+
+command('copy <from> <to> [user]', 'copy all sessions, or those of a user, from one store to another')
+  .option('--no-verify', 'do not read back and compare what was copied')
+  .addHelpText(
+    'after',
+    `${examples('copy sqlite:sessions.db sqlite:backup.db', 'copy sqlite:sessions.db sqlite:ada.db ada')}
+
+FROM and TO are addresses as --store has them. Logs come out as they are: events with their ids, versions and times, deleted
+sessions, what forks refer to. Killed at any moment, the same command goes on where it was; what has been written to FROM since
+the time before is added. A session that is another in TO is told of and left alone; then the exit code is 1.`
+  )
+  .action(
+    (
+      from: string,
+      to: string,
+      user: string | undefined,
+      options: { readonly verify: boolean; readonly json?: boolean }
+    ) => allDone(copy(from, to, user, options))
   )
 
 command('verify [user]', 'read everything and tell what is damaged')
