@@ -1,5 +1,5 @@
 import { fromTransition, type ActorRefFrom } from 'xstate'
-import { isTurnlogError } from './errors.ts'
+import { isTurnlogError, turnlogError } from './errors.ts'
 import type { StoredEvent } from './event.ts'
 import { catchUp, FoldedLog } from './folded-log.ts'
 import type { Json } from './json.ts'
@@ -455,7 +455,9 @@ class SessionMailbox {
       if (signal?.aborted) throw signal.reason
       isExpired = this.#isExpired(state)
       const circumstances = { now: this.#now, past, isExpired }
-      decided = { request, ...prepare(command, state, logId, circumstances, this.#environment.newEventId) }
+      const prepared = prepare(command, state, logId, circumstances, this.#environment.newEventId)
+      if ('commit' in prepared) assertFits(prepared.commit, this.#environment.store.supports.maxCommitBytes)
+      decided = { request, ...prepared }
     } catch (error) {
       decided = { request, error }
     }
@@ -746,4 +748,12 @@ function awaitedBy(decided: Decided): string | undefined {
 
 function inOrder<R extends { readonly arrival: number }>(requests: R[]): R[] {
   return requests.sort((a, b) => a.arrival - b.arrival)
+}
+
+function assertFits({ events }: Commit, limit: number | undefined): void {
+  if (limit === undefined) return
+  const size = Buffer.byteLength(JSON.stringify(events))
+  if (size <= limit) return
+  const message = `What is to be stored as one is ${size} bytes, and the store takes at most ${limit}`
+  throw turnlogError('COMMIT_TOO_LARGE', message, { size, limit })
 }
