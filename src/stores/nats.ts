@@ -15,7 +15,7 @@ import {
 import { Connection, type NatsConnection } from './nats/connection.ts'
 import { Forks } from './nats/forks.ts'
 import { Layout, remember, type Place } from './nats/layout.ts'
-import { hasLog, Logs, type LogEnd } from './nats/logs.ts'
+import { hasLog, knownIn, Logs, NONE, type LogEnd } from './nats/logs.ts'
 import { newestOfEach } from './nats/pull.ts'
 import type { Ending, Stored } from './nats/records.ts'
 import { prepareStreams } from './nats/streams.ts'
@@ -239,18 +239,21 @@ class NatsStore implements EventStore {
     // Commits of one session go one after the other, those of several at once; a fork waits for its parent.
     const lanes = new Map<string, Promise<void>>()
     const broken = new Set<string>()
+    const store = async (batch: Batch): Promise<void> => {
+      const result = broken.has(batch.commits[0]!.logId) ? CONFLICT : await this.#appendBatch(batch)
+      if (result === 'apart') {
+        for (const [i, commit] of batch.commits.entries())
+          for (const one of batchesOf([commit], 0)) await store({ ...one, places: [batch.places[i]!] })
+        return
+      }
+      if (result.status !== 'stored') broken.add(batch.commits[0]!.logId)
+      for (const place of batch.places) results[place] = result
+    }
     for (const batch of batchesOf(commits, this.supports.maxCommitBytes!)) {
-      const name = keyString(batch.commits[0]!.key)
-      const before = batch.commits[0]!.parent ? Promise.all(lanes.values()) : lanes.get(name)
-      const done = (async () => {
-        await before
-        const { logId } = batch.commits[0]!
-        const result = broken.has(logId) ? CONFLICT : await this.#appendBatch(batch)
-        if (result.status !== 'stored') broken.add(logId)
-        for (const [i, place] of batch.places.entries())
-          results[place] = i === 0 || result.status === 'stored' || result.status === 'failed' ? result : CONFLICT
-      })()
-      lanes.set(name, done)
+      const { key, parent } = batch.commits[0]!
+      const name = keyString(key)
+      const before: Promise<unknown> | undefined = parent ? Promise.all(lanes.values()) : lanes.get(name)
+      lanes.set(name, before ? before.then(() => store(batch)) : store(batch))
     }
     await Promise.all(lanes.values())
     return results
@@ -354,10 +357,12 @@ class NatsStore implements EventStore {
     yield* watchers.watch(layout.place(key), signal)
   }
 
-  async #appendBatch(batch: Batch): Promise<AppendResult> {
+  /** `apart`: the commits may fit if they are not one message. */
+  async #appendBatch(batch: Batch): Promise<AppendResult | 'apart'> {
     try {
       return await this.#write(batch)
     } catch (error) {
+      if (isTurnlogError(error, 'COMMIT_TOO_LARGE') && batch.commits.length > 1) return 'apart'
       const { layout, logs } = this.#opened ?? {}
       if (layout && logs) logs.forget(layout.place(batch.commits[0]!.key))
       const outcome = isTurnlogError(error, 'STORE_UNAVAILABLE') ? error.outcome : 'not-stored'
@@ -401,24 +406,16 @@ class NatsStore implements EventStore {
     }
 
     // What is known may be old: then the server says so, and it is looked at.
-    let known = logs.known(place)
-    let isFresh = false
-    let at = known?.at ?? 0
-    let last = known?.last ?? 0
-    for (;;) {
-      const fits = known ? known.logId === logId && known.version === expectedVersion : expectedVersion === 0
-      if (fits) {
-        const seq = await logs.put(place, last, commit(at, known), body, events[0]!.id)
+    let known = logs.known(place) ?? NONE
+    for (let isFresh = false; ; isFresh = true) {
+      if (known.version === expectedVersion && (known.logId === logId || expectedVersion === 0)) {
+        const seq = await logs.put(place, known.last, commit(known.at, known), body, events[0]!.id)
         if (seq !== undefined) {
-          if (!known) remember(this.#places, logId, place)
+          if (expectedVersion === 0) remember(this.#places, logId, place)
           return STORED
         }
       } else if (isFresh) return CONFLICT
-      const end = await logs.end(place)
-      isFresh = true
-      known = logs.known(place)
-      at = end.at
-      last = end.last
+      known = knownIn(await logs.end(place))
     }
   }
 
