@@ -10,6 +10,8 @@ export interface Append {
   readonly outcome: 'stored' | 'not-stored' | 'unknown'
   /** How many messages the session had afterwards, where it was stored. */
   readonly length?: number
+  /** What was said of an outcome that is another. */
+  readonly why?: string
 }
 
 /** A call that gave the messages of a session. */
@@ -193,6 +195,9 @@ function judgeFreshness(appends: readonly Append[], reads: readonly Read[], note
 }
 
 function shown(call: Append | Read): string {
-  const what = 'outcome' in call ? `append of ${call.ids.join()} (${call.outcome})` : `read of ${call.ids.length}`
+  const what =
+    'outcome' in call
+      ? `append of ${call.ids.join()} (${[call.outcome, call.why].filter(Boolean).join(': ')})`
+      : `read of ${call.ids.length}`
   return `${call.process}'s ${what} from ${call.from.toFixed(3)} to ${call.to.toFixed(3)}`
 }

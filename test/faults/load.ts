@@ -90,7 +90,7 @@ type Line =
   | ({ readonly is: 'append'; readonly call: number } & Pick<Append, 'session' | 'ids' | 'from'>)
   | ({ readonly is: 'appended'; readonly call: number; readonly odd?: string } & Pick<
       Append,
-      'to' | 'outcome' | 'length'
+      'to' | 'outcome' | 'length' | 'why'
     >)
   | ({ readonly is: 'read' } & Omit<Read, 'process'>)
   | { readonly is: 'odd'; readonly odd: string }
@@ -189,8 +189,14 @@ class Writer {
         break
       case 'appended': {
         const place = this.#places.get(line.call)!
-        const { to, outcome, length, odd } = line
-        appends[place] = { ...appends[place]!, to, outcome, ...(length !== undefined && { length }) }
+        const { to, outcome, length, why, odd } = line
+        appends[place] = {
+          ...appends[place]!,
+          to,
+          outcome,
+          ...(length !== undefined && { length }),
+          ...(why !== undefined && { why })
+        }
         if (outcome === 'stored') this.#acknowledged++
         this.#odd += odd ?? ''
         break

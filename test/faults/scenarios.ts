@@ -5,11 +5,13 @@ import type { Freshness } from './checker.ts'
 import { faultsOf, loadOn, type Load, type StoreRecipe } from './load.ts'
 import { proxyTo, type Proxy } from './proxy.ts'
 
+export const IS_SOAK = Boolean(process.env['TURNLOG_SOAK'])
+
 /** How often each fault comes. */
-export const ROUNDS = process.env['TURNLOG_SOAK'] ? 20 : 2
+const ROUNDS = IS_SOAK ? 20 : 2
 
 /** A limit on the time of a scenario: on a machine that does much else it takes many times as long as usual. */
-export const PATIENCE = { timeout: 60_000 * ROUNDS }
+export const PATIENCE = { timeout: 120_000 * ROUNDS }
 
 /** A server that scenarios break. */
 export interface Server extends AsyncDisposable {
@@ -57,37 +59,33 @@ export function testFaults({ freshness, startServer, recipe, store }: Subject): 
     expect(await faultsOf(load, store(server.port, name), freshness)).toEqual([])
   }
 
-  it('four processes lose nothing and store nothing twice while writers are killed', PATIENCE, () =>
-    underLoad(async (load) => {
-      for (let round = 1; round <= ROUNDS; round++) {
-        await load.replaceOne()
-        await load.goesOn(10)
-      }
-    })
-  )
-
-  it('nor where the server is killed, and comes back', PATIENCE, () =>
-    underLoad(async (load, name) => {
-      const history = await createSessionHistory({ store: store(server.port, name) })
-      try {
-        for (let round = 1; round <= ROUNDS; round++) {
-          await server.kill()
-          const from = performance.now()
-          expect(await history.health()).toBe(false)
-          expect(performance.now() - from).toBeLessThan(1_000)
-          await server.restart()
-          await load.goesOn(10)
-          await until(() => history.health())
+  it(
+    'four processes lose nothing and store nothing twice where writers are killed, and the server, which comes back',
+    PATIENCE,
+    () =>
+      underLoad(async (load, name) => {
+        const history = await createSessionHistory({ store: store(server.port, name) })
+        try {
+          for (let round = 1; round <= ROUNDS; round++) {
+            await load.replaceOne()
+            await load.goesOn(10)
+            await server.kill()
+            const from = performance.now()
+            expect(await history.health()).toBe(false)
+            expect(performance.now() - from).toBeLessThan(1_000)
+            await server.restart()
+            await load.goesOn(10)
+            await until(() => history.health())
+          }
+        } finally {
+          await history.stop()
         }
-      } finally {
-        await history.stop()
-      }
-    })
+      })
   )
 
   it('nor where connections are cut between a request and its answer, or anywhere', PATIENCE, () =>
     underLoad(async (load) => {
-      for (const bytes of Array.from({ length: ROUNDS }, () => [0, 1, 7, 40, 300, 2_000]).flat()) {
+      for (const bytes of Array.from({ length: ROUNDS }, () => [0, 7, 300]).flat()) {
         await proxy.cutAfter(bytes)
         await load.goesOn(2)
       }

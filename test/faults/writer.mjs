@@ -30,8 +30,8 @@ async function work(loop) {
   while (!isOver) {
     const session = loop < 2 ? `hot-${hot}` : `cold-${pick(3)}-${Math.floor(hot / 2)}`
     const isWell = pick(4) === 0 ? await read(session) : await append(session)
-    // As a program does that has not got through: it tries again a little later.
-    if (!isWell) await new Promise((resolve) => setTimeout(resolve, 10 + pick(20)))
+    // As a program does that has not got through: it tries again a little later. Others have more to do, too; but not always.
+    if (!isWell || pick(2) === 0) await new Promise((resolve) => setTimeout(resolve, 10 + pick(20)))
   }
 }
 
@@ -45,15 +45,18 @@ async function append(session) {
     ...(kind === 1 && versions.has(session) && { expectedVersion: versions.get(session) })
   }
   say({ is: 'append', call, session, ids, from: now() })
-  for (;;) {
-    const { outcome, length, odd } = await attempt(session, messages, settings)
+  for (let isDoubtful = false; ;) {
+    const { outcome, ...answer } = await attempt(session, messages, settings)
+    // Whatever comes later, the first try may be stored, and may get there yet.
+    isDoubtful ||= outcome === 'unknown'
+    const isOpen = isDoubtful && outcome !== 'stored'
     // With its key, it may be asked for until it is known.
-    if (outcome === 'unknown' && settings.idempotencyKey && !odd && !isOver) {
+    if (isOpen && settings.idempotencyKey && !answer.odd && !isOver) {
       await new Promise((resolve) => setTimeout(resolve, 10 + pick(20)))
       continue
     }
-    say({ is: 'appended', call, to: now(), outcome, length, odd })
-    if (length >= turnoverAt && session === `hot-${hot}`) hot++
+    say({ is: 'appended', call, to: now(), outcome: isOpen ? 'unknown' : outcome, ...answer })
+    if (answer.length >= turnoverAt && session === `hot-${hot}`) hot++
     return outcome === 'stored'
   }
 }
@@ -64,10 +67,10 @@ async function attempt(session, messages, settings) {
     versions.set(session, version)
     return { outcome: 'stored', length: all.length }
   } catch (error) {
-    if (error.code === 'STORE_UNAVAILABLE') return { outcome: error.outcome }
+    if (error.code === 'STORE_UNAVAILABLE') return { outcome: error.outcome, why: String(error.cause ?? error) }
     if (error.code === 'VERSION_CONFLICT') versions.set(session, error.actual)
     const isKnown = error.code === 'VERSION_CONFLICT' || error.code === 'TOO_MANY_CONFLICTS'
-    return isKnown ? { outcome: 'not-stored' } : { outcome: 'unknown', odd: String(error.stack) }
+    return isKnown ? { outcome: 'not-stored', why: error.code } : { outcome: 'unknown', odd: String(error.stack) }
   }
 }
 

@@ -11,9 +11,9 @@ console.log(`  ${megabytes(bytes)} of sessions in the file, ${compared.toLocaleS
 console.log(`  resident at most ${megabytes(peak)}, ${megabytes(base)} before; bound ${megabytes(BOUND)}`)
 if (peak > BOUND) process.exitCode = 1
 
-console.log('Writers that are killed, many times')
+console.log('Writers and servers that are killed, stopped and cut off, many times')
 const vitest = fileURLToPath(new URL('../../node_modules/vitest/vitest.mjs', import.meta.url))
-execFileSync(process.execPath, [vitest, 'run', '-c', 'test/vitest.config.ts', 'test/stores'], {
+execFileSync(process.execPath, [vitest, 'run', '-c', 'test/vitest.config.ts', 'test/stores', 'test/faults'], {
   stdio: 'inherit',
   env: { ...process.env, TURNLOG_SOAK: '1' }
 })

@@ -112,13 +112,13 @@ export class Logs {
       const acknowledged = await this.#connection.store(subject, body, headers)
       ;({ seq } = acknowledged)
       // What had been stored may have been purged since.
-      if (acknowledged.duplicate && (await this.#at(place, seq)) === undefined)
+      if (acknowledged.duplicate && (await this.#at(place, seq).catch(inDoubt)) === undefined)
         ({ seq } = await this.#connection.store(subject, body, { ...headers, 'Nats-Msg-Id': '' }))
     } catch (error) {
       if (error instanceof JetStreamError && error.code === CODES.wrongSequence) return undefined
       throw refused(error)
     }
-    if (this.#replicated.get(stream) && !(await this.#counts(place, seq, note.after))) {
+    if (this.#replicated.get(stream) && !(await this.#counts(place, seq, note.after).catch(inDoubt))) {
       this.forget(place)
       this.#mend(place).catch(() => undefined)
       return undefined
@@ -225,7 +225,11 @@ export class Logs {
   async #counts(place: Place, seq: number, after: number): Promise<boolean> {
     const [before, next] = await Promise.all([after === 0 ? true : this.#at(place, after), this.next(place, after + 1)])
     if (!before) return false
-    return next?.seq === seq || (await this.#walk(place, after, seq))?.seq === seq
+    if (next?.seq === seq) return true
+    const newest = await this.#walk(place, after, seq)
+    // It was acknowledged: where not even that is seen, who is asked is behind, or the log was purged.
+    if (!newest) throw failure('the server does not see what was stored', 'unknown')
+    return newest.seq === seq
   }
 
   // Every message was written after one that counts: so only those between need to be looked at.
@@ -283,6 +287,11 @@ interface Got {
 export function refused(error: unknown): unknown {
   if (!(error instanceof JetStreamError)) return error
   return failure(error.message, error.code === CODES.unavailable ? 'unknown' : 'not-stored', error)
+}
+
+// The message is with the server: that it cannot be asked about does not make it unstored.
+function inDoubt(error: unknown): never {
+  throw failure('what became of a message cannot be asked', 'unknown', error)
 }
 
 // The newest version of a log that a message tells of; 0 where it is of another.
