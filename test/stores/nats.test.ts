@@ -151,14 +151,8 @@ describe.skipIf(natsMissing !== undefined)(
     describe('content', () => {
       it('that looks like a header of the server is none', async () => {
         await using store = await opened(storeOf())
-        const names = ['Nats-Rollup', 'Nats-Expected-Last-Subject-Sequence', 'Nats-Msg-Id', 'Nats-Expected-Stream']
-        const metadata = Object.fromEntries(
-          names.flatMap((name) => [
-            [name, 'sub'],
-            [`\r\n${name}: 999`, `\\${name}: 1`],
-            [`\\\r\n${name}:1\r\n`, `\r\n${name}: sub\r\n`]
-          ])
-        )
+        const names = ['Nats-Rollup', 'Nats-Expected-Last-Sequence', 'Nats-Msg-Id', 'Nats-Expected-Stream']
+        const metadata = Object.fromEntries(names.map((name) => [`${name}: 999\r\n`, `\\${name}: sub`]))
         const first = begin(TRIP, { metadata })
         await put(store, first, begin(WORK, { metadata }))
         expect(await store.append([follow(follow(first))])).toEqual([{ status: 'conflict' }])
