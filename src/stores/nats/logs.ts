@@ -52,6 +52,8 @@ export class Logs {
   /** By stream: whether it has replicas, so that what is acknowledged may not count. */
   readonly #replicated: ReadonlyMap<string, boolean>
   readonly #known = new Map<string, KnownEnd>()
+  /** By stream that has replicas. */
+  readonly #trails = new Map<string, Trail>()
 
   constructor(connection: Connection, replicated: ReadonlyMap<string, boolean>) {
     this.#connection = connection
@@ -103,9 +105,9 @@ export class Logs {
       throw turnlogError('COMMIT_TOO_LARGE', message, { size: body.length, limit: Math.max(room, 0) })
     }
     const headers = {
-      ...(id !== undefined && { 'Nats-Msg-Id': `${id} ${last}` }),
+      [HEADER]: text,
       'Nats-Expected-Last-Subject-Sequence': String(last),
-      [HEADER]: text
+      ...(id !== undefined && { 'Nats-Msg-Id': `${id} ${last}` })
     }
     let seq: number
     try {
@@ -118,7 +120,11 @@ export class Logs {
       if (error instanceof JetStreamError && error.code === CODES.wrongSequence) return undefined
       throw refused(error)
     }
-    if (this.#replicated.get(stream) && !(await this.#counts(place, seq, note.after).catch(inDoubt))) {
+    if (
+      this.#replicated.get(stream) &&
+      !this.#isNext(place, seq, note.after) &&
+      !(await this.#counts(place, seq, note.after).catch(inDoubt))
+    ) {
       this.forget(place)
       this.#mend(place).catch(() => undefined)
       return undefined
@@ -221,6 +227,14 @@ export class Logs {
     return start
   }
 
+  // Whether all between the two are messages that were stored from here, of other subjects: then nothing came between.
+  #isNext({ stream, subject }: Place, seq: number, after: number): boolean {
+    const trail = this.#trails.get(stream) ?? new Trail()
+    this.#trails.set(stream, trail)
+    trail.add(seq, subject)
+    return after > 0 && trail.isFree(subject, after, seq)
+  }
+
   // Whether a message is the first that follows `after`, and that is still there.
   async #counts(place: Place, seq: number, after: number): Promise<boolean> {
     const [before, next] = await Promise.all([after === 0 ? true : this.#at(place, after), this.next(place, after + 1)])
@@ -278,6 +292,29 @@ export class Logs {
     }
   }
 }
+
+/** What was lately stored in a stream from here: its subjects by sequence. */
+class Trail {
+  readonly #sequences = new Float64Array(TRAIL)
+  readonly #subjects: string[] = Array.from({ length: TRAIL }, () => '')
+
+  add(seq: number, subject: string): void {
+    this.#sequences[seq % TRAIL] = seq
+    this.#subjects[seq % TRAIL] = subject
+  }
+
+  /** Whether nothing between two sequences can be of that subject. */
+  isFree(subject: string, after: number, before: number): boolean {
+    if (before - after > TRAIL) return false
+    for (let seq = after + 1; seq < before; seq++) {
+      if (this.#sequences[seq % TRAIL] !== seq || this.#subjects[seq % TRAIL] === subject) return false
+    }
+    return true
+  }
+}
+
+/** As many as a process has under way at once, and some. */
+const TRAIL = 4096
 
 interface Got {
   readonly message: { readonly subject: string; readonly seq: number; readonly hdrs?: string; readonly data?: string }
