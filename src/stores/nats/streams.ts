@@ -15,6 +15,7 @@ export interface Prepared {
 
 interface StreamInfo {
   readonly config: { readonly description?: string; readonly num_replicas: number }
+  readonly cluster?: { readonly leader?: string }
 }
 
 /**
@@ -34,7 +35,7 @@ export async function prepareStreams(
   const layout = new Layout(prefix, count)
   for (const { name, subjects, ...more } of [...layout.streams, { ...layout.pointers, max_msgs_per_subject: 1 }]) {
     const info =
-      (await infoOf(connection, name)) ??
+      (await ledInfoOf(connection, name)) ??
       (await create(connection, {
         name,
         subjects: [subjects],
@@ -69,6 +70,15 @@ async function infoOf(connection: Connection, name: string): Promise<StreamInfo 
   }
 }
 
+// Another may have just made it: what is asked of a stream that is not led yet goes unanswered.
+async function ledInfoOf(connection: Connection, name: string): Promise<StreamInfo | undefined> {
+  for (let tries = 0; ; tries++) {
+    const info = await infoOf(connection, name)
+    if (!info || info.config.num_replicas === 1 || info.cluster?.leader || tries === 50) return info
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+}
+
 async function create(
   connection: Connection,
   config: { readonly name: string; readonly [setting: string]: unknown }
@@ -77,7 +87,7 @@ async function create(
     return await connection.api<StreamInfo>(`STREAM.CREATE.${config.name}`, config)
   } catch (error) {
     // Another was faster, with other settings.
-    const there = await infoOf(connection, config.name).catch(() => undefined)
+    const there = await ledInfoOf(connection, config.name).catch(() => undefined)
     if (there) return there
     throw refused(error)
   }
