@@ -91,7 +91,7 @@ export function natsStore(options: NatsStoreOptions): EventStore {
   } = knownOptions(objectOf(options, 'options', 'an object with servers or connection'), OPTIONS)
   if ((servers === undefined) === (connection === undefined))
     throw misuse('natsStore', 'given servers or connection', options)
-  const addresses = typeof servers === 'string' ? [servers] : servers
+  const addresses: readonly string[] | undefined = typeof servers === 'string' ? [servers] : servers
   if (
     addresses &&
     !(
@@ -106,7 +106,7 @@ export function natsStore(options: NatsStoreOptions): EventStore {
   if (typeof prefix !== 'string' || !/^[\w-]{1,32}$/.test(prefix))
     throw misuse('prefix', 'of 1 to 32 letters, digits, - and _', prefix)
   return new NatsStore({
-    servers: addresses && [...addresses],
+    servers: addresses && Array.from<string>(addresses),
     connection,
     options: connect && objectOf(connect, 'connect'),
     prefix,

@@ -139,7 +139,10 @@ export class Logs {
    */
   async *from(place: Place, from: number, end: LogEnd): AsyncGenerator<readonly Stored[]> {
     const few = await this.#lastFew(place, from, end)
-    if (few) return yield few
+    if (few) {
+      yield few
+      return
+    }
     const start = from === 1 ? undefined : await this.#startFor(place, from, end)
     yield* this.counting(place, start?.note.after ?? 0, (start?.note.after ?? 0) + 1, end.at)
   }
