@@ -34,6 +34,8 @@ export interface TurnlogErrorFields {
   TURN_FENCED: { readonly turnId: string }
   /** The turn was ended by its holder. */
   TURN_ENDED: { readonly turnId: string }
+  /** What one call stores is larger than the store can take as one, in bytes; nothing of the call is stored. */
+  COMMIT_TOO_LARGE: { readonly size: number; readonly limit: number }
   /** The session holds messages of another format. */
   FORMAT_MISMATCH: { readonly expected: string; readonly actual: string }
   /** The store failed; `cause` says how. `not-stored`: nothing of the call is in the log. `unknown`: it may be, or may get there. */
