@@ -341,11 +341,8 @@ class NatsStore implements EventStore {
       }
       const { logId, summary, fork } = found.newest.note
       if (end && (end.logId !== logId || end.version !== summary.version)) return
-      // From this message on the log is no more: what is written to it at the same time comes before it and goes, or conflicts.
-      const seq = await logs.put(place, found.last, { kind: 'purged', after: found.at })
-      if (seq === undefined) continue
-      await logs.erase(place, seq)
-      if (fork) await forks.removePointers(fork)
+      if (!(await logs.clear(place, found))) continue
+      if (fork) await forks.removePointers(fork, place)
       this.#places.delete(logId)
       connection.publish(layout.purged(place))
       return

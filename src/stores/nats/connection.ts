@@ -1,4 +1,4 @@
-import type * as Transport from '@nats-io/transport-node'
+import type * as transport from '@nats-io/transport-node'
 import { turnlogError } from '../../errors.ts'
 
 /** What is needed of a connection to NATS: that of `@nats-io/transport-node` and `wsconnect` have it. */
@@ -54,7 +54,7 @@ export interface ConnectionSettings {
   readonly timeoutMs: number
 }
 
-type Driver = Pick<typeof Transport, 'connect' | 'headers' | 'createInbox'>
+type Driver = Pick<typeof transport, 'connect' | 'headers' | 'createInbox'>
 
 export const API = '$JS.API'
 
@@ -245,8 +245,7 @@ export class Connection {
 
   #break(why: string): void {
     const error = new Error(why)
-    // Each takes itself out.
-    for (const end of Array.from(this.#waiting)) end(error)
+    for (const end of this.#waiting) end(error)
   }
 }
 

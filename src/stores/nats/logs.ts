@@ -66,7 +66,6 @@ export class Logs {
     }
     const isKnown = this.known(place)?.last === last.seq && this.known(place)?.at === last.seq
     const newest = isKnown || !this.#replicated.get(place.stream) ? last : await this.#newestThatCounts(place, last)
-    if (newest?.seq !== last.seq) this.remove(place, last.seq)
     const end: End = { at: newest && newest.note.kind !== 'purged' ? newest.seq : 0, last: last.seq, newest }
     if (hasLog(end)) this.#learn(place, end.at, end.last, end.newest.note)
     else this.forget(place)
@@ -111,7 +110,7 @@ export class Logs {
     }
     if (this.#replicated.get(stream) && !(await this.#counts(place, seq, note.after))) {
       this.forget(place)
-      this.remove(place, seq)
+      this.#mend(place).catch(() => undefined)
       return undefined
     }
     if (note.kind === 'commit' || note.kind === 'touch') this.#learn(place, seq, seq, note)
@@ -119,9 +118,12 @@ export class Logs {
     return seq
   }
 
-  /** Removes a message that does not count, in its own time: where that fails, it goes on not to count. */
-  remove({ stream }: Place, seq: number): void {
-    this.#connection.api(`STREAM.MSG.DELETE.${stream}`, { seq }).catch(() => undefined)
+  /** Ends what a subject has, if it still ends like this, and removes it; gives whether it did. */
+  async clear(place: Place, { at, last }: End): Promise<boolean> {
+    // From this message on it is no more: what is written at the same time comes before it and goes, or conflicts.
+    const seq = await this.put(place, last, { kind: 'purged', after: at })
+    if (seq !== undefined) await this.erase(place, seq)
+    return seq !== undefined
   }
 
   /** Removes what a subject has up to a sequence. */
@@ -166,6 +168,15 @@ export class Logs {
     }
     if (lagging !== undefined && (await this.#at(place, upTo)))
       throw failure('a replica is too far behind', 'not-stored')
+  }
+
+  // Lists see the newest messages alone: after one that does not count, says again what does. (It cannot be deleted: where the newest
+  // of a subject was, server 2.9 thinks that the subject has none.)
+  async #mend(place: Place): Promise<void> {
+    const end = await this.end(place)
+    if (end.last === end.newest?.seq) return
+    if (hasLog(end)) await this.put(place, end.last, { ...end.newest.note, kind: 'touch', after: end.at })
+    else if (end.newest?.note.kind !== 'part') await this.clear(place, end)
   }
 
   // From the end backwards, each by the sequence that the one after it names.
