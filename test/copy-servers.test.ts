@@ -59,7 +59,7 @@ describe.skipIf(missing !== undefined)(
       let calls = 0
       AbortSignal.prototype.throwIfAborted = function () {
         // One log more is begun: 32 are under way at once, so the others are there by then.
-        if (new Error().stack.includes('worker') && ++calls === ${killedAt}) process.kill(process.pid, 'SIGKILL')
+        if (new Error().stack.split('\\n')[2].includes('at worker ') && ++calls === ${killedAt}) process.kill(process.pid, 'SIGKILL')
         throwIfAborted.call(this)
       }`
       return run(

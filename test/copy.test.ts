@@ -297,7 +297,7 @@ describe('turnlog copy', () => {
       const { throwIfAborted } = AbortSignal.prototype
       let calls = 0
       AbortSignal.prototype.throwIfAborted = function () {
-        if (new Error().stack.includes('worker') && ++calls === ${count}) process.kill(process.pid, '${signal}')
+        if (new Error().stack.split('\\n')[2].includes('at worker ') && ++calls === ${count}) process.kill(process.pid, '${signal}')
         throwIfAborted.call(this)
       }`
   }
