@@ -15,7 +15,7 @@ import {
 import { Connection, type NatsConnection } from './nats/connection.ts'
 import { Forks } from './nats/forks.ts'
 import { Layout, remember, type Place } from './nats/layout.ts'
-import { hasLog, Logs, type LogEnd } from './nats/logs.ts'
+import { hasLog, knownIn, Logs, NONE, type LogEnd } from './nats/logs.ts'
 import { newestOfEach } from './nats/pull.ts'
 import type { Ending, Stored } from './nats/records.ts'
 import { prepareStreams } from './nats/streams.ts'
@@ -401,24 +401,16 @@ class NatsStore implements EventStore {
     }
 
     // What is known may be old: then the server says so, and it is looked at.
-    let known = logs.known(place)
-    let isFresh = false
-    let at = known?.at ?? 0
-    let last = known?.last ?? 0
-    for (;;) {
-      const fits = known ? known.logId === logId && known.version === expectedVersion : expectedVersion === 0
-      if (fits) {
-        const seq = await logs.put(place, last, commit(at, known), body, events[0]!.id)
+    let known = logs.known(place) ?? NONE
+    for (let isFresh = false; ; isFresh = true) {
+      if (known.version === expectedVersion && (known.logId === logId || expectedVersion === 0)) {
+        const seq = await logs.put(place, known.last, commit(known.at, known), body, events[0]!.id)
         if (seq !== undefined) {
-          if (!known) remember(this.#places, logId, place)
+          if (expectedVersion === 0) remember(this.#places, logId, place)
           return STORED
         }
       } else if (isFresh) return CONFLICT
-      const end = await logs.end(place)
-      isFresh = true
-      known = logs.known(place)
-      at = end.at
-      last = end.last
+      known = knownIn(await logs.end(place))
     }
   }
 

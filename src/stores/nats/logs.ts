@@ -25,6 +25,16 @@ export function hasLog(end: End): end is LogEnd {
 export type KnownEnd = Pick<End, 'at' | 'last'> &
   Pick<Ending, 'logId' | 'touchedAt' | 'fork'> & { readonly version: number }
 
+/** What is known where nothing is. */
+export const NONE: KnownEnd = { at: 0, last: 0, logId: '', version: 0, touchedAt: undefined, fork: undefined }
+
+/** What there is to know of an end. */
+export function knownIn(end: End): KnownEnd {
+  if (!hasLog(end)) return { ...NONE, at: end.at, last: end.last }
+  const { logId, summary, touchedAt, fork } = end.newest.note
+  return { at: end.at, last: end.last, logId, version: summary.version, touchedAt, fork }
+}
+
 /** How many messages at the end of a log are got one by one rather than by a consumer, which costs about as much as these. */
 const STEPS = 8
 
@@ -67,7 +77,7 @@ export class Logs {
     const isKnown = this.known(place)?.last === last.seq && this.known(place)?.at === last.seq
     const newest = isKnown || !this.#replicated.get(place.stream) ? last : await this.#newestThatCounts(place, last)
     const end: End = { at: newest && newest.note.kind !== 'purged' ? newest.seq : 0, last: last.seq, newest }
-    if (hasLog(end)) this.#learn(place, end.at, end.last, end.newest.note)
+    if (hasLog(end)) remember(this.#known, place.subject, knownIn(end))
     else this.forget(place)
     return end
   }
@@ -113,8 +123,10 @@ export class Logs {
       this.#mend(place).catch(() => undefined)
       return undefined
     }
-    if (note.kind === 'commit' || note.kind === 'touch') this.#learn(place, seq, seq, note)
-    else this.forget(place)
+    if (note.kind === 'commit' || note.kind === 'touch') {
+      const { logId, summary, touchedAt, fork } = note
+      remember(this.#known, subject, { at: seq, last: seq, logId, version: summary.version, touchedAt, fork })
+    } else this.forget(place)
     return seq
   }
 
@@ -260,10 +272,6 @@ export class Logs {
       if (error instanceof JetStreamError && error.code === CODES.noMessage) return undefined
       throw refused(error)
     }
-  }
-
-  #learn({ subject }: Place, at: number, last: number, { logId, summary, touchedAt, fork }: Ending): void {
-    remember(this.#known, subject, { at, last, logId, version: summary.version, touchedAt, fork })
   }
 }
 
