@@ -1,9 +1,17 @@
-import { Pool } from 'pg'
-import { afterAll, describe, it } from 'vitest'
-import type { EventStore } from '../../src/index.ts'
-import { postgresStore } from '../../src/stores/postgres.ts'
+import { Pool, type PoolClient } from 'pg'
+import { afterAll, describe, expect, it } from 'vitest'
+import { createSessionHistory, isTurnlogError, type EventStore, type SessionHistoryService } from '../../src/index.ts'
+import type { Commit } from '../../src/store.ts'
+import {
+  postgresStore,
+  type PostgresClient,
+  type PostgresPool,
+  type PostgresQuery,
+  type PostgresStoreOptions
+} from '../../src/stores/postgres.ts'
 import { testEventStore } from '../../src/testing.ts'
 import { postgresMissing, postgresServer } from '../servers/postgres.ts'
+import { text } from '../service/kit.ts'
 
 const server = postgresMissing === undefined ? await postgresServer() : undefined
 const url = server?.url ?? 'postgres://localhost'
@@ -41,3 +49,534 @@ conformance('postgresStore by connectionString', (schema) =>
 )
 conformance('postgresStore by pool', (schema) => postgresStore({ pool: admin, schema }))
 conformance('postgresStore with partitions', (schema) => postgresStore({ pool: admin, schema, partitions: 3 }))
+
+describeThere(`postgresStore${because}`, () => {
+  it('stores what comes together in one statement, and a conflict in it harms no other', async () => {
+    const schema = newSchema()
+    let statements = 0
+    const pool = watched(({ text }) => {
+      if (text.includes('followed AS')) statements++
+    })
+    const history = await createSessionHistory({
+      store: postgresStore({ pool, schema }),
+      missing: { append: 'create' }
+    })
+    const rival = await createSessionHistory({ store: postgresStore({ pool: admin, schema }) })
+    const sessions = Array.from({ length: 64 }, (_, i) => ({ userId: 'ada', id: `s${i}` }))
+    await Promise.all(sessions.map((session) => history.appendMessage(session, text('one'))))
+    // This one does not know of it, and meets a conflict.
+    await rival.appendMessage(sessions[0]!, text('two'))
+    statements = 0
+    const stored = await Promise.all(sessions.map((session) => history.appendMessage(session, text('three'))))
+    expect(stored.map((session) => session?.messages.length)).toEqual([3, ...sessions.slice(1).map(() => 2)])
+    expect(statements).toBeLessThan(4)
+    await Promise.all([history.stop(), rival.stop()])
+  })
+
+  it('asks once to read a loaded session that has not changed', async () => {
+    let statements = 0
+    const pool = watched(() => void statements++)
+    const history = await createSessionHistory({ store: postgresStore({ pool, schema: newSchema() }) })
+    const session = await history.createSession('ada')
+    await history.appendMessage(session, text('one'))
+    statements = 0
+    expect((await history.getSession('ada', session.id))?.messages).toHaveLength(1)
+    expect(statements).toBe(1)
+    await history.stop()
+  })
+
+  it('finds all by indexes, and lists without reading events', async () => {
+    const asked: PostgresQuery[] = []
+    const pool = watched((query) => void asked.push(query))
+    const schema = newSchema()
+    const history = await createSessionHistory({ store: postgresStore({ pool, schema }) })
+    await Promise.all(Array.from({ length: 300 }, (_, i) => history.createSession(`user ${i % 30}`, `s${i}`)))
+    const session = { userId: 'user 1', id: 's1' }
+    await history.appendMessage(session, text('one'))
+    await admin.query(`ANALYZE ${quoted(schema)}.turnlog_sessions, ${quoted(schema)}.turnlog_events`)
+    asked.length = 0
+    await history.listSessions('user 1', { limit: 5 })
+    await history.listUsers({ limit: 5 })
+    await history.forks(session)
+    const lists = asked.length
+    expect(lists).toBeGreaterThanOrEqual(3)
+    await history.appendMessage(session, text('two'))
+    await Array.fromAsync(history.readEvents('user 1', 's1'))
+    const client = await admin.connect()
+    try {
+      await client.query('BEGIN; SET LOCAL enable_seqscan = off')
+      for (const [i, query] of asked.entries()) {
+        if (i < lists) expect(query.text).not.toContain('turnlog_events')
+        const { rows } = await client.query(`EXPLAIN ${query.text}`, query.values)
+        const plan = (rows as { 'QUERY PLAN': string }[]).map((row) => row['QUERY PLAN']).join('\n')
+        expect(plan, query.text).not.toContain('Seq Scan')
+        if (i < lists) expect(plan, query.text).not.toMatch(/Sort Key: .*(updated|owner)/)
+      }
+    } finally {
+      await client.query('ROLLBACK')
+      client.release()
+    }
+    await history.stop()
+  })
+
+  it('keeps ids of any characters, and of any length that the service takes', async () => {
+    const history = await createSessionHistory({ store: postgresStore({ pool: admin, schema: newSchema() }) })
+    const ids = ['\0', 'a\0b', '漢'.repeat(512), `${'漢'.repeat(511)}字`, '😀'.repeat(256), "'; DROP TABLE x; --"]
+    for (const userId of ids) for (const id of ids) await history.createSession(userId, id, { metadata: { title: id } })
+    await history.stop()
+    await history.start()
+    expect((await history.listUsers()).toSorted()).toEqual(ids.toSorted())
+    for (const userId of ids) {
+      const sessions = await history.listSessions(userId)
+      expect(sessions.map(({ id }) => id).toSorted()).toEqual(ids.toSorted())
+      expect(sessions.every(({ id, metadata }) => metadata['title'] === id)).toBe(true)
+    }
+    await history.stop()
+  })
+
+  it('lets writers of several processes race without a deadlock', async () => {
+    const schema = newSchema()
+    const deadlocks = async (): Promise<number> => {
+      const { rows } = await admin.query('SELECT sum(deadlocks)::integer AS sum FROM pg_stat_database')
+      return (rows as { sum: number }[])[0]!.sum
+    }
+    const before = await deadlocks()
+    const histories = await Promise.all(
+      Array.from({ length: 4 }, () =>
+        createSessionHistory({ store: postgresStore({ connectionString: url, schema, maxConnections: 3 }) })
+      )
+    )
+    const sessions = Array.from({ length: 12 }, (_, i) => ({ userId: 'ada', id: `s${i}` }))
+    for (const { id } of sessions) await histories[0]!.createSession('ada', id)
+    const acknowledged = new Set<string>()
+    await Promise.all(
+      histories.map(async (history, writer) => {
+        for (let round = 0; round < 6; round++) {
+          // Each comes in an order of its own.
+          const own = sessions.map((_, i) => sessions[(i * [1, 5, 7, 11][writer]! + round) % sessions.length]!)
+          await Promise.all(
+            own.map(async (session) => {
+              const said = `${session.id} ${writer} ${round}`
+              try {
+                await history.appendMessage(session, text(said))
+                acknowledged.add(said)
+              } catch (error) {
+                // Whoever never comes first gives up.
+                if (!isTurnlogError(error, 'VERSION_CONFLICT') && !isTurnlogError(error, 'STORE_UNAVAILABLE'))
+                  throw error
+              }
+            })
+          )
+        }
+      })
+    )
+    const said = (await Promise.all(sessions.map(({ id }) => textsOf(histories[1]!, id)))).flat()
+    expect(said.toSorted()).toEqual([...acknowledged].sort())
+    expect(said.length).toBeGreaterThan(12)
+    expect(await deadlocks()).toBe(before)
+    await Promise.all(histories.map((history) => history.stop()))
+  })
+
+  it('tries again where the server has it give way to another', async () => {
+    let failures = 0
+    const pool = watched(({ text }) => {
+      if (!text.includes('begun AS') || failures === 2) return
+      failures++
+      throw Object.assign(new Error('deadlock detected'), { code: '40P01' })
+    })
+    const history = await createSessionHistory({ store: postgresStore({ pool, schema: newSchema() }) })
+    await history.createSession('ada', 'trip')
+    expect(failures).toBe(2)
+    await history.stop()
+  })
+
+  it('harms no commit of others with one that the server refuses', async () => {
+    const store = postgresStore({ pool: admin, schema: newSchema() })
+    const history = await createSessionHistory({ store, ids: { event: eventIds() } })
+    await history.createSession('ada', 'first')
+    const [head] = await store.heads()
+    const first = await Array.fromAsync(store.read(head!.logId))
+    const begin = (sessionId: string, logId: string): Commit => {
+      const key = { userId: 'ada', sessionId }
+      const events = first.flat().map((event) => ({ ...event, ...key }))
+      return { key, logId, expectedVersion: 0, events, summary: { ...head!.summary, ...key } }
+    }
+    // Two calls, so that they are no commits of one log in one call.
+    const results = await Promise.all([
+      store.append([begin('a', 'log a')]),
+      store.append([begin('twice', head!.logId)]),
+      store.append([begin('b', 'log b')])
+    ])
+    expect(results.flat().map(({ status }) => status)).toEqual(['stored', 'failed', 'stored'])
+    expect(results[1]![0]).toMatchObject({ outcome: 'not-stored', error: { code: 'STORE_UNAVAILABLE' } })
+    expect(await store.head({ userId: 'ada', sessionId: 'twice' })).toBe(null)
+    await history.stop()
+  })
+
+  describe('where there are rows that cannot be right', () => {
+    async function damaged(...statements: string[]): Promise<SessionHistoryService> {
+      const schema = newSchema()
+      const history = await createSessionHistory({ store: postgresStore({ pool: admin, schema }) })
+      for (const id of ['trip', 'work']) {
+        await history.createSession('ada', id)
+        for (let i = 0; i < 3; i++) await history.appendMessage({ userId: 'ada', id }, text(`${i}`))
+      }
+      await history.stop()
+      const key = `(SELECT key FROM ${quoted(schema)}.turnlog_sessions WHERE name = '["ada","trip"]')`
+      for (const statement of statements)
+        await admin.query(statement.replaceAll('turnlog_', `${quoted(schema)}.turnlog_`).replace(':trip', key))
+      await history.start()
+      return history
+    }
+
+    it.each([
+      ['no JSON', "UPDATE turnlog_events SET body = '{' WHERE key = :trip AND version = 3"],
+      ['missing', 'DELETE FROM turnlog_events WHERE key = :trip AND version = 3'],
+      ['of another version', 'UPDATE turnlog_events SET version = 9 WHERE key = :trip AND version = 3'],
+      ['null', "UPDATE turnlog_events SET body = 'null' WHERE key = :trip AND version = 3"]
+    ])('tells of an event that is %s', async (_, statement) => {
+      const history = await damaged(statement)
+      const error = await history.getSession('ada', 'trip').catch((thrown: unknown) => thrown)
+      expect(error).toMatchObject({ code: 'CORRUPT_LOG', userId: 'ada', sessionId: 'trip', version: 3 })
+      expect((await history.getSession('ada', 'trip', { at: 2 }))?.messages).toHaveLength(1)
+      expect((await history.getSession('ada', 'work'))?.messages).toHaveLength(3)
+      await history.stop()
+    })
+
+    it('tells of a summary when the session is read, and lists the others', async () => {
+      const history = await damaged("UPDATE turnlog_sessions SET summary = 'x' WHERE key = :trip")
+      const error = await history.getSession('ada', 'trip').catch((thrown: unknown) => thrown)
+      expect(error).toMatchObject({ code: 'CORRUPT_LOG', userId: 'ada', sessionId: 'trip', version: 4 })
+      expect((await history.listSessions('ada')).map(({ id }) => id)).toEqual(['work', 'trip'])
+      await history.stop()
+    })
+  })
+
+  describe('opened', () => {
+    it('by many at once, makes its tables once', async () => {
+      const schema = newSchema()
+      const stores = Array.from({ length: 6 }, (_, i) =>
+        postgresStore({ connectionString: url, schema, maxConnections: 1, ...(i % 2 === 0 && { partitions: 2 }) })
+      )
+      // Those that say nothing of partitions may be first.
+      const opened = await Promise.allSettled(stores.map((store) => store.open()))
+      expect(opened.filter(({ status }) => status === 'fulfilled').length).toBeGreaterThanOrEqual(3)
+      for (const result of opened)
+        if (result.status === 'rejected') expect(String(result.reason)).toContain('partitions')
+      await Promise.all(stores.map((store) => store.close()))
+    })
+
+    it('by a role that may do nothing but what it owns the schema for', async () => {
+      const schema = newSchema()
+      await admin.query(`CREATE ROLE modest LOGIN PASSWORD 'modest'; REVOKE ALL ON DATABASE postgres FROM public;
+        GRANT CONNECT ON DATABASE postgres TO modest; REVOKE ALL ON SCHEMA public FROM public`)
+      const connectionString = url.replace('postgres:secret', 'modest:modest')
+      const refused = postgresStore({ connectionString, schema })
+      await expect(refused.open()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE', outcome: 'not-stored' })
+      await admin.query(`CREATE SCHEMA ${quoted(schema)} AUTHORIZATION modest`)
+      const history = await createSessionHistory({ store: postgresStore({ connectionString, schema, partitions: 2 }) })
+      const session = await history.createSession('ada')
+      await history.appendMessage(session, text('one'))
+      const events = history.subscribe('ada', session.id, { from: 2 })[Symbol.asyncIterator]()
+      expect((await events.next()).value).toMatchObject({ version: 2 })
+      await history.fork(session)
+      await history.purgeSession('ada', session.id)
+      await history.stop()
+    })
+
+    it('over tables of a newer release, refuses', async () => {
+      const schema = newSchema()
+      const store = postgresStore({ pool: admin, schema })
+      await store.open()
+      await store.close()
+      await admin.query(`UPDATE ${quoted(schema)}.turnlog_schema SET version = 1000`)
+      await expect(store.open()).rejects.toMatchObject({ code: 'STORE_TOO_NEW', found: 1000, known: 1 })
+    })
+
+    it('with another number of partitions than the tables have, refuses, and with none says nothing of it', async () => {
+      const schema = newSchema()
+      const open = async (partitions?: number): Promise<void> => {
+        const store = postgresStore({ pool: admin, schema, partitions })
+        await store.open()
+        await store.close()
+      }
+      await open(4)
+      const { rows } = await admin.query(
+        "SELECT count(*)::integer AS count FROM pg_inherits JOIN pg_class ON oid = inhrelid WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1) AND relkind = 'r'",
+        [schema]
+      )
+      expect(rows).toEqual([{ count: 12 }])
+      await open()
+      await open(4)
+      await expect(open(8)).rejects.toThrow('4 partitions')
+    })
+
+    it('with a wrong password, or where there is no server or database, says so', async () => {
+      for (const [connectionString, reason] of [
+        [url.replace('secret', 'wrong'), 'password authentication failed'],
+        [url.replace(/:\d+\//, ':1/'), 'ECONNREFUSED'],
+        [`${url}nowhere`, 'does not exist']
+      ] as const) {
+        const store = postgresStore({ connectionString })
+        const error = await store.open().catch((thrown: unknown) => thrown)
+        expect(error).toMatchObject({ code: 'STORE_UNAVAILABLE', outcome: 'not-stored' })
+        expect(String(error)).toContain(reason)
+        expect(String(error)).not.toContain('wrong')
+        expect(await store.health()).toBe(false)
+      }
+    })
+  })
+
+  describe('told of changes', () => {
+    /** Takes hints until one is of `version`. */
+    async function hintOf(hints: AsyncIterator<number>, version: number): Promise<void> {
+      for (;;) {
+        const { value, done } = await hints.next()
+        if (done) throw new Error('watch has ended')
+        if (value === version) return
+      }
+    }
+
+    async function hearsOfAppends(
+      pool: PostgresPool,
+      schema: string,
+      between = async (): Promise<void> => {}
+    ): Promise<void> {
+      const store = postgresStore({ pool, schema })
+      const writer = await createSessionHistory({ store: postgresStore({ pool: admin, schema }) })
+      await store.open()
+      const session = await writer.createSession('ada', 'trip')
+      const stop = new AbortController()
+      const hints = store.watch!({ userId: 'ada', sessionId: 'trip' }, stop.signal)[Symbol.asyncIterator]()
+      for (let version = 1; version < 8; version++) {
+        await hintOf(hints, version)
+        if (version === 4) await between()
+        await writer.appendMessage(session, text('more'))
+      }
+      stop.abort()
+      await store.close()
+      await writer.stop()
+    }
+
+    it('asks for them where NOTIFY does not come through', async () => {
+      const deaf = watched(() => undefined, { isDeaf: true })
+      await hearsOfAppends(deaf, newSchema())
+    })
+
+    it('asks for them where there is no connection to spare', async () => {
+      const one = new Pool({ connectionString: url, max: 1 })
+      await hearsOfAppends(one, newSchema())
+      await one.end()
+    })
+
+    it('hears of them without asking, and again when the connection was cut', async () => {
+      const schema = newSchema()
+      let [asked, probes] = [0, 0]
+      let heard = (): void => undefined
+      const pool = watched(({ text, values }) => {
+        if (text.includes('log_id, version FROM unnest')) asked++
+        if (text.startsWith('SELECT pg_notify') && String(values[1]).startsWith('!')) {
+          probes++
+          heard()
+        }
+      })
+      await hearsOfAppends(pool, schema, async () => {
+        while (probes === 0) await new Promise<void>((resolve) => (heard = resolve))
+        expect(asked).toBeGreaterThan(0)
+        const { rows } = await admin.query(
+          "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
+        )
+        expect(rows.length).toBeGreaterThan(0)
+      })
+    })
+  })
+
+  describe('without its connections', () => {
+    it('says of a commit under way that it may be stored, and goes on', async () => {
+      const schema = newSchema()
+      const store = postgresStore({ connectionString: url, schema })
+      const history = await createSessionHistory({ store })
+      const session = await history.createSession('ada', 'trip')
+      const [head] = await store.heads()
+      const [[event] = []] = await Array.fromAsync(store.read(head!.logId))
+      const blocker = await admin.connect()
+      await blocker.query(`BEGIN; SELECT FROM ${quoted(schema)}.turnlog_sessions FOR UPDATE`)
+      const commit: Commit = {
+        key: { userId: 'ada', sessionId: 'trip' },
+        logId: head!.logId,
+        expectedVersion: 1,
+        events: [{ ...event!, version: 2 }],
+        summary: { ...head!.summary, version: 2 }
+      }
+      const under = store.append([commit])
+      // When it waits for the lock, it is with the server.
+      for (let found = 0; found === 0;) {
+        const { rows } = await admin.query(
+          "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        )
+        found = rows.length
+      }
+      expect(await under).toMatchObject([
+        { status: 'failed', outcome: 'unknown', error: { code: 'STORE_UNAVAILABLE' } }
+      ])
+      await blocker.query('COMMIT')
+      blocker.release()
+      expect((await history.appendMessage(session, text('one')))?.version).toBe(2)
+      await history.stop()
+    })
+
+    it('gives up on a server that does not answer, and is not healthy meanwhile', async () => {
+      const schema = newSchema()
+      let isHung = false
+      const pool = watched(() => isHung)
+      const store = postgresStore({ pool, schema, timeoutMs: 50 })
+      await store.open()
+      expect(await store.health()).toBe(true)
+      isHung = true
+      await expect(store.heads()).rejects.toThrow('did not answer')
+      expect(await store.health()).toBe(false)
+      isHung = false
+      expect(await store.health()).toBe(true)
+      await store.close()
+    })
+
+    it('does without prepared statements where they get lost', async () => {
+      const schema = newSchema()
+      let lost = 0
+      const pool = watched(async ({ name }, client) => {
+        if (name === undefined) return
+        lost++
+        await client.query('DEALLOCATE ALL')
+      })
+      const history = await createSessionHistory({ store: postgresStore({ pool, schema }) })
+      const session = await history.createSession('ada')
+      for (let i = 0; i < 5; i++) await history.appendMessage(session, text(`${i}`))
+      expect(await textsOf(history, session.id, 'ada')).toEqual(['0', '1', '2', '3', '4'])
+      expect(lost).toBeGreaterThan(0)
+      await history.stop()
+    })
+
+    it('keeps what was acknowledged when the server is killed, knows that it is gone, and goes on by itself', async () => {
+      const schema = newSchema()
+      const stores = Array.from({ length: 3 }, (_, i) =>
+        i === 0 ? postgresStore({ pool: admin, schema }) : postgresStore({ connectionString: url, schema })
+      )
+      const histories = await Promise.all(stores.map((store) => createSessionHistory({ store })))
+      const sessions = ['a', 'b', 'c', 'd'].map((id) => ({ userId: 'ada', id }))
+      for (const { id } of sessions) await histories[0]!.createSession('ada', id)
+      const stop = new AbortController()
+      const seen: number[] = []
+      const subscription = (async () => {
+        for await (const { version } of histories[2]!.subscribe('ada', 'a', { signal: stop.signal })) seen.push(version)
+      })().catch((error: unknown) => error)
+      const [acknowledged, unknown] = [new Set<string>(), new Set<string>()]
+      let isOver = false
+      let [progress, onProgress] = [0, (): void => undefined]
+      const writing = histories.flatMap((history, writer) =>
+        sessions.map(async (session) => {
+          for (let i = 0; !isOver; i++) {
+            const said = `${session.id} ${writer} ${i}`
+            try {
+              await history.appendMessage(session, text(said))
+              acknowledged.add(said)
+              progress++
+              onProgress()
+            } catch (error) {
+              if (isTurnlogError(error, 'STORE_UNAVAILABLE') && error.outcome === 'unknown') unknown.add(said)
+              else if (!isTurnlogError(error, 'STORE_UNAVAILABLE') && !isTurnlogError(error, 'VERSION_CONFLICT'))
+                throw error
+              // Let the server come up.
+              await new Promise((resolve) => setImmediate(resolve))
+            }
+          }
+        })
+      )
+      const written = async (count: number): Promise<void> => {
+        for (const goal = progress + count; progress < goal;)
+          await new Promise<void>((resolve) => (onProgress = resolve))
+      }
+      for (let round = 0; round < 2; round++) {
+        await written(40)
+        await server!.kill()
+        const since = performance.now()
+        expect(await Promise.all(stores.map((store) => store.health()))).toEqual([false, false, false])
+        expect(performance.now() - since).toBeLessThan(1_000)
+        await server!.restart()
+        await written(40)
+        expect(await Promise.all(stores.map((store) => store.health()))).toEqual([true, true, true])
+      }
+      isOver = true
+      await Promise.all(writing)
+      const reader = await createSessionHistory({ store: postgresStore({ connectionString: url, schema }) })
+      const said = (await Promise.all(sessions.map(({ id }) => textsOf(reader, id)))).flat()
+      expect(new Set(said).size).toBe(said.length)
+      expect([...acknowledged].filter((each) => !said.includes(each))).toEqual([])
+      expect(said.filter((each) => !acknowledged.has(each) && !unknown.has(each))).toEqual([])
+      stop.abort()
+      await subscription
+      expect(seen).toEqual(seen.map((_, i) => i + 1))
+      await Promise.all([...histories, reader].map((history) => history.stop()))
+    })
+  })
+})
+
+it('postgresStore refuses what makes no sense', () => {
+  const pool = { connect: async () => Promise.reject(new Error('unused')), on: () => undefined, off: () => undefined }
+  for (const options of [
+    {},
+    undefined,
+    { connectionString: '' },
+    { connectionString: 5 },
+    { pool: {} },
+    { pool, connectionString: 'postgres://localhost' },
+    { pool, maxConnections: 3 },
+    { connectionString: 'x', maxConnections: 0 },
+    { connectionString: 'x', schema: '' },
+    { connectionString: 'x', schema: 'a\0' },
+    { connectionString: 'x', schema: '漢'.repeat(22) },
+    { connectionString: 'x', partitions: -1 },
+    { connectionString: 'x', timeoutMs: 0 },
+    { connectionString: 'x', timeoutMs: 2 ** 31 },
+    { connectionString: 'x', partition: 3 }
+  ])
+    expect(() => postgresStore(options as unknown as PostgresStoreOptions), JSON.stringify(options)).toThrow(TypeError)
+})
+
+/**
+ * The pool of these tests, with something done before each statement: what throws fails it, and `true` leaves it without an answer. A
+ * deaf one gets no notifications.
+ */
+function watched(
+  before: (query: PostgresQuery, client: PostgresClient) => unknown,
+  { isDeaf = false } = {}
+): PostgresPool {
+  const wrapped = (client: PoolClient): PostgresClient => ({
+    query: async (query) => {
+      const isLost = await before(query, client as unknown as PostgresClient)
+      return isLost === true ? new Promise(() => undefined) : client.query(query)
+    },
+    release: (destroy) => client.release(destroy),
+    on: (event: string, listener: (...values: never[]) => void) =>
+      isDeaf && event === 'notification' ? undefined : client.on(event as 'end', listener),
+    off: (event: string, listener: (...values: never[]) => void) => client.off(event, listener as () => void)
+  })
+  return {
+    connect: async () => wrapped(await admin.connect()),
+    on: () => undefined,
+    off: () => undefined
+  }
+}
+
+async function textsOf(history: SessionHistoryService, id: string, userId = 'ada'): Promise<string[]> {
+  const session = await history.getSession(userId, id)
+  return (session?.messages ?? []).map(({ content }) => (content[0] as { text: string }).text)
+}
+
+function eventIds(): () => string {
+  let count = 0
+  return () => `event ${++count}`
+}
+
+function quoted(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`
+}

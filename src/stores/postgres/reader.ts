@@ -117,7 +117,7 @@ export class LogReader {
   }
 
   #ask<Row>(statement: StatementName, ...values: (string | number | Buffer | null)[]): Promise<Row[]> {
-    return this.#connections.ask<Row>(this.#statements[statement], values)
+    return this.#connections.askPrepared<Row>(this.#statements[statement], values)
   }
 }
 
