@@ -6,10 +6,10 @@ import { faultsOf, loadOn, type Load, type StoreRecipe } from './load.ts'
 import { proxyTo, type Proxy } from './proxy.ts'
 
 /** How often each fault comes. */
-export const ROUNDS = process.env['TURNLOG_SOAK'] ? 20 : 2
+const ROUNDS = process.env['TURNLOG_SOAK'] ? 20 : 2
 
 /** A limit on the time of a scenario: on a machine that does much else it takes many times as long as usual. */
-export const PATIENCE = { timeout: 60_000 * ROUNDS }
+const PATIENCE = { timeout: 60_000 * ROUNDS }
 
 /** A server that scenarios break. */
 export interface Server extends AsyncDisposable {
@@ -207,6 +207,6 @@ async function follow(history: SessionHistoryService, heard: string[], signal: A
 }
 
 /** Resolves when it is so. What it waits for is done by others: there is nothing to listen to. */
-export async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
+async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await isSo())) await new Promise((resolve) => setTimeout(resolve, 10))
 }
