@@ -239,18 +239,21 @@ class NatsStore implements EventStore {
     // Commits of one session go one after the other, those of several at once; a fork waits for its parent.
     const lanes = new Map<string, Promise<void>>()
     const broken = new Set<string>()
+    const store = async (batch: Batch): Promise<void> => {
+      const result = broken.has(batch.commits[0]!.logId) ? CONFLICT : await this.#appendBatch(batch)
+      if (result === 'apart') {
+        for (const [i, commit] of batch.commits.entries())
+          for (const one of batchesOf([commit], 0)) await store({ ...one, places: [batch.places[i]!] })
+        return
+      }
+      if (result.status !== 'stored') broken.add(batch.commits[0]!.logId)
+      for (const place of batch.places) results[place] = result
+    }
     for (const batch of batchesOf(commits, this.supports.maxCommitBytes!)) {
-      const name = keyString(batch.commits[0]!.key)
-      const before = batch.commits[0]!.parent ? Promise.all(lanes.values()) : lanes.get(name)
-      const done = (async () => {
-        await before
-        const { logId } = batch.commits[0]!
-        const result = broken.has(logId) ? CONFLICT : await this.#appendBatch(batch)
-        if (result.status !== 'stored') broken.add(logId)
-        for (const [i, place] of batch.places.entries())
-          results[place] = i === 0 || result.status === 'stored' || result.status === 'failed' ? result : CONFLICT
-      })()
-      lanes.set(name, done)
+      const { key, parent } = batch.commits[0]!
+      const name = keyString(key)
+      const before: Promise<unknown> | undefined = parent ? Promise.all(lanes.values()) : lanes.get(name)
+      lanes.set(name, before ? before.then(() => store(batch)) : store(batch))
     }
     await Promise.all(lanes.values())
     return results
@@ -354,10 +357,12 @@ class NatsStore implements EventStore {
     yield* watchers.watch(layout.place(key), signal)
   }
 
-  async #appendBatch(batch: Batch): Promise<AppendResult> {
+  /** `apart`: the commits may fit if they are not one message. */
+  async #appendBatch(batch: Batch): Promise<AppendResult | 'apart'> {
     try {
       return await this.#write(batch)
     } catch (error) {
+      if (isTurnlogError(error, 'COMMIT_TOO_LARGE') && batch.commits.length > 1) return 'apart'
       const { layout, logs } = this.#opened ?? {}
       if (layout && logs) logs.forget(layout.place(batch.commits[0]!.key))
       const outcome = isTurnlogError(error, 'STORE_UNAVAILABLE') ? error.outcome : 'not-stored'

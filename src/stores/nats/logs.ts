@@ -103,9 +103,9 @@ export class Logs {
       throw turnlogError('COMMIT_TOO_LARGE', message, { size: body.length, limit: Math.max(room, 0) })
     }
     const headers = {
-      ...(id !== undefined && { 'Nats-Msg-Id': `${id} ${last}` }),
+      [HEADER]: text,
       'Nats-Expected-Last-Subject-Sequence': String(last),
-      [HEADER]: text
+      ...(id !== undefined && { 'Nats-Msg-Id': `${id} ${last}` })
     }
     let seq: number
     try {

@@ -72,7 +72,7 @@ export interface Stored {
 
 export const HEADER = 'Turnlog'
 
-/** Servers look for their own headers in the whole of the text: nothing in it may look like one. */
+/** Servers take the first place in all headers where the name of one of theirs stands, and where that is not one, there is none. */
 export function noteText(note: Note): string {
   return JSON.stringify(note).replaceAll('Nats-', String.raw`\u004eats-`)
 }
