@@ -49,7 +49,7 @@ const program = new Command('turnlog')
     `${examples('import runs.jsonl --user ada', 'sessions ada', 'show ada runs-1', 'export ada -o ada.jsonl')}
 
 An id that begins with - stands after --, as in turnlog show -- -ada runs-1; of an option, as in --as=-try.
-Exit codes: 0; 1 where it could not be done, or not all of it; 2 where it was asked wrongly; 130 after Ctrl-C.
+Exit codes: 0; 1 where it could not be done, or not all of it; 2 where it was asked wrongly; 130 after Ctrl-C (0 of log --follow, which ends so).
 Colours on a terminal, unless NO_COLOR is set, or always if FORCE_COLOR is.`
   )
 

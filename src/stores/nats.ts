@@ -15,7 +15,7 @@ import {
 import { Connection, type NatsConnection } from './nats/connection.ts'
 import { Forks } from './nats/forks.ts'
 import { Layout, remember, type Place } from './nats/layout.ts'
-import { hasLog, Logs, type LogEnd } from './nats/logs.ts'
+import { hasLog, knownIn, Logs, NONE, type LogEnd } from './nats/logs.ts'
 import { newestOfEach } from './nats/pull.ts'
 import type { Ending, Stored } from './nats/records.ts'
 import { prepareStreams } from './nats/streams.ts'
@@ -91,7 +91,7 @@ export function natsStore(options: NatsStoreOptions): EventStore {
   } = knownOptions(objectOf(options, 'options', 'an object with servers or connection'), OPTIONS)
   if ((servers === undefined) === (connection === undefined))
     throw misuse('natsStore', 'given servers or connection', options)
-  const addresses = typeof servers === 'string' ? [servers] : servers
+  const addresses: readonly string[] | undefined = typeof servers === 'string' ? [servers] : servers
   if (
     addresses &&
     !(
@@ -106,7 +106,7 @@ export function natsStore(options: NatsStoreOptions): EventStore {
   if (typeof prefix !== 'string' || !/^[\w-]{1,32}$/.test(prefix))
     throw misuse('prefix', 'of 1 to 32 letters, digits, - and _', prefix)
   return new NatsStore({
-    servers: addresses && [...addresses],
+    servers: addresses && Array.from<string>(addresses),
     connection,
     options: connect && objectOf(connect, 'connect'),
     prefix,
@@ -341,11 +341,8 @@ class NatsStore implements EventStore {
       }
       const { logId, summary, fork } = found.newest.note
       if (end && (end.logId !== logId || end.version !== summary.version)) return
-      // From this message on the log is no more: what is written to it at the same time comes before it and goes, or conflicts.
-      const seq = await logs.put(place, found.last, { kind: 'purged', after: found.at })
-      if (seq === undefined) continue
-      await logs.erase(place, seq)
-      if (fork) await forks.removePointers(fork)
+      if (!(await logs.clear(place, found))) continue
+      if (fork) await forks.removePointers(fork, place)
       this.#places.delete(logId)
       connection.publish(layout.purged(place))
       return
@@ -404,24 +401,16 @@ class NatsStore implements EventStore {
     }
 
     // What is known may be old: then the server says so, and it is looked at.
-    let known = logs.known(place)
-    let isFresh = false
-    let at = known?.at ?? 0
-    let last = known?.last ?? 0
-    for (;;) {
-      const fits = known ? known.logId === logId && known.version === expectedVersion : expectedVersion === 0
-      if (fits) {
-        const seq = await logs.put(place, last, commit(at, known), body, events[0]!.id)
+    let known = logs.known(place) ?? NONE
+    for (let isFresh = false; ; isFresh = true) {
+      if (known.version === expectedVersion && (known.logId === logId || expectedVersion === 0)) {
+        const seq = await logs.put(place, known.last, commit(known.at, known), body, events[0]!.id)
         if (seq !== undefined) {
-          if (!known) remember(this.#places, logId, place)
+          if (expectedVersion === 0) remember(this.#places, logId, place)
           return STORED
         }
       } else if (isFresh) return CONFLICT
-      const end = await logs.end(place)
-      isFresh = true
-      known = logs.known(place)
-      at = end.at
-      last = end.last
+      known = knownIn(await logs.end(place))
     }
   }
 

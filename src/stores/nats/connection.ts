@@ -1,3 +1,4 @@
+import type * as transport from '@nats-io/transport-node'
 import { turnlogError } from '../../errors.ts'
 
 /** What is needed of a connection to NATS: that of `@nats-io/transport-node` and `wsconnect` have it. */
@@ -53,7 +54,7 @@ export interface ConnectionSettings {
   readonly timeoutMs: number
 }
 
-type Driver = Pick<typeof import('@nats-io/transport-node'), 'connect' | 'headers' | 'createInbox'>
+type Driver = Pick<typeof transport, 'connect' | 'headers' | 'createInbox'>
 
 export const API = '$JS.API'
 
@@ -123,7 +124,7 @@ export class Connection {
   /** Asks the server's API. @throws {JetStreamError} at a no, `STORE_UNAVAILABLE` with `outcome` where no answer comes */
   async api<T>(call: string, question: object, outcome: Outcome = 'not-stored', timeoutMs?: number): Promise<T> {
     const { data } = await this.#request(`${API}.${call}`, JSON.stringify(question), undefined, outcome, timeoutMs)
-    return answerIn<T>(data)
+    return answerIn(data) as T
   }
 
   /** Stores a message. @throws as `api`; the outcome is `unknown` where no answer comes */
@@ -135,7 +136,7 @@ export class Connection {
     const given = this.#driver.headers()
     for (const [name, value] of Object.entries(headers)) given.set(name, value)
     const { data } = await this.#request(subject, body, given, 'unknown')
-    return answerIn(data)
+    return answerIn(data) as { readonly seq: number; readonly duplicate?: boolean }
   }
 
   /** Messages to an inbox of its own, and a way to ask for them. */
@@ -244,7 +245,7 @@ export class Connection {
 
   #break(why: string): void {
     const error = new Error(why)
-    for (const end of [...this.#waiting]) end(error)
+    for (const end of this.#waiting) end(error)
   }
 }
 
@@ -253,8 +254,8 @@ export function failure(what: string, outcome: Outcome, cause?: unknown): Error 
   return turnlogError('STORE_UNAVAILABLE', `NATS failed: ${what}`, { outcome }, { cause })
 }
 
-function answerIn<T>(data: Uint8Array): T {
-  const answer = JSON.parse(Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString()) as T & {
+function answerIn(data: Uint8Array): unknown {
+  const answer = JSON.parse(Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString()) as {
     readonly error?: { readonly err_code?: number; readonly description?: string }
   }
   if (answer.error) throw new JetStreamError(answer.error)

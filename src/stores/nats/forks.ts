@@ -114,14 +114,15 @@ export class Forks {
     return { fork: { parent: logId, base: parts[0]!, ancestors }, parts }
   }
 
-  /** Removes what was copied for a fork that was not made. */
+  /** Removes what was copied for a fork that was not made; what another log has begun after goes with that. */
   async remove(place: Place, { fork, parts }: Copy): Promise<void> {
-    for (const seq of parts) this.#logs.remove(place, seq)
-    await this.removePointers(fork)
+    const end = await this.#logs.end(place)
+    if (end.newest?.note.kind === 'part' && end.at === parts.at(-1)) await this.#logs.clear(place, end)
+    await this.removePointers(fork, place)
   }
 
-  async removePointers({ ancestors }: ForkNote): Promise<void> {
-    for (const { pointer } of ancestors) this.#logs.remove({ stream: this.#layout.pointers.name, subject: '' }, pointer)
+  async removePointers({ ancestors }: ForkNote, fork: Place): Promise<void> {
+    for (const { logId, pointer } of ancestors) await this.#logs.erase(this.#layout.pointer(logId, fork), pointer)
   }
 
   /** The messages before the first commit of a fork, in pages, the first of which has the sequence `base`. */

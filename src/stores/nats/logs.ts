@@ -25,6 +25,16 @@ export function hasLog(end: End): end is LogEnd {
 export type KnownEnd = Pick<End, 'at' | 'last'> &
   Pick<Ending, 'logId' | 'touchedAt' | 'fork'> & { readonly version: number }
 
+/** What is known where nothing is. */
+export const NONE: KnownEnd = { at: 0, last: 0, logId: '', version: 0, touchedAt: undefined, fork: undefined }
+
+/** What there is to know of an end. */
+export function knownIn(end: End): KnownEnd {
+  if (!hasLog(end)) return { ...NONE, at: end.at, last: end.last }
+  const { logId, summary, touchedAt, fork } = end.newest.note
+  return { at: end.at, last: end.last, logId, version: summary.version, touchedAt, fork }
+}
+
 /** How many messages at the end of a log are got one by one rather than by a consumer, which costs about as much as these. */
 const STEPS = 8
 
@@ -66,9 +76,8 @@ export class Logs {
     }
     const isKnown = this.known(place)?.last === last.seq && this.known(place)?.at === last.seq
     const newest = isKnown || !this.#replicated.get(place.stream) ? last : await this.#newestThatCounts(place, last)
-    if (newest?.seq !== last.seq) this.remove(place, last.seq)
     const end: End = { at: newest && newest.note.kind !== 'purged' ? newest.seq : 0, last: last.seq, newest }
-    if (hasLog(end)) this.#learn(place, end.at, end.last, end.newest.note)
+    if (hasLog(end)) remember(this.#known, place.subject, knownIn(end))
     else this.forget(place)
     return end
   }
@@ -111,17 +120,22 @@ export class Logs {
     }
     if (this.#replicated.get(stream) && !(await this.#counts(place, seq, note.after))) {
       this.forget(place)
-      this.remove(place, seq)
+      this.#mend(place).catch(() => undefined)
       return undefined
     }
-    if (note.kind === 'commit' || note.kind === 'touch') this.#learn(place, seq, seq, note)
-    else this.forget(place)
+    if (note.kind === 'commit' || note.kind === 'touch') {
+      const { logId, summary, touchedAt, fork } = note
+      remember(this.#known, subject, { at: seq, last: seq, logId, version: summary.version, touchedAt, fork })
+    } else this.forget(place)
     return seq
   }
 
-  /** Removes a message that does not count, in its own time: where that fails, it goes on not to count. */
-  remove({ stream }: Place, seq: number): void {
-    this.#connection.api(`STREAM.MSG.DELETE.${stream}`, { seq }).catch(() => undefined)
+  /** Ends what a subject has, if it still ends like this, and removes it; gives whether it did. */
+  async clear(place: Place, { at, last }: End): Promise<boolean> {
+    // From this message on it is no more: what is written at the same time comes before it and goes, or conflicts.
+    const seq = await this.put(place, last, { kind: 'purged', after: at })
+    if (seq !== undefined) await this.erase(place, seq)
+    return seq !== undefined
   }
 
   /** Removes what a subject has up to a sequence. */
@@ -139,7 +153,10 @@ export class Logs {
    */
   async *from(place: Place, from: number, end: LogEnd): AsyncGenerator<readonly Stored[]> {
     const few = await this.#lastFew(place, from, end)
-    if (few) return yield few
+    if (few) {
+      yield few
+      return
+    }
     const start = from === 1 ? undefined : await this.#startFor(place, from, end)
     yield* this.counting(place, start?.note.after ?? 0, (start?.note.after ?? 0) + 1, end.at)
   }
@@ -163,6 +180,15 @@ export class Logs {
     }
     if (lagging !== undefined && (await this.#at(place, upTo)))
       throw failure('a replica is too far behind', 'not-stored')
+  }
+
+  // Lists see the newest messages alone: after one that does not count, says again what does. (It cannot be deleted: where the newest
+  // of a subject was, server 2.9 thinks that the subject has none.)
+  async #mend(place: Place): Promise<void> {
+    const end = await this.end(place)
+    if (end.last === end.newest?.seq) return
+    if (hasLog(end)) await this.put(place, end.last, { ...end.newest.note, kind: 'touch', after: end.at })
+    else if (end.newest?.note.kind !== 'part') await this.clear(place, end)
   }
 
   // From the end backwards, each by the sequence that the one after it names.
@@ -246,10 +272,6 @@ export class Logs {
       if (error instanceof JetStreamError && error.code === CODES.noMessage) return undefined
       throw refused(error)
     }
-  }
-
-  #learn({ subject }: Place, at: number, last: number, { logId, summary, touchedAt, fork }: Ending): void {
-    remember(this.#known, subject, { at, last, logId, version: summary.version, touchedAt, fork })
   }
 }
 
