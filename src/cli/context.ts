@@ -88,7 +88,10 @@ export async function withHistory<T>(
   work: (context: Context) => Promise<T>,
   { makes = false }: { readonly makes?: boolean } = {}
 ): Promise<T> {
-  if (!url) throw new UsageError('where are the sessions? give --store sqlite:PATH, or set TURNLOG_STORE')
+  if (!url)
+    throw new UsageError(
+      'where are the sessions? give --store sqlite:PATH, postgres://… or nats://…, or set TURNLOG_STORE'
+    )
   const { store, path } = await storeAt(url, { makes })
   const history = await createSessionHistory({
     store,

@@ -1,4 +1,5 @@
 import { statSync } from 'node:fs'
+import { nameOneStore } from '../open-store.ts'
 import { headsOf, interruptedBySignals, noSessions, storeAt, UsageError, type Context } from './context.ts'
 import { counted, print, printJson, say, visible, withProgress } from './output.ts'
 import { StoreCopy } from './store-copy.ts'
@@ -13,10 +14,9 @@ export async function copy(
   userId: string | undefined,
   { verify, json }: { readonly verify: boolean; readonly json?: boolean }
 ): Promise<boolean> {
-  if (fromUrl === toUrl) throw new UsageError(SAME)
   const from = await storeAt(fromUrl)
   const to = await storeAt(toUrl, { makes: true })
-  if (isSameFile(from.path, to.path)) throw new UsageError(SAME)
+  if (nameOneStore(fromUrl, toUrl) || isSameFile(from.path, to.path)) throw new UsageError(SAME)
   const signal = interruptedBySignals()
   try {
     await from.store.open()

@@ -91,7 +91,7 @@ export function natsStore(options: NatsStoreOptions): EventStore {
   } = knownOptions(objectOf(options, 'options', 'an object with servers or connection'), OPTIONS)
   if ((servers === undefined) === (connection === undefined))
     throw misuse('natsStore', 'given servers or connection', options)
-  const addresses = typeof servers === 'string' ? [servers] : servers
+  const addresses: readonly string[] | undefined = typeof servers === 'string' ? [servers] : servers
   if (
     addresses &&
     !(

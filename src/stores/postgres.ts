@@ -67,8 +67,8 @@ export interface PostgresSettings {
  * that conflicts fails no other. Connections that are lost are replaced by the next call. Where the connection was lost after a
  * commit was sent, its outcome is `unknown`.
  *
- * Subscribers hear by LISTEN and NOTIFY; where that does not come through, as behind PgBouncer, the server is asked ten times a second. No statement is
- * prepared by name and nothing is set for a session, so transaction pooling is fine.
+ * Subscribers hear by LISTEN and NOTIFY; where that does not come through, as behind PgBouncer, the server is asked ten times a second. Nothing
+ * is set for a session, and what it prepares it can do without: transaction pooling is fine.
  *
  * What is purged is deleted; it is out of the files when PostgreSQL has vacuumed, and its write-ahead log and backups have gone.
  *

@@ -3,7 +3,7 @@ import { natsStore } from '../../src/stores/nats.ts'
 import { natsMissing, natsServer } from '../servers/nats.ts'
 import { testFaults } from './scenarios.ts'
 
-if (natsMissing !== undefined) console.warn(`Skipped: ${natsMissing}`)
+if (natsMissing !== undefined) process.stderr.write(`Skipped: ${natsMissing}\n`)
 
 describe.skipIf(natsMissing !== undefined)('NATS JetStream, one server', () => {
   const options = (port: number, name: string) => ({

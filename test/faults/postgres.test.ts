@@ -3,7 +3,7 @@ import { postgresStore } from '../../src/stores/postgres.ts'
 import { postgresMissing, postgresServer } from '../servers/postgres.ts'
 import { testFaults } from './scenarios.ts'
 
-if (postgresMissing !== undefined) console.warn(`Skipped: ${postgresMissing}`)
+if (postgresMissing !== undefined) process.stderr.write(`Skipped: ${postgresMissing}\n`)
 
 describe.skipIf(postgresMissing !== undefined)('PostgreSQL', () => {
   let url = ''

@@ -107,6 +107,6 @@ export function positionOf({
   return { seq: Number(parts[first]), delivery: Number(parts[first + 1]), pending: Number(parts[first + 3]) }
 }
 
-export function storedOf(message: NatsMessage, seq: number): Stored {
+function storedOf(message: NatsMessage, seq: number): Stored {
   return { subject: message.subject, seq, note: parseNote(message.headers!.get(HEADER)), body: message.data }
 }

@@ -1,4 +1,5 @@
 import { isTurnlogError, turnlogError } from '../../errors.ts'
+import { hashOf } from './encode.ts'
 
 /** What is needed of a pool of connections: the `Pool` of node-postgres (`pg`) has it. */
 export interface PostgresPool {
@@ -60,6 +61,8 @@ export class Connections {
   readonly #options: ConnectionsOptions
   #pool: PostgresPool | undefined
   #end: (() => Promise<void>) | undefined
+  #canPrepare = true
+  readonly #statementNames = new Map<string, string>()
 
   constructor(options: ConnectionsOptions) {
     this.#options = options
@@ -93,9 +96,25 @@ export class Connections {
     pool?.off('error', ignore)
   }
 
-  /** One statement, which is a transaction of its own. Its name is for the connection to prepare it, once. */
-  ask<Row>(text: string, values: readonly PostgresValue[] = [], name?: string): Promise<Row[]> {
-    return this.with((connection) => connection.ask<Row>(text, values, { name, settles: true }))
+  /** One statement, which is a transaction of its own. */
+  ask<Row>(text: string, values: readonly PostgresValue[] = []): Promise<Row[]> {
+    return this.with((connection) => connection.ask<Row>(text, values, { settles: true }))
+  }
+
+  /** The same, for a statement that comes again and again: each connection prepares it, where that can be. */
+  async askPrepared<Row>(text: string, values: readonly PostgresValue[]): Promise<Row[]> {
+    if (this.#canPrepare) {
+      let name = this.#statementNames.get(text)
+      // A pooler may hand the connection of one to another: of that name there is no other statement.
+      if (!name) this.#statementNames.set(text, (name = `turnlog_${hashOf(text).toString('hex', 0, 12)}`))
+      try {
+        return await this.with((connection) => connection.ask<Row>(text, values, { name, settles: true }))
+      } catch (error) {
+        if (!(error instanceof ServerError && UNPREPARED.has(error.code))) throw error
+        this.#canPrepare = false
+      }
+    }
+    return this.ask<Row>(text, values)
   }
 
   /** What `work` does, all or nothing; nothing where it gives `false`. */
@@ -197,6 +216,9 @@ export class Connection {
     this.#isBroken = true
   }
 }
+
+/** There is no such prepared statement, or there is already: a pooler has changed the connection. Nothing was done. */
+const UNPREPARED: ReadonlySet<string> = new Set(['26000', '42P05'])
 
 /** Rejects when `promise` takes too long; what becomes of that is nobody's concern then. */
 export function inTime<T>(promise: Promise<T>, ms: number, failure: string): Promise<T> {

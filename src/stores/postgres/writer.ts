@@ -65,7 +65,10 @@ export class LogWriter {
         : [all(({ expectedVersion }) => expectedVersion)])
     ]
     const [answer] = await this.#persistently(() =>
-      this.#connections.ask<{ stored: number[] | null; orphaned?: number[] | null }>(begins ? begin : follow, values)
+      this.#connections.askPrepared<{ stored: number[] | null; orphaned?: number[] | null }>(
+        begins ? begin : follow,
+        values
+      )
     )
     for (const place of answer?.stored ?? []) outcomes[place] = 'stored'
     for (const place of answer?.orphaned ?? []) outcomes[place] = 'orphaned'
