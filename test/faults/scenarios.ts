@@ -205,6 +205,6 @@ async function follow(history: SessionHistoryService, heard: string[], signal: A
 }
 
 /** Resolves when it is so. What it waits for is done by others: there is nothing to listen to. */
-export async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
+async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await isSo())) await new Promise((resolve) => setTimeout(resolve, 10))
 }
