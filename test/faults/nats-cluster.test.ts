@@ -7,7 +7,7 @@ import { IS_SOAK, PATIENCE } from './scenarios.ts'
 
 const CLUSTER_ROUNDS = IS_SOAK ? 4 : 1
 
-if (natsMissing !== undefined) console.warn(`Skipped: ${natsMissing}`)
+if (natsMissing !== undefined) process.stderr.write(`Skipped: ${natsMissing}\n`)
 
 describe.skipIf(natsMissing !== undefined)('NATS JetStream, three servers', () => {
   let cluster: NatsServer
