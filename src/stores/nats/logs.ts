@@ -182,10 +182,19 @@ export class Logs {
         counting.push(message)
       }
       if (counting.length > 0) yield counting
-      if (last >= upTo) return
+      if (last >= upTo) break
     }
-    if (lagging !== undefined && (await this.#at(place, upTo)))
-      throw failure('a replica is too far behind', 'not-stored')
+    if (lagging === undefined) return
+    // A replica that was away may be behind, or lack some in the midst, and everything after those does not follow. The leader has them.
+    for (let next = at + 1; at < upTo;) {
+      const message = await this.next(place, next)
+      // Purged, meanwhile.
+      if (!message || message.seq > upTo) return
+      next = message.seq + 1
+      if (message.note.after !== at) continue
+      at = message.note.kind === 'purged' ? 0 : message.seq
+      yield [message]
+    }
   }
 
   // Lists see the newest messages alone: after one that does not count, says again what does. (It cannot be deleted: where the newest
