@@ -28,7 +28,7 @@ export async function prepareStreams(
   { prefix, replicas, streams }: { prefix: string; replicas: number; streams: number | undefined }
 ): Promise<Prepared> {
   const replicated = new Map<string, boolean>()
-  const there = await infoOf(connection, new Layout(prefix, 1).streams[0]!.name)
+  const there = await ledInfoOf(connection, new Layout(prefix, 1).streams[0]!.name)
   const count = (there && countIn(there)) ?? streams ?? 1
   if (streams !== undefined && streams !== count)
     throw misuse('streams', `${count}, as it was when ${JSON.stringify(prefix)} was first opened`, streams)
@@ -61,23 +61,32 @@ function countIn({ config }: StreamInfo): number | undefined {
   return Number(count)
 }
 
-async function infoOf(connection: Connection, name: string): Promise<StreamInfo | undefined> {
+async function infoOf(connection: Connection, name: string, timeoutMs: number): Promise<StreamInfo | undefined> {
   try {
-    return await connection.api<StreamInfo>(`STREAM.INFO.${name}`, {})
+    return await connection.api<StreamInfo>(`STREAM.INFO.${name}`, {}, 'not-stored', timeoutMs)
   } catch (error) {
     if (error instanceof JetStreamError && error.code === CODES.noStream) return undefined
     throw refused(error)
   }
 }
 
-// Another may have just made it: what is asked of a stream that is not led yet goes unanswered.
+// Another may have just made it: a stream that is not led yet, or a cluster that looks for a leader, leaves calls unanswered.
 async function ledInfoOf(connection: Connection, name: string): Promise<StreamInfo | undefined> {
-  for (let tries = 0; ; tries++) {
-    const info = await infoOf(connection, name)
-    if (!info || info.config.num_replicas === 1 || info.cluster?.leader || tries === 50) return info
+  const end = performance.now() + LEADER_MS
+  for (;;) {
+    try {
+      const info = await infoOf(connection, name, ANSWER_MS)
+      if (!info || info.config.num_replicas === 1 || info.cluster?.leader || performance.now() > end) return info
+    } catch (error) {
+      if (performance.now() > end) throw error
+    }
     await new Promise((resolve) => setTimeout(resolve, 100))
   }
 }
+
+/** How long a leader is waited for, and how long one answer. */
+const LEADER_MS = 10_000
+const ANSWER_MS = 1_000
 
 async function create(
   connection: Connection,
