@@ -3,7 +3,8 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'vitest'
-import { createSessionHistory, type EventStore } from '../../src/index.ts'
+import { createSessionHistory, isTurnlogError, type EventStore } from '../../src/index.ts'
+import { eventsOf } from '../service/kit.ts'
 import { faultsIn, type Append, type Fault, type Freshness, type History, type Read } from './checker.ts'
 
 /** How processes open a store: what `factory` of the compiled `module` makes of `options`. */
@@ -66,13 +67,16 @@ export async function faultsOf(load: History, store: EventStore, freshness: Fres
   try {
     const finals = new Map<string, readonly string[]>()
     for (const session of new Set([...load.appends, ...load.reads].map((call) => call.session))) {
-      const found = await history.getSession('ada', session)
+      const { found, events } = await answered(async () => ({
+        found: await history.getSession('ada', session),
+        events: await eventsOf(history, { userId: 'ada', id: session })
+      }))
       const ids = found?.messages.map(({ id }) => id) ?? []
       finals.set(session, ids)
       // What is folded is what is stored, event by event.
       const stored: string[] = []
       let version = 0
-      for await (const event of history.readEvents('ada', session)) {
+      for (const event of events) {
         expect(event.version).toBe(++version)
         if (event.type === 'message-appended') stored.push(event.data.message.id)
       }
@@ -81,6 +85,18 @@ export async function faultsOf(load: History, store: EventStore, freshness: Fres
     return faultsIn(load, finals, freshness)
   } finally {
     await history.stop()
+  }
+}
+
+// A server that was broken may not have all together yet, and says so.
+async function answered<T>(ask: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await ask()
+    } catch (error) {
+      if (!isTurnlogError(error, 'STORE_UNAVAILABLE')) throw error
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
   }
 }
 

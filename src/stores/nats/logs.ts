@@ -188,13 +188,17 @@ export class Logs {
     // A replica that was away may be behind, or lack some in the midst, and everything after those does not follow. The leader has them.
     for (let next = at + 1; at < upTo;) {
       const message = await this.next(place, next)
-      // Purged, meanwhile.
-      if (!message || message.seq > upTo) return
+      if (!message || message.seq > upTo) return this.#assertPurged(place, upTo)
       next = message.seq + 1
       if (message.note.after !== at) continue
       at = message.note.kind === 'purged' ? 0 : message.seq
       yield [message]
     }
+  }
+
+  // What a log had is not there: it was purged meanwhile, with its newest message; or the server that answers lacks it for now.
+  async #assertPurged(place: Place, newest: number): Promise<void> {
+    if (await this.#at(place, newest)) throw failure('a server lacks messages for now', 'not-stored')
   }
 
   // Lists see the newest messages alone: after one that does not count, says again what does. (It cannot be deleted: where the newest
@@ -214,8 +218,10 @@ export class Logs {
       const { note } = message
       if (note.after === 0 || (note.kind === 'commit' && note.from <= from)) return few
       message = await this.#at(place, note.after)
-      // Purged, meanwhile.
-      if (!message) return []
+      if (!message) {
+        await this.#assertPurged(place, newest.seq)
+        return []
+      }
     }
     return undefined
   }
