@@ -101,7 +101,7 @@ export function natsStore(options: NatsStoreOptions): EventStore {
     )
   )
     throw misuse('servers', 'one or more addresses', servers)
-  if (connection !== undefined && (typeof connection.request !== 'function' || typeof connection.status !== 'function'))
+  if (connection !== undefined && (typeof connection.publish !== 'function' || typeof connection.status !== 'function'))
     throw misuse('connection', 'a connection by @nats-io/transport-node', connection)
   if (typeof prefix !== 'string' || !/^[\w-]{1,32}$/.test(prefix))
     throw misuse('prefix', 'of 1 to 32 letters, digits, - and _', prefix)
