@@ -376,7 +376,7 @@ class NatsStore implements EventStore {
     const { key, logId, expectedVersion, parent, events } = commits[0]!
     const place = layout.place(key)
     const { summary } = commits.at(-1)!
-    const body = Buffer.from(`[${texts.join()}]`)
+    const body = Buffer.from(texts.length === 1 ? texts[0]! : `[${texts.map((text) => text.slice(1, -1)).join()}]`)
     const commit = (after: number, known?: Pick<Ending, 'touchedAt' | 'fork'>): Ending => {
       const { touchedAt, fork } = known ?? {}
       return { kind: 'commit', after, logId, from: expectedVersion + 1, summary, touchedAt, fork }
@@ -509,8 +509,9 @@ interface Batch {
   readonly commits: Commit[]
   /** Where their results go. */
   readonly places: number[]
-  /** Their events, as JSON without the brackets. */
+  /** Their events, as JSON. */
   readonly texts: string[]
+  /** At most so many bytes. */
   bytes: number
 }
 
@@ -521,8 +522,8 @@ function batchesOf(commits: readonly Commit[], mostBytes: number): Iterable<Batc
   const newestOf = new Map<string, Batch>()
   for (const [i, commit] of commits.entries()) {
     const name = keyString(commit.key)
-    const text = JSON.stringify(commit.events).slice(1, -1)
-    const bytes = Buffer.byteLength(text) + 1
+    const text = JSON.stringify(commit.events)
+    const bytes = 3 * text.length
     const batch = newestOf.get(name)
     const before = batch?.commits.at(-1)
     const follows = before?.logId === commit.logId && before.summary.version === commit.expectedVersion

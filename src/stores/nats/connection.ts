@@ -63,7 +63,7 @@ interface Asked {
 /** The status of an answer that says that nobody listens. */
 const NOBODY = 503
 
-type Driver = Pick<typeof transport, 'connect' | 'headers' | 'createInbox'>
+type Driver = Pick<typeof transport, 'connect' | 'MsgHdrsImpl' | 'createInbox'>
 
 export const API = '$JS.API'
 
@@ -153,10 +153,9 @@ export class Connection {
   async store(
     subject: string,
     body: Uint8Array,
-    headers: Readonly<Record<string, string>>
+    headers: Record<string, string[]>
   ): Promise<{ readonly seq: number; readonly duplicate?: boolean }> {
-    const given = this.#driver.headers()
-    for (const [name, value] of Object.entries(headers)) given.set(name, value)
+    const given = this.#driver.MsgHdrsImpl.fromRecord(headers)
     const { data } = await this.#request(subject, body, given, 'unknown')
     return answerIn(data) as { readonly seq: number; readonly duplicate?: boolean }
   }

@@ -138,7 +138,7 @@ export class Forks {
 
   async #point(logId: string, origin: string, fork: Place): Promise<number> {
     const { subject } = this.#layout.pointer(logId, fork)
-    const headers = { [HEADER]: noteText({ kind: 'pointer', after: 0, origin }) }
+    const headers = { [HEADER]: [noteText({ kind: 'pointer', after: 0, origin })] }
     return (await this.#connection.store(subject, new Uint8Array(), headers)).seq
   }
 }

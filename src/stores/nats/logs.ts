@@ -105,9 +105,9 @@ export class Logs {
       throw turnlogError('COMMIT_TOO_LARGE', message, { size: body.length, limit: Math.max(room, 0) })
     }
     const headers = {
-      [HEADER]: text,
-      'Nats-Expected-Last-Subject-Sequence': String(last),
-      ...(id !== undefined && { 'Nats-Msg-Id': `${id} ${last}` })
+      [HEADER]: [text],
+      'Nats-Expected-Last-Subject-Sequence': [String(last)],
+      ...(id !== undefined && { 'Nats-Msg-Id': [`${id} ${last}`] })
     }
     let seq: number
     try {
@@ -115,7 +115,7 @@ export class Logs {
       ;({ seq } = acknowledged)
       // What had been stored may have been purged since.
       if (acknowledged.duplicate && (await this.#at(place, seq)) === undefined)
-        ({ seq } = await this.#connection.store(subject, body, { ...headers, 'Nats-Msg-Id': '' }))
+        ({ seq } = await this.#connection.store(subject, body, { ...headers, 'Nats-Msg-Id': [] }))
     } catch (error) {
       if (error instanceof JetStreamError && error.code === CODES.wrongSequence) return undefined
       throw refused(error)
