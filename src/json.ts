@@ -197,19 +197,6 @@ export function memoryOf(value: Json): number {
   return size
 }
 
-/** More bytes than a value takes as JSON in UTF-8: by the lengths of its strings alone, which is several times as fast as to know. */
-export function mostBytesOf(value: Json): number {
-  if (typeof value === 'string') return 2 + 6 * value.length
-  if (typeof value !== 'object' || value === null) return 25
-  let size = 2
-  if (isList(value)) {
-    for (const item of value) size += 1 + mostBytesOf(item)
-    return size
-  }
-  for (const key in value) size += 4 + 6 * key.length + mostBytesOf(value[key]!)
-  return size
-}
-
 function isList(value: Json): value is readonly Json[] {
   return Array.isArray(value)
 }

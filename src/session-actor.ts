@@ -2,7 +2,7 @@ import { fromTransition, type ActorRefFrom } from 'xstate'
 import { isTurnlogError, turnlogError } from './errors.ts'
 import type { StoredEvent } from './event.ts'
 import { catchUp, FoldedLog } from './folded-log.ts'
-import { mostBytesOf, type Json } from './json.ts'
+import { bytesOver, type Json } from './json.ts'
 import { hasExpired, isWorthNoting, noteUse, type RetentionRules } from './retention.ts'
 import { expired, sessionNotFound, type Command, type Past, type Session, type SessionState } from './session.ts'
 import { LONGEST_TIMEOUT_MS, POLL_MS, type Clock } from './clock.ts'
@@ -751,10 +751,9 @@ function inOrder<R extends { readonly arrival: number }>(requests: R[]): R[] {
 }
 
 function assertFits({ events }: Commit, limit: number | undefined): void {
-  if (limit === undefined || events.reduce((size, event) => size + mostBytesOf(event as object as Json), 2) <= limit)
-    return
-  const size = Buffer.byteLength(JSON.stringify(events))
-  if (size <= limit) return
+  if (limit === undefined) return
+  const size = bytesOver(events as readonly object[] as Json, limit)
+  if (size === 0) return
   const message = `What is to be stored as one is ${size} bytes, and the store takes at most ${limit}`
   throw turnlogError('COMMIT_TOO_LARGE', message, { size, limit })
 }

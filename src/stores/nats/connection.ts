@@ -306,6 +306,12 @@ export function failure(what: string, outcome: Outcome, cause?: unknown): Error 
   return turnlogError('STORE_UNAVAILABLE', `NATS failed: ${what}`, { outcome }, { cause })
 }
 
+/** A no of the server is an error of ours: nothing was stored, unless it does not know itself. */
+export function refused(error: unknown): unknown {
+  if (!(error instanceof JetStreamError)) return error
+  return failure(error.message, error.code === CODES.unavailable ? 'unknown' : 'not-stored', error)
+}
+
 function answerIn(data: Uint8Array): unknown {
   const answer = JSON.parse(Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString()) as {
     readonly error?: { readonly err_code?: number; readonly description?: string }

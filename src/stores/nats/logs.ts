@@ -1,5 +1,5 @@
 import { turnlogError } from '../../errors.ts'
-import { CODES, JetStreamError, failure, type Connection } from './connection.ts'
+import { CODES, JetStreamError, failure, refused, type Connection } from './connection.ts'
 import { remember, type Place } from './layout.ts'
 import { pull } from './pull.ts'
 import { HEADER, noteIn, noteText, type Ending, type Note, type Stored } from './records.ts'
@@ -43,6 +43,10 @@ const NEAR = 256
 
 /** At most so many bytes of a message are headers other than ours. */
 const SERVER_HEADERS = 1024
+
+/** How often a leader that is behind is asked, and how long between. */
+const LEADER_TRIES = 200
+const LEADER_MS = 5
 
 const EMPTY = new Uint8Array()
 
@@ -134,6 +138,18 @@ export class Logs {
       remember(this.#known, subject, { at: seq, last: seq, logId, version: summary.version, touchedAt, fork })
     } else this.forget(place)
     return seq
+  }
+
+  /** Waits until the leader of a stream has a sequence: another replica may have it, and tell of it, before. */
+  async reached(stream: string, seq: number): Promise<void> {
+    for (let tries = 0; tries < LEADER_TRIES; tries++) {
+      const { state } = await this.#connection.api<{ readonly state: { readonly last_seq: number } }>(
+        `STREAM.INFO.${stream}`,
+        {}
+      )
+      if (state.last_seq >= seq) return
+      await new Promise((resolve) => setTimeout(resolve, LEADER_MS))
+    }
   }
 
   /** Ends what a subject has, if it still ends like this, and removes it; gives whether it did. */
@@ -314,12 +330,6 @@ const TRAIL = 4096
 
 interface Got {
   readonly message: { readonly subject: string; readonly seq: number; readonly hdrs?: string; readonly data?: string }
-}
-
-/** A no of the server is an error of ours: nothing was stored, unless it does not know itself. */
-export function refused(error: unknown): unknown {
-  if (!(error instanceof JetStreamError)) return error
-  return failure(error.message, error.code === CODES.unavailable ? 'unknown' : 'not-stored', error)
 }
 
 // The newest version of a log that a message tells of; 0 where it is of another.
