@@ -206,6 +206,7 @@ class NatsStore implements EventStore {
       const opened = this.#opened
       this.#opened = undefined
       opened?.watchers.end()
+      opened?.logs.close()
       await opened?.connection.close()
     })
   }
@@ -272,7 +273,7 @@ class NatsStore implements EventStore {
     const pages =
       found.kind === 'log'
         ? opened.logs.from(found.place, from, found.end)
-        : opened.forks.parts(found.place, found.base)
+        : opened.forks.parts(found.place, found.base, found.end)
     for await (const page of pages) {
       signal?.throwIfAborted()
       this.#open()
@@ -450,7 +451,7 @@ class NatsStore implements EventStore {
     logId: string
   ): Promise<
     | { readonly kind: 'log'; readonly place: Place; readonly end: LogEnd }
-    | { readonly kind: 'copy'; readonly place: Place; readonly base: number }
+    | { readonly kind: 'copy'; readonly place: Place; readonly base: number; readonly end: LogEnd }
     | undefined
   > {
     const { logs, forks } = this.#open()
@@ -475,11 +476,11 @@ class NatsStore implements EventStore {
     if (whole) return whole
     // It was purged: the longest copy of those that forks have.
     let longest = 0
-    let copy: { readonly kind: 'copy'; readonly place: Place; readonly base: number } | undefined
+    let copy: { readonly kind: 'copy'; readonly place: Place; readonly base: number; readonly end: LogEnd } | undefined
     for (const { place, end } of holders) {
       const { base, ancestors } = end.newest.note.fork!
       const { version } = ancestors.find((each) => each.logId === logId)!
-      if (version > longest) copy = { kind: 'copy', place, base }
+      if (version > longest) copy = { kind: 'copy', place, base, end }
       longest = Math.max(longest, version)
     }
     return copy

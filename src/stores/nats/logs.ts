@@ -44,6 +44,9 @@ const NEAR = 256
 /** At most so many bytes of a message are headers other than ours. */
 const SERVER_HEADERS = 1024
 
+/** After how long what a message that does not count has hidden is said again; up to twice that. */
+const MEND_MS = 200
+
 /** How often a leader that is behind is asked, and how long between. */
 const LEADER_TRIES = 200
 const LEADER_MS = 5
@@ -56,12 +59,18 @@ export class Logs {
   /** By stream: whether it has replicas, so that what is acknowledged may not count. */
   readonly #replicated: ReadonlyMap<string, boolean>
   readonly #known = new Map<string, KnownEnd>()
+  readonly #mending = new Map<string, NodeJS.Timeout>()
   /** By stream that has replicas. */
   readonly #trails = new Map<string, Trail>()
 
   constructor(connection: Connection, replicated: ReadonlyMap<string, boolean>) {
     this.#connection = connection
     this.#replicated = replicated
+  }
+
+  close(): void {
+    for (const timer of this.#mending.values()) clearTimeout(timer)
+    this.#mending.clear()
   }
 
   /** What was last seen of the end of a log, if it is remembered. */
@@ -130,7 +139,7 @@ export class Logs {
       !(await this.#counts(place, seq, note.after))
     ) {
       this.forget(place)
-      this.#mend(place).catch(() => undefined)
+      this.#mendLater(place)
       return undefined
     }
     if (note.kind === 'commit' || note.kind === 'touch') {
@@ -184,11 +193,11 @@ export class Logs {
   }
 
   /** Those from `seq` to `upTo` that count, where the first of them follows `after`. */
-  async *counting(place: Place, after: number, seq: number, upTo = Infinity): AsyncGenerator<readonly Stored[]> {
+  async *counting(place: Place, after: number, seq: number, upTo: number): AsyncGenerator<readonly Stored[]> {
     let at = after
     const config = { filter_subject: place.subject, deliver_policy: 'by_start_sequence', opt_start_seq: seq }
     let last = 0
-    const lagging = this.#replicated.get(place.stream) && upTo < Infinity ? upTo : undefined
+    const lagging = this.#replicated.get(place.stream) ? upTo : undefined
     for await (const page of pull(this.#connection, place.stream, config, lagging)) {
       last = page.at(-1)!.seq
       const counting: Stored[] = []
@@ -202,6 +211,20 @@ export class Logs {
     }
     if (lagging !== undefined && (await this.#at(place, upTo)))
       throw failure('a replica is too far behind', 'not-stored')
+  }
+
+  // Not at once: who has come first, or comes again, has mended it by then.
+  #mendLater(place: Place): void {
+    if (this.#mending.has(place.subject)) return
+    const timer = setTimeout(
+      () => {
+        this.#mending.delete(place.subject)
+        this.#mend(place).catch(() => undefined)
+      },
+      MEND_MS * (1 + Math.random())
+    )
+    timer.unref()
+    this.#mending.set(place.subject, timer)
   }
 
   // Lists see the newest messages alone: after one that does not count, says again what does. (It cannot be deleted: where the newest
