@@ -2,7 +2,7 @@ import { fromTransition, type ActorRefFrom } from 'xstate'
 import { isTurnlogError, turnlogError } from './errors.ts'
 import type { StoredEvent } from './event.ts'
 import { catchUp, FoldedLog } from './folded-log.ts'
-import type { Json } from './json.ts'
+import { bytesOver, type Json } from './json.ts'
 import { hasExpired, isWorthNoting, noteUse, type RetentionRules } from './retention.ts'
 import { expired, sessionNotFound, type Command, type Past, type Session, type SessionState } from './session.ts'
 import { LONGEST_TIMEOUT_MS, POLL_MS, type Clock } from './clock.ts'
@@ -496,8 +496,8 @@ class SessionMailbox {
   #assertFits({ events }: Commit): void {
     const { maxCommitBytes: limit = Infinity } = this.#environment.store.supports
     if (limit === Infinity) return
-    const size = Buffer.byteLength(JSON.stringify(events))
-    if (size <= limit) return
+    const size = bytesOver(events as readonly object[] as Json, limit)
+    if (size === 0) return
     const message = `What is to be stored at once has ${size} bytes, and the store takes ${limit}`
     throw turnlogError('COMMIT_TOO_LARGE', message, { size, limit })
   }

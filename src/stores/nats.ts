@@ -55,7 +55,7 @@ export interface NatsSettings {
    */
   readonly replicas?: number | undefined
   /**
-   * Over how many streams users are spread, from 1 to 10,000; a list costs by the sessions of a whole stream. Set for good when the
+   * Over how many streams users are spread, from 1 to 1,000; a list costs by the sessions of a whole stream. Set for good when the
    * first store is opened.
    * @default those that there are; 1 where there are none
    */
@@ -101,7 +101,7 @@ export function natsStore(options: NatsStoreOptions): EventStore {
     )
   )
     throw misuse('servers', 'one or more addresses', servers)
-  if (connection !== undefined && (typeof connection.request !== 'function' || typeof connection.status !== 'function'))
+  if (connection !== undefined && (typeof connection.publish !== 'function' || typeof connection.status !== 'function'))
     throw misuse('connection', 'a connection by @nats-io/transport-node', connection)
   if (typeof prefix !== 'string' || !/^[\w-]{1,32}$/.test(prefix))
     throw misuse('prefix', 'of 1 to 32 letters, digits, - and _', prefix)
@@ -111,7 +111,7 @@ export function natsStore(options: NatsStoreOptions): EventStore {
     options: connect && objectOf(connect, 'connect'),
     prefix,
     replicas: requiredWholeNumber('replicas', replicas, 1, 5),
-    streams: streams === undefined ? undefined : requiredWholeNumber('streams', streams, 1, 10_000),
+    streams: streams === undefined ? undefined : requiredWholeNumber('streams', streams, 1, 1_000),
     timeoutMs: requiredWholeNumber('timeoutMs', timeoutMs, 1, 2 ** 31 - 1)
   })
 }
@@ -161,6 +161,9 @@ class NatsStore implements EventStore {
   #turnover: Promise<unknown> = Promise.resolve()
   /** Where the logs are that were met. */
   readonly #places = new Map<string, Place>()
+  /** Ids of logs with their subjects, and of users. */
+  readonly #heads = new Rest<readonly [string, string]>()
+  readonly #users = new Rest<string>()
 
   constructor(settings: Settings) {
     this.#settings = settings
@@ -189,7 +192,7 @@ class NatsStore implements EventStore {
         const layout = new Layout(prefix, count)
         const logs = new Logs(connection, replicated)
         const forks = new Forks(connection, logs, layout)
-        const watchers = new Watchers(connection, layout, (place) => logs.end(place))
+        const watchers = new Watchers(connection, layout, logs)
         this.#opened = { connection, layout, logs, forks, watchers, replicated }
       } catch (error) {
         await connection.close()
@@ -203,6 +206,7 @@ class NatsStore implements EventStore {
       const opened = this.#opened
       this.#opened = undefined
       opened?.watchers.end()
+      opened?.logs.close()
       await opened?.connection.close()
     })
   }
@@ -269,7 +273,7 @@ class NatsStore implements EventStore {
     const pages =
       found.kind === 'log'
         ? opened.logs.from(found.place, from, found.end)
-        : opened.forks.parts(found.place, found.base)
+        : opened.forks.parts(found.place, found.base, found.end)
     for await (const page of pages) {
       signal?.throwIfAborted()
       this.#open()
@@ -284,21 +288,29 @@ class NatsStore implements EventStore {
     { limit = Infinity, after }: Page<Pick<Summary, 'updatedAt' | 'sessionId'>> = {}
   ): Promise<Summary[]> {
     const { layout } = this.#open()
-    const live: Summary[] = []
-    for (const { note } of await this.#ends(layout.ofUser(userId))) {
+    const live = new Map<string, Summary>()
+    for await (const { place, note } of this.#ends(layout.ofUser(userId))) {
       const { summary } = note
-      if (!summary.deleted && (!after || newestFirst(after, summary) < 0)) live.push(summary)
+      if (!summary.deleted && (!after || newestFirst(after, summary) < 0)) live.set(place.subject, summary)
+      else live.delete(place.subject)
     }
-    return live.sort(newestFirst).slice(0, limit)
+    return Array.from(live.values()).sort(newestFirst).slice(0, limit)
   }
 
   async listUsers({ limit = Infinity, after }: Page<string> = {}): Promise<string[]> {
-    const users = new Set<string>()
-    for (const { note } of await this.#allEnds()) {
-      const { userId, deleted } = note.summary
-      if (!deleted && (after === undefined || userId > after)) users.add(userId)
+    let order = this.#users.from(after)
+    if (!order) {
+      const live = new Map<string, string>()
+      for await (const { place, note } of this.#allEnds()) {
+        const { userId, deleted } = note.summary
+        if (!deleted && (after === undefined || userId > after)) live.set(place.subject, userId)
+        else live.delete(place.subject)
+      }
+      order = Array.from(new Set(live.values())).sort()
     }
-    return Array.from(users).sort().slice(0, limit)
+    const page = order.splice(0, limit)
+    this.#users.keep(page.at(-1), order)
+    return page
   }
 
   async forks(logId: string): Promise<Summary[]> {
@@ -308,12 +320,28 @@ class NatsStore implements EventStore {
   }
 
   async heads({ limit = Infinity, after }: Page<string> = {}): Promise<Head[]> {
-    const ends = await this.#allEnds()
-    return ends
-      .filter(({ note }) => after === undefined || note.logId > after)
-      .sort((a, b) => (a.note.logId < b.note.logId ? -1 : 1))
-      .slice(0, limit)
-      .map(({ place, note }) => this.#headOf(place, note))
+    const { layout, logs } = this.#open()
+    let order = this.#heads.from(after)
+    if (!order) {
+      const subjects = new Map<string, string>()
+      for await (const { place, note } of this.#allEnds())
+        if (after === undefined || note.logId > after) subjects.set(note.logId, place.subject)
+      order = Array.from(subjects).sort(([a], [b]) => (a < b ? -1 : 1))
+    }
+    const heads: Head[] = []
+    while (order.length > 0 && heads.length < limit) {
+      const step = order.splice(0, Math.min(limit - heads.length, HEADS_AT_ONCE))
+      const found = await Promise.all(
+        step.map(async ([logId, subject]) => {
+          const place = layout.placeAt(subject)
+          const end = await logs.end(place)
+          return hasLog(end) && end.newest.note.logId === logId ? this.#headOf(place, end.newest.note) : []
+        })
+      )
+      heads.push(...found.flat())
+    }
+    this.#heads.keep(heads.at(-1)?.logId, order)
+    return heads
   }
 
   async touch(logId: string, at: number): Promise<void> {
@@ -376,7 +404,7 @@ class NatsStore implements EventStore {
     const { key, logId, expectedVersion, parent, events } = commits[0]!
     const place = layout.place(key)
     const { summary } = commits.at(-1)!
-    const body = Buffer.from(`[${texts.join()}]`)
+    const body = Buffer.from(texts.length === 1 ? texts[0]! : `[${texts.map((text) => text.slice(1, -1)).join()}]`)
     const commit = (after: number, known?: Pick<Ending, 'touchedAt' | 'fork'>): Ending => {
       const { touchedAt, fork } = known ?? {}
       return { kind: 'commit', after, logId, from: expectedVersion + 1, summary, touchedAt, fork }
@@ -423,10 +451,10 @@ class NatsStore implements EventStore {
     logId: string
   ): Promise<
     | { readonly kind: 'log'; readonly place: Place; readonly end: LogEnd }
-    | { readonly kind: 'copy'; readonly place: Place; readonly base: number }
+    | { readonly kind: 'copy'; readonly place: Place; readonly base: number; readonly end: LogEnd }
     | undefined
   > {
-    const { layout, logs, forks } = this.#open()
+    const { logs, forks } = this.#open()
     const logAt = async (place: Place | undefined) => {
       const end = place && (await logs.end(place))
       if (!place || !end || !hasLog(end) || end.newest.note.logId !== logId) return undefined
@@ -438,9 +466,8 @@ class NatsStore implements EventStore {
     this.#places.delete(logId)
     const { origin, holders } = await forks.of(logId)
     if (!origin) {
-      for (const { name, subjects } of layout.streams) {
-        const ends = await this.#ends({ stream: name, subject: subjects })
-        const found = await logAt(ends.find(({ note }) => note.logId === logId)?.place)
+      for await (const { place, note } of this.#allEnds()) {
+        const found = note.logId === logId ? await logAt(place) : undefined
         if (found) return found
       }
       return undefined
@@ -449,40 +476,32 @@ class NatsStore implements EventStore {
     if (whole) return whole
     // It was purged: the longest copy of those that forks have.
     let longest = 0
-    let copy: { readonly kind: 'copy'; readonly place: Place; readonly base: number } | undefined
+    let copy: { readonly kind: 'copy'; readonly place: Place; readonly base: number; readonly end: LogEnd } | undefined
     for (const { place, end } of holders) {
       const { base, ancestors } = end.newest.note.fork!
       const { version } = ancestors.find((each) => each.logId === logId)!
-      if (version > longest) copy = { kind: 'copy', place, base }
+      if (version > longest) copy = { kind: 'copy', place, base, end }
       longest = Math.max(longest, version)
     }
     return copy
   }
 
-  async #allEnds(): Promise<{ place: Place; note: Ending }[]> {
-    const { layout } = this.#open()
-    const ends: { place: Place; note: Ending }[] = []
-    for (const { name, subjects } of layout.streams)
-      ends.push(...(await this.#ends({ stream: name, subject: subjects })))
-    return ends
+  async *#allEnds(): AsyncGenerator<{ readonly place: Place; readonly note: Ending }> {
+    for (const { name, subjects } of this.#open().layout.streams) yield* this.#ends({ stream: name, subject: subjects })
   }
 
-  /** The ends of the logs whose subjects fit, by their headers alone. */
-  async #ends(all: Place): Promise<{ place: Place; note: Ending }[]> {
+  /** The ends of the logs whose subjects fit, by their headers alone. With replicas, one may come again, newer. */
+  async *#ends(all: Place): AsyncGenerator<{ readonly place: Place; readonly note: Ending }> {
     const { connection, layout, logs, replicated } = this.#open()
-    const ends: { place: Place; note: Ending }[] = []
-    const messages = await newestOfEach(
-      connection,
-      all,
-      replicated.get(all.stream) ? (seq) => logs.next(all, seq) : undefined
-    )
-    for (const { subject, seq, note } of messages) {
-      const place = layout.placeAt(subject)
-      if (note.kind === 'commit' || note.kind === 'touch') ends.push({ place, note })
-      // Somebody's purge has ended before its time.
-      else if (note.kind === 'purged') logs.erase(place, seq).catch(() => undefined)
+    const next = replicated.get(all.stream) ? (seq: number) => logs.next(all, seq) : undefined
+    for await (const page of newestOfEach(connection, all, next)) {
+      for (const { subject, seq, note } of page) {
+        const place = layout.placeAt(subject)
+        if (note.kind === 'commit' || note.kind === 'touch') yield { place, note }
+        // Somebody's purge has ended before its time.
+        else if (note.kind === 'purged') logs.erase(place, seq).catch(() => undefined)
+      }
     }
-    return ends
   }
 
   #headOf(place: Place, { logId, summary, touchedAt }: Ending): Head {
@@ -505,12 +524,34 @@ class NatsStore implements EventStore {
 /** How long `health` waits for an answer. */
 const HEALTH_MS = 900
 
+/** How many heads are asked for at once. */
+const HEADS_AT_ONCE = 256
+
+/**
+ * What comes after the last page of a list of everything: who asks for page after page goes on with that, as it was when he began. The server
+ * has no order to go on in, and to begin anew costs by all sessions.
+ */
+class Rest<T> {
+  #after: string | undefined
+  #rest: T[] | undefined
+
+  from(after: string | undefined): T[] | undefined {
+    return after !== undefined && after === this.#after ? this.#rest : undefined
+  }
+
+  keep(after: string | undefined, rest: T[]): void {
+    this.#after = after
+    this.#rest = rest
+  }
+}
+
 interface Batch {
   readonly commits: Commit[]
   /** Where their results go. */
   readonly places: number[]
-  /** Their events, as JSON without the brackets. */
+  /** Their events, as JSON. */
   readonly texts: string[]
+  /** At most so many bytes. */
   bytes: number
 }
 
@@ -521,8 +562,8 @@ function batchesOf(commits: readonly Commit[], mostBytes: number): Iterable<Batc
   const newestOf = new Map<string, Batch>()
   for (const [i, commit] of commits.entries()) {
     const name = keyString(commit.key)
-    const text = JSON.stringify(commit.events).slice(1, -1)
-    const bytes = Buffer.byteLength(text) + 1
+    const text = JSON.stringify(commit.events)
+    const bytes = 3 * text.length
     const batch = newestOf.get(name)
     const before = batch?.commits.at(-1)
     const follows = before?.logId === commit.logId && before.summary.version === commit.expectedVersion

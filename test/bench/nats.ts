@@ -231,7 +231,7 @@ function counted(connection: NatsConnection): [NatsConnection, () => number] {
   let requests = 0
   const counting = new Proxy(connection, {
     get(target, name) {
-      if (name === 'request') requests++
+      if (name === 'publish') requests++
       const value: unknown = Reflect.get(target, name)
       return typeof value === 'function' ? (value.bind(target) as unknown) : value
     }

@@ -185,9 +185,8 @@ describe.skipIf(natsMissing !== undefined)(
         const dying = await opened(
           natsStore({
             prefix,
-            connection: behind(connection, (subject) =>
-              subject.includes('STREAM.PURGE') ? Promise.reject(new Error('dead')) : undefined
-            )
+            timeoutMs: 200,
+            connection: behind(connection, (subject) => (subject.includes('STREAM.PURGE') ? 'drop' : undefined))
           })
         )
         const first = begin(TRIP)
@@ -231,13 +230,12 @@ describe.skipIf(natsMissing !== undefined)(
       it('is found again, and nothing is stored twice', async () => {
         const connection = await connect({ servers: url })
         let isLosing = false
-        const losing = behind(connection, async (subject, ask) => {
+        const losing = behind(connection, (subject) => {
           if (!isLosing || subject.startsWith('$JS')) return undefined
-          await ask()
           isLosing = false
-          throw new Error('timeout')
+          return 'lose'
         })
-        const history = await open({ store: natsStore({ connection: losing, prefix: newPrefix() }) })
+        const history = await open({ store: natsStore({ connection: losing, prefix: newPrefix(), timeoutMs: 200 }) })
         const session = await history.createSession('ada', 's')
         for (let i = 0; i < 5; i++) {
           isLosing = true
@@ -252,12 +250,8 @@ describe.skipIf(natsMissing !== undefined)(
       it('is found by the server, where the same commit is stored again', async () => {
         const connection = await connect({ servers: url })
         let isLosing = false
-        const losing = behind(connection, async (subject, ask) => {
-          if (!isLosing || subject.startsWith('$JS')) return undefined
-          await ask()
-          throw new Error('timeout')
-        })
-        await using store = await opened(natsStore({ connection: losing, prefix: newPrefix() }))
+        const losing = behind(connection, (subject) => (isLosing && !subject.startsWith('$JS') ? 'lose' : undefined))
+        await using store = await opened(natsStore({ connection: losing, prefix: newPrefix(), timeoutMs: 200 }))
         const first = begin(TRIP)
         isLosing = true
         expect(await store.append([first])).toMatchObject([{ status: 'failed', outcome: 'unknown' }])
@@ -314,18 +308,16 @@ describe.skipIf(natsMissing !== undefined)(
   }
 )
 
-/** A connection whose requests go through `change` first; what that gives, if anything, is the answer. */
-function behind(
-  connection: NatsConnection,
-  change: (subject: string, ask: () => Promise<unknown>) => Promise<unknown> | undefined
-): NatsConnection {
+/** A connection that does not send what `change` says `drop` to, and to `lose` sends it where the answer is not heard. */
+function behind(connection: NatsConnection, change: (subject: string) => 'drop' | 'lose' | undefined): NatsConnection {
   return new Proxy(connection, {
     get(target, name) {
       const value: unknown = Reflect.get(target, name)
-      if (name === 'request')
-        return async (...args: Parameters<NatsConnection['request']>) => {
-          const ask = (): Promise<unknown> => target.request(...args)
-          return (await change(args[0], ask)) ?? ask()
+      if (name === 'publish')
+        return (...[subject, payload, options]: Parameters<NatsConnection['publish']>) => {
+          const what = change(subject)
+          if (what === 'lose') target.publish(subject, payload, { ...options, reply: 'nowhere' })
+          else if (what === undefined) target.publish(subject, payload, options)
         }
       return typeof value === 'function' ? (value.bind(target) as unknown) : value
     }

@@ -4,12 +4,11 @@ import { turnlogError } from '../../errors.ts'
 /** What is needed of a connection to NATS: that of `@nats-io/transport-node` and `wsconnect` have it. */
 export interface NatsConnection {
   readonly info?: { readonly max_payload: number } | undefined
-  publish(subject: string, payload?: Uint8Array | string, options?: { readonly reply?: string }): void
-  request(
+  publish(
     subject: string,
     payload?: Uint8Array | string,
-    options?: { readonly timeout: number; readonly headers?: object }
-  ): Promise<NatsMessage>
+    options?: { readonly reply?: string; readonly headers?: object }
+  ): void
   subscribe(
     subject: string,
     options?: { readonly callback?: (error: Error | null, message: NatsMessage) => void }
@@ -54,7 +53,17 @@ export interface ConnectionSettings {
   readonly timeoutMs: number
 }
 
-type Driver = Pick<typeof transport, 'connect' | 'headers' | 'createInbox'>
+/** Somebody who waits for an answer. */
+interface Asked {
+  readonly answer: (message: NatsMessage) => void
+  /** As `outcome` of the request, unless it says another. */
+  readonly fail: (what: string, outcome?: Outcome, cause?: unknown) => void
+}
+
+/** The status of an answer that says that nobody listens. */
+const NOBODY = 503
+
+type Driver = Pick<typeof transport, 'connect' | 'MsgHdrsImpl' | 'createInbox'>
 
 export const API = '$JS.API'
 
@@ -64,7 +73,13 @@ export class Connection {
   readonly #driver: Driver
   readonly #isOwn: boolean
   readonly #timeoutMs: number
-  /** What ends those who wait for an answer. */
+  /** Those who wait for an answer, by the end of the subject that it comes to. */
+  readonly #asked = new Map<string, Asked>()
+  readonly #inbox: { readonly subject: string; readonly end: () => void }
+  #requests = 0
+  /** What is sent together: then it is one write to the socket. */
+  #unsent: (() => void)[] | undefined
+  /** What ends those who wait for more than an answer. */
   readonly #waiting = new Set<(error: Error) => void>()
   /** What goes on when there is a connection again. */
   readonly #resuming = new Set<() => void>()
@@ -103,6 +118,13 @@ export class Connection {
     this.#isOwn = isOwn
     this.#timeoutMs = timeoutMs
     this.#maxPayload = nats.info?.max_payload ?? 2 ** 20
+    this.#inbox = this.inbox((message) => {
+      const { subject, headers, data } = message
+      const asked = this.#asked.get(subject.slice(subject.lastIndexOf('.') + 1))
+      // Nobody listens: it went nowhere.
+      if (data.length === 0 && headers?.code === NOBODY) asked?.fail('JetStream does not answer here', 'not-stored')
+      else asked?.answer(message)
+    }, '.*')
     void this.#follow()
   }
 
@@ -131,19 +153,17 @@ export class Connection {
   async store(
     subject: string,
     body: Uint8Array,
-    headers: Readonly<Record<string, string>>
+    headers: Record<string, string[]>
   ): Promise<{ readonly seq: number; readonly duplicate?: boolean }> {
-    const given = this.#driver.headers()
-    for (const [name, value] of Object.entries(headers)) given.set(name, value)
+    const given = this.#driver.MsgHdrsImpl.fromRecord(headers)
     const { data } = await this.#request(subject, body, given, 'unknown')
     return answerIn(data) as { readonly seq: number; readonly duplicate?: boolean }
   }
 
   /** Messages to an inbox of its own, and a way to ask for them. */
-  inbox(receive: (message: NatsMessage) => void): { readonly subject: string; readonly end: () => void } {
+  inbox(receive: (message: NatsMessage) => void, rest = ''): { readonly subject: string; readonly end: () => void } {
     const subject = this.#driver.createInbox()
-    const subscription = this.subscribe(subject, receive)
-    return { subject, end: subscription }
+    return { subject, end: this.subscribe(`${subject}${rest}`, receive) }
   }
 
   subscribe(subject: string, receive: (message: NatsMessage) => void): () => void {
@@ -192,6 +212,7 @@ export class Connection {
     this.#break('the store was closed')
     for (const resume of this.#resuming) resume()
     this.#onReconnect.clear()
+    this.#inbox.end()
     if (this.#isOwn) await this.#nats.close().catch(() => undefined)
   }
 
@@ -204,15 +225,45 @@ export class Connection {
   ): Promise<NatsMessage> {
     if (!this.#isConnected) await this.#reconnected(timeoutMs)
     if (this.#isEnded || this.#nats.isClosed()) throw failure('the connection is closed', 'not-stored')
-    return this.whileConnected<NatsMessage>((reject, resolve) => {
-      const options = headers ? { timeout: timeoutMs, headers } : { timeout: timeoutMs }
-      this.#nats.request(subject, payload, options).then(resolve, (error: unknown) => {
-        // Nobody listens: it went nowhere.
-        const isUnheard = isNoResponders(error)
-        const what = isUnheard ? 'JetStream does not answer here' : (error as Error).message
-        reject(failure(what, isUnheard ? 'not-stored' : outcome, error))
+    return new Promise((resolve, reject) => {
+      const token = (this.#requests++).toString(36)
+      const timer = setTimeout(() => fail(`no answer in ${timeoutMs} ms`, outcome), timeoutMs)
+      const end = (): void => {
+        clearTimeout(timer)
+        this.#asked.delete(token)
+      }
+      const fail = (what: string, became: Outcome = outcome, cause?: unknown): void => {
+        end()
+        reject(failure(what, became, cause))
+      }
+      const answer = (message: NatsMessage): void => {
+        end()
+        resolve(message)
+      }
+      this.#asked.set(token, { answer, fail })
+      this.#send(() => {
+        try {
+          const reply = `${this.#inbox.subject}.${token}`
+          this.#nats.publish(subject, payload, headers ? { reply, headers } : { reply })
+        } catch (error) {
+          fail((error as Error).message, 'not-stored', error)
+        }
       })
-    }, outcome)
+    })
+  }
+
+  // One alone at once, several when all that is to be done now has been done.
+  #send(publish: () => void): void {
+    if (this.#unsent) this.#unsent.push(publish)
+    else if (this.#asked.size === 1) publish()
+    else {
+      this.#unsent = [publish]
+      setImmediate(() => {
+        const unsent = this.#unsent!
+        this.#unsent = undefined
+        for (const each of unsent) each()
+      })
+    }
   }
 
   async #reconnected(timeoutMs: number): Promise<void> {
@@ -245,6 +296,7 @@ export class Connection {
 
   #break(why: string): void {
     const error = new Error(why)
+    for (const { fail } of this.#asked.values()) fail(why)
     for (const end of this.#waiting) end(error)
   }
 }
@@ -254,17 +306,18 @@ export function failure(what: string, outcome: Outcome, cause?: unknown): Error 
   return turnlogError('STORE_UNAVAILABLE', `NATS failed: ${what}`, { outcome }, { cause })
 }
 
+/** A no of the server is an error of ours: nothing was stored, unless it does not know itself. */
+export function refused(error: unknown): unknown {
+  if (!(error instanceof JetStreamError)) return error
+  return failure(error.message, error.code === CODES.unavailable ? 'unknown' : 'not-stored', error)
+}
+
 function answerIn(data: Uint8Array): unknown {
   const answer = JSON.parse(Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString()) as {
     readonly error?: { readonly err_code?: number; readonly description?: string }
   }
   if (answer.error) throw new JetStreamError(answer.error)
   return answer
-}
-
-function isNoResponders(error: unknown): boolean {
-  const { name, cause } = (error ?? {}) as { readonly name?: string; readonly cause?: { readonly name?: string } }
-  return name === 'NoRespondersError' || cause?.name === 'NoRespondersError'
 }
 
 async function loadDriver(): Promise<Driver> {

@@ -14,7 +14,7 @@ export class Feed {
   readonly started: Promise<void>
   readonly #connection: Connection
   readonly #stream: string
-  readonly #tell: (subject: string) => void
+  readonly #tell: (subject: string, seq: number) => void
   readonly #tellAll: () => void
   readonly #endReconnect: () => void
   #endInbox: (() => void) | undefined
@@ -24,8 +24,13 @@ export class Feed {
   #seen: number | undefined
   #hasEnded = false
 
-  /** `tell` gets subjects; `tellAll` is called when anything may have happened. */
-  constructor(connection: Connection, stream: string, tell: (subject: string) => void, tellAll: () => void) {
+  /** `tell` gets the subject and the sequence; `tellAll` is called when anything may have happened. */
+  constructor(
+    connection: Connection,
+    stream: string,
+    tell: (subject: string, seq: number) => void,
+    tellAll: () => void
+  ) {
     this.#connection = connection
     this.#stream = stream
     this.#tell = tell
@@ -58,7 +63,7 @@ export class Feed {
         // What was lost comes again from a new consumer.
         if (++delivered !== position.delivery) return this.#restart()
         this.#seen = position.seq
-        this.#tell(message.subject)
+        this.#tell(message.subject, position.seq)
       } else if (message.headers?.code === HEARTBEAT) {
         if (message.reply) this.#connection.publish(message.reply)
         const last = message.headers.get('Nats-Last-Consumer')

@@ -56,12 +56,12 @@ export class Forks {
    */
   async copy(
     origin: Place,
-    { newest, ...originEnd }: LogEnd,
+    originEnd: LogEnd,
     version: number,
     place: Place,
     end: End
   ): Promise<Copy | 'orphaned' | 'conflict'> {
-    const { logId, fork } = newest.note
+    const { logId, fork } = originEnd.newest.note
     const parts: number[] = []
     let after = end.at
     let last = end.last
@@ -78,7 +78,7 @@ export class Forks {
     }
 
     if (fork) {
-      for await (const page of this.parts(origin, fork.base))
+      for await (const page of this.parts(origin, fork.base, originEnd))
         for (const { note, body } of page)
           if (note.kind === 'part' && !(await write(note.logId, note.from, note.to, body))) return undo('conflict')
     }
@@ -92,7 +92,7 @@ export class Forks {
       size = 0
       return true
     }
-    reading: for await (const page of this.#logs.from(origin, 1, { newest, ...originEnd })) {
+    reading: for await (const page of this.#logs.from(origin, 1, originEnd)) {
       for (const { note, body } of page) {
         if (note.kind !== 'commit' || note.logId !== logId) continue
         const text = listIn(body, note.from, version)
@@ -125,20 +125,20 @@ export class Forks {
     for (const { logId, pointer } of ancestors) await this.#logs.erase(this.#layout.pointer(logId, fork), pointer)
   }
 
-  /** The messages before the first commit of a fork, in pages, the first of which has the sequence `base`. */
-  async *parts(place: Place, base: number): AsyncGenerator<readonly Stored[]> {
+  /** The messages before the first commit of a fork that ends like this, in pages, from the one with the sequence `base` on. */
+  async *parts(place: Place, base: number, end: LogEnd): AsyncGenerator<readonly Stored[]> {
     const first = await this.#logs.next(place, base)
     if (first?.seq !== base) return
-    for await (const page of this.#logs.counting(place, first.note.after, base)) {
-      const end = page.findIndex(({ note }) => note.kind !== 'part')
-      yield end < 0 ? page : page.slice(0, end)
-      if (end >= 0) return
+    for await (const page of this.#logs.counting(place, first.note.after, base, end.at)) {
+      const rest = page.findIndex(({ note }) => note.kind !== 'part')
+      yield rest < 0 ? page : page.slice(0, rest)
+      if (rest >= 0) return
     }
   }
 
   async #point(logId: string, origin: string, fork: Place): Promise<number> {
     const { subject } = this.#layout.pointer(logId, fork)
-    const headers = { [HEADER]: noteText({ kind: 'pointer', after: 0, origin }) }
+    const headers = { [HEADER]: [noteText({ kind: 'pointer', after: 0, origin })] }
     return (await this.#connection.store(subject, new Uint8Array(), headers)).seq
   }
 }

@@ -1,5 +1,5 @@
 import { turnlogError } from '../../errors.ts'
-import { CODES, JetStreamError, failure, type Connection } from './connection.ts'
+import { CODES, JetStreamError, failure, refused, type Connection } from './connection.ts'
 import { remember, type Place } from './layout.ts'
 import { pull } from './pull.ts'
 import { HEADER, noteIn, noteText, type Ending, type Note, type Stored } from './records.ts'
@@ -44,6 +44,13 @@ const NEAR = 256
 /** At most so many bytes of a message are headers other than ours. */
 const SERVER_HEADERS = 1024
 
+/** After how long what a message that does not count has hidden is said again; up to twice that. */
+const MEND_MS = 200
+
+/** How often a leader that is behind is asked, and how long between. */
+const LEADER_TRIES = 200
+const LEADER_MS = 5
+
 const EMPTY = new Uint8Array()
 
 /** Messages of single subjects, by the leaders of their streams. */
@@ -52,12 +59,18 @@ export class Logs {
   /** By stream: whether it has replicas, so that what is acknowledged may not count. */
   readonly #replicated: ReadonlyMap<string, boolean>
   readonly #known = new Map<string, KnownEnd>()
+  readonly #mending = new Map<string, NodeJS.Timeout>()
   /** By stream that has replicas. */
   readonly #trails = new Map<string, Trail>()
 
   constructor(connection: Connection, replicated: ReadonlyMap<string, boolean>) {
     this.#connection = connection
     this.#replicated = replicated
+  }
+
+  close(): void {
+    for (const timer of this.#mending.values()) clearTimeout(timer)
+    this.#mending.clear()
   }
 
   /** What was last seen of the end of a log, if it is remembered. */
@@ -105,9 +118,9 @@ export class Logs {
       throw turnlogError('COMMIT_TOO_LARGE', message, { size: body.length, limit: Math.max(room, 0) })
     }
     const headers = {
-      [HEADER]: text,
-      'Nats-Expected-Last-Subject-Sequence': String(last),
-      ...(id !== undefined && { 'Nats-Msg-Id': `${id} ${last}` })
+      [HEADER]: [text],
+      'Nats-Expected-Last-Subject-Sequence': [String(last)],
+      ...(id !== undefined && { 'Nats-Msg-Id': [`${id} ${last}`] })
     }
     let seq: number
     try {
@@ -115,7 +128,7 @@ export class Logs {
       ;({ seq } = acknowledged)
       // What had been stored may have been purged since.
       if (acknowledged.duplicate && (await this.#at(place, seq).catch(inDoubt)) === undefined)
-        ({ seq } = await this.#connection.store(subject, body, { ...headers, 'Nats-Msg-Id': '' }))
+        ({ seq } = await this.#connection.store(subject, body, { ...headers, 'Nats-Msg-Id': [] }))
     } catch (error) {
       if (error instanceof JetStreamError && error.code === CODES.wrongSequence) return undefined
       throw refused(error)
@@ -126,7 +139,7 @@ export class Logs {
       !(await this.#counts(place, seq, note.after).catch(inDoubt))
     ) {
       this.forget(place)
-      this.#mend(place).catch(() => undefined)
+      this.#mendLater(place)
       return undefined
     }
     if (note.kind === 'commit' || note.kind === 'touch') {
@@ -134,6 +147,18 @@ export class Logs {
       remember(this.#known, subject, { at: seq, last: seq, logId, version: summary.version, touchedAt, fork })
     } else this.forget(place)
     return seq
+  }
+
+  /** Waits until the leader of a stream has a sequence: another replica may have it, and tell of it, before. */
+  async reached(stream: string, seq: number): Promise<void> {
+    for (let tries = 0; tries < LEADER_TRIES; tries++) {
+      const { state } = await this.#connection.api<{ readonly state: { readonly last_seq: number } }>(
+        `STREAM.INFO.${stream}`,
+        {}
+      )
+      if (state.last_seq >= seq) return
+      await new Promise((resolve) => setTimeout(resolve, LEADER_MS))
+    }
   }
 
   /** Ends what a subject has, if it still ends like this, and removes it; gives whether it did. */
@@ -168,11 +193,11 @@ export class Logs {
   }
 
   /** Those from `seq` to `upTo` that count, where the first of them follows `after`. */
-  async *counting(place: Place, after: number, seq: number, upTo = Infinity): AsyncGenerator<readonly Stored[]> {
+  async *counting(place: Place, after: number, seq: number, upTo: number): AsyncGenerator<readonly Stored[]> {
     let at = after
     const config = { filter_subject: place.subject, deliver_policy: 'by_start_sequence', opt_start_seq: seq }
     let last = 0
-    const lagging = this.#replicated.get(place.stream) && upTo < Infinity ? upTo : undefined
+    const lagging = this.#replicated.get(place.stream) ? upTo : undefined
     for await (const page of pull(this.#connection, place.stream, config, lagging)) {
       last = page.at(-1)!.seq
       const counting: Stored[] = []
@@ -199,6 +224,20 @@ export class Logs {
   // What a log had is not there: it was purged meanwhile, with its newest message; or the server that answers lacks it for now.
   async #assertPurged(place: Place, newest: number): Promise<void> {
     if (await this.#at(place, newest)) throw failure('a server lacks messages for now', 'not-stored')
+  }
+
+  // Not at once: who has come first, or comes again, has mended it by then.
+  #mendLater(place: Place): void {
+    if (this.#mending.has(place.subject)) return
+    const timer = setTimeout(
+      () => {
+        this.#mending.delete(place.subject)
+        this.#mend(place).catch(() => undefined)
+      },
+      MEND_MS * (1 + Math.random())
+    )
+    timer.unref()
+    this.#mending.set(place.subject, timer)
   }
 
   // Lists see the newest messages alone: after one that does not count, says again what does. (It cannot be deleted: where the newest
@@ -333,12 +372,6 @@ const TRAIL = 4096
 
 interface Got {
   readonly message: { readonly subject: string; readonly seq: number; readonly hdrs?: string; readonly data?: string }
-}
-
-/** A no of the server is an error of ours: nothing was stored, unless it does not know itself. */
-export function refused(error: unknown): unknown {
-  if (!(error instanceof JetStreamError)) return error
-  return failure(error.message, error.code === CODES.unavailable ? 'unknown' : 'not-stored', error)
 }
 
 // The message is with the server: that it cannot be asked about does not make it unstored.

@@ -1,4 +1,4 @@
-import { API, failure, type Connection, type NatsMessage } from './connection.ts'
+import { API, failure, JetStreamError, refused, type Connection, type NatsMessage } from './connection.ts'
 import type { Place } from './layout.ts'
 import { HEADER, parseNote, type Stored } from './records.ts'
 
@@ -28,13 +28,7 @@ export async function* pull(
   config: object,
   upTo?: number
 ): AsyncGenerator<readonly Stored[]> {
-  const consumer = await connection.api<{ readonly name: string; readonly num_pending: number }>(
-    `CONSUMER.CREATE.${stream}`,
-    {
-      stream_name: stream,
-      config: { ...config, ack_policy: 'none', inactive_threshold: IDLE_NS, mem_storage: true, num_replicas: 1 }
-    }
-  )
+  const consumer = await create(connection, stream, config)
   let timer: NodeJS.Timeout | undefined
   let receive: (message: NatsMessage) => void = () => undefined
   const inbox = connection.inbox((message) => receive(message))
@@ -73,26 +67,45 @@ export async function* pull(
   }
 }
 
+interface Consumer {
+  readonly name: string
+  readonly num_pending: number
+}
+
+// In a cluster it is put on any server, also on one that is gone: then nobody answers, and another try may fall on another.
+async function create(connection: Connection, stream: string, settings: object): Promise<Consumer> {
+  const more = { ack_policy: 'none', inactive_threshold: IDLE_NS, mem_storage: true, num_replicas: 1 }
+  const question = { stream_name: stream, config: { ...settings, ...more } }
+  for (let tries = 1; ; tries++) {
+    try {
+      const timeoutMs = tries < TRIES ? TRY_MS : undefined
+      return await connection.api<Consumer>(`CONSUMER.CREATE.${stream}`, question, 'not-stored', timeoutMs)
+    } catch (error) {
+      if (tries === TRIES || error instanceof JetStreamError) throw refused(error)
+    }
+  }
+}
+
+/** How often a consumer is asked for, and how long each but the last of these may take. */
+const TRIES = 5
+const TRY_MS = 1_000
+
 /**
- * The newest message of each subject that fits, without its body, oldest first. With `next`, which gives the first from a sequence
- * on by the leader, also those that a replica does not have yet.
+ * The newest message of each subject that fits, without its body, oldest first, in pages. With `next`, which gives the first from a
+ * sequence on by the leader, also those that a replica does not have yet: then a subject may come again.
  */
-export async function newestOfEach(
+export async function* newestOfEach(
   connection: Connection,
   { stream, subject }: Place,
   next?: (seq: number) => Promise<Stored | undefined>
-): Promise<Iterable<Stored>> {
-  const newest = new Map<string, Stored>()
+): AsyncGenerator<readonly Stored[]> {
   const config = { filter_subject: subject, deliver_policy: 'last_per_subject', headers_only: true }
   let seq = 0
   for await (const page of pull(connection, stream, config)) {
-    for (const message of page) newest.set(message.subject, message)
     seq = page.at(-1)!.seq
+    yield page
   }
-  for (let message = await next?.(seq + 1); message; message = await next?.(message.seq + 1)) {
-    newest.set(message.subject, message)
-  }
-  return newest.values()
+  for (let message = await next?.(seq + 1); message; message = await next?.(message.seq + 1)) yield [message]
 }
 
 /** Where in its stream a message of a consumer is; `undefined` where it is none, but the server's word. */

@@ -1,8 +1,7 @@
 import { misuse } from '../../arguments.ts'
 import { turnlogError } from '../../errors.ts'
-import { CODES, JetStreamError, type Connection } from './connection.ts'
+import { CODES, JetStreamError, refused, type Connection } from './connection.ts'
 import { Layout } from './layout.ts'
-import { refused } from './logs.ts'
 
 /** The form of what is stored. */
 const FORM = 1

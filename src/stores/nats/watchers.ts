@@ -1,26 +1,26 @@
 import type { Connection } from './connection.ts'
 import { Feed } from './feed.ts'
 import type { Layout, Place } from './layout.ts'
-import { hasLog, type End } from './logs.ts'
+import { hasLog, type Logs } from './logs.ts'
 
 /** Tells those who wait for a session to change: one consumer a stream for all of them, which is told of every commit. */
 export class Watchers {
   readonly #connection: Connection
   readonly #layout: Layout
-  readonly #endOf: (place: Place) => Promise<End>
+  readonly #logs: Pick<Logs, 'end' | 'reached'>
   readonly #topics = new Map<string, Topic>()
   readonly #feeds = new Map<string, Feed>()
   #endPurges: (() => void) | undefined
 
-  constructor(connection: Connection, layout: Layout, endOf: (place: Place) => Promise<End>) {
+  constructor(connection: Connection, layout: Layout, logs: Pick<Logs, 'end' | 'reached'>) {
     this.#connection = connection
     this.#layout = layout
-    this.#endOf = endOf
+    this.#logs = logs
   }
 
   async *watch(place: Place, signal: AbortSignal): AsyncGenerator<number> {
     const { subject } = place
-    const topic = this.#topics.get(subject) ?? new Topic(place, this.#endOf)
+    const topic = this.#topics.get(subject) ?? new Topic(place, this.#logs)
     this.#topics.set(subject, topic)
     let wake = (): void => undefined
     const listener = (): void => wake()
@@ -65,7 +65,7 @@ export class Watchers {
         for (const topic of this.#topics.values())
           if (topic.place.stream === stream) void topic.refresh().catch(() => undefined)
       }
-      feed = new Feed(this.#connection, stream, (subject) => this.#changed(subject), ofStream)
+      feed = new Feed(this.#connection, stream, (subject, seq) => this.#changed(subject, seq), ofStream)
       this.#feeds.set(stream, feed)
       // A feed that cannot begin is no feed: the next who watches tries again.
       feed.started.catch(() => this.#feeds.delete(stream))
@@ -86,11 +86,11 @@ export class Watchers {
     this.#endPurges = undefined
   }
 
-  #changed(subject: string): void {
+  #changed(subject: string, seq = 0): void {
     // Where it cannot be read now, that is done when there is a connection again.
     this.#topics
       .get(subject)
-      ?.refresh()
+      ?.refresh(seq)
       .catch(() => undefined)
   }
 }
@@ -102,18 +102,20 @@ class Topic {
   logId = ''
   version = 0
   hasEnded = false
-  readonly #endOf: (place: Place) => Promise<End>
+  readonly #logs: Pick<Logs, 'end' | 'reached'>
   #refreshing: Promise<void> | undefined
   #isOld = false
+  #newest = 0
 
-  constructor(place: Place, endOf: (place: Place) => Promise<End>) {
+  constructor(place: Place, logs: Pick<Logs, 'end' | 'reached'>) {
     this.place = place
-    this.#endOf = endOf
+    this.#logs = logs
   }
 
-  /** Looks again; what changes while it looks is looked at after that. */
-  async refresh(): Promise<void> {
+  /** Looks again, for the message of that sequence where one is given; what changes while it looks is looked at after that. */
+  async refresh(seq = 0): Promise<void> {
     this.#isOld = true
+    this.#newest = Math.max(this.#newest, seq)
     this.#refreshing ??= this.#refresh().finally(() => (this.#refreshing = undefined))
     await this.#refreshing
   }
@@ -121,7 +123,13 @@ class Topic {
   async #refresh(): Promise<void> {
     while (this.#isOld) {
       this.#isOld = false
-      const end = await this.#endOf(this.place)
+      const newest = this.#newest
+      let end = await this.#logs.end(this.place)
+      if (end.last < newest) {
+        // It was purged, or the leader does not have it yet.
+        await this.#logs.reached(this.place.stream, newest)
+        end = await this.#logs.end(this.place)
+      }
       this.logId = hasLog(end) ? end.newest.note.logId : ''
       this.version = hasLog(end) ? end.newest.note.summary.version : 0
       for (const wake of this.listeners) wake()
