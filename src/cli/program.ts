@@ -2,7 +2,7 @@ import { createRequire } from 'node:module'
 import { Command, CommanderError, Option } from 'commander'
 import { fork, purge, remove, rewind, step } from './changes.ts'
 import { countOf, Interrupted, interruptionOf, UsageError, withHistory, type Context } from './context.ts'
-import { say, visible } from './output.ts'
+import { say, visibleLine } from './output.ts'
 import { exportSessions, importFiles, IMPORT_USER, type ExportOptions, type ImportOptions } from './transfer.ts'
 import { verify } from './verify.ts'
 import { compare, log, sessions, show, stats, users } from './views.ts'
@@ -30,12 +30,11 @@ const program = new Command('turnlog')
     // One line, with what may have been meant.
     outputError: (text, write) =>
       write(
-        `turnlog: ${visible(
+        `turnlog: ${visibleLine(
           text
             .replace(/^error: /, '')
             .trim()
-            .replaceAll('\n', ' '),
-          { isLine: true }
+            .replaceAll('\n', ' ')
         )}\n`
       )
   })
@@ -238,7 +237,7 @@ function fail(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
   // Whoever reads has enough, as with `| head`.
   if ((error as NodeJS.ErrnoException).code === 'EPIPE') return 0
-  const message = visible(error instanceof Error ? error.message : String(error), { isLine: true })
+  const message = visibleLine(error instanceof Error ? error.message : String(error))
   say(`turnlog: ${isTurnlogError(error) ? `${error.code}: ` : ''}${message}`)
   return error instanceof UsageError || error instanceof TypeError ? 2 : 1
 }
