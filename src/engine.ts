@@ -201,7 +201,8 @@ export class Engine {
         const left = limit - summaries.length
         const page = { ...(left !== Infinity && { limit: left }), ...(place && { after: place }) }
         const found = await store.list(userId, page)
-        summaries.push(...(await this.#withoutExpired(found)))
+        // One by one: as arguments of one push, there may be too many.
+        for (const summary of await this.#withoutExpired(found)) summaries.push(summary)
         // Others come in the place of what is left out: only the last page is short.
         if (found.length < left || summaries.length >= limit) return summaries
         place = found.at(-1)
@@ -210,7 +211,7 @@ export class Engine {
   }
 
   /** The forks of a session that the store lists, without what is known to have expired. */
-  forks(key: SessionKey): Promise<Summary[]> {
+  forks(key: SessionKey): Promise<readonly Summary[]> {
     return this.ask(async (store) => {
       const head = await store.head(key)
       return head ? this.#withoutExpired(await store.forks(head.logId)) : []
@@ -218,8 +219,9 @@ export class Engine {
   }
 
   // A summary tells when a session was last written to. When it was read is asked for only where that was too long ago.
-  async #withoutExpired(summaries: readonly Summary[]): Promise<Summary[]> {
-    const now = this.#retention.ttlMs === Infinity ? 0 : this.clock.now()
+  async #withoutExpired(summaries: readonly Summary[]): Promise<readonly Summary[]> {
+    if (this.#retention.ttlMs === Infinity) return summaries
+    const now = this.clock.now()
     const current: Summary[] = []
     for (const summary of summaries) {
       const mayHave = !summary.deleted && hasExpired(summary.updatedAt, now, this.#retention)

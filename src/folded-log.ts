@@ -1,6 +1,5 @@
-import type { TurnlogErrorOf } from './errors.ts'
 import { noSessionThen, type Content } from './content.ts'
-import { isTurnlogError } from './errors.ts'
+import { isTurnlogError, type TurnlogErrorOf } from './errors.ts'
 import type { EventData, ForkOrigin, StoredEvent } from './event.ts'
 import { memoryOf, type Json } from './json.ts'
 import { corruptLog, fold, initialState, toSession, type Session, type SessionState } from './session.ts'

@@ -184,9 +184,9 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     options?: WriteOptions,
     turn?: HeldTurn<M, Input>
   ): Promise<Session<M> | null> {
-    refKey(session)
+    const key = refKey(session)
     const append = isList(message) ? this.#append(message, (i) => [i]) : this.#append([message], () => [])
-    const written = await this.#write(session, [append], options, { turn })
+    const written = await this.#write(key, [append], options, { turn })
     const updated = this.#written(session, written)
     const count = append.change.messages.length
     if (written.session && count > 0) extend(session, written.session, count)
@@ -203,8 +203,8 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     options?: WriteOptions,
     turn?: HeldTurn<M, Input>
   ): Promise<Session<M> | null> {
-    refKey(session)
-    return this.#written(session, await this.#write(session, [this.#put(message, [])], options, { turn }))
+    const key = refKey(session)
+    return this.#written(session, await this.#write(key, [this.#put(message, [])], options, { turn }))
   }
 
   async updateMetadata(
@@ -212,8 +212,8 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     changes: { readonly set?: object | undefined; readonly unset?: readonly string[] | undefined },
     options?: WriteOptions
   ): Promise<Session<M> | null> {
-    refKey(session)
-    return this.#written(session, await this.#write(session, [metadataChange(changes, [])], options))
+    const key = refKey(session)
+    return this.#written(session, await this.#write(key, [metadataChange(changes, [])], options))
   }
 
   commit(session: SessionRef, changes: readonly Change<Input>[], options?: WriteOptions): Promise<Session<M> | null> {
@@ -226,10 +226,10 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     options?: WriteOptions,
     turn?: HeldTurn<M, Input>
   ): Promise<Session<M> | null> {
-    refKey(session)
+    const key = refKey(session)
     if (!Array.isArray(changes)) throw misuse('changes', 'a list', changes)
     const given = Array.from(changes as readonly Change<Input>[], (change, i) => this.#change(change, i))
-    return this.#written(session, await this.#write(session, given, options, { turn }))
+    return this.#written(session, await this.#write(key, given, options, { turn }))
   }
 
   async rewind(
@@ -240,15 +240,15 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     const { reason } = optionsOf(options)
     if (reason !== undefined && typeof reason !== 'string') throw misuse('reason', 'a string', reason)
     const change = { ...rewindTo('toVersion', toVersion), ...(reason !== undefined && { reason }) }
-    return this.#typed((await this.#write(session, [{ change, given: change }], options, THROWS)).session!)
+    return this.#typed((await this.#write(refKey(session), [{ change, given: change }], options, THROWS)).session!)
   }
 
   async undo(session: SessionRef, options?: WriteOptions): Promise<Session<M>> {
-    return this.#typed((await this.#write(session, 'undo', options, THROWS)).session!)
+    return this.#typed((await this.#write(refKey(session), 'undo', options, THROWS)).session!)
   }
 
   async redo(session: SessionRef, options?: WriteOptions): Promise<Session<M>> {
-    return this.#typed((await this.#write(session, 'redo', options, THROWS)).session!)
+    return this.#typed((await this.#write(refKey(session), 'redo', options, THROWS)).session!)
   }
 
   async fork(
@@ -520,12 +520,11 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
   }
 
   #write(
-    session: SessionRef,
+    key: SessionKey,
     changes: readonly Given[] | 'undo' | 'redo',
     options: WriteOptions | undefined,
     { turn, missing = this.#engine.missing.append }: WriteTerms<M, Input> = {}
   ): Promise<Written> {
-    const key = refKey(session)
     const { expectedVersion, idempotencyKey, signal, onBusy = 'throw' } = optionsOf(options)
     const settings = {
       signal: signalOf(signal),

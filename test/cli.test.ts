@@ -20,7 +20,7 @@ import { text as textOfStream } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { conversationLine, readConversations } from '../src/cli/conversations.ts'
-import { line, visible } from '../src/cli/output.ts'
+import { line, visible, visibleLine } from '../src/cli/output.ts'
 import { verify } from '../src/cli/verify.ts'
 import {
   createSessionHistory,
@@ -993,7 +993,7 @@ describe('text', () => {
     expect(visible('\u001b[31mred\u0007 \u202eback\u0000\r\nnext\t.')).toBe(
       '\\u{1b}[31mred\\u{7} \\u{202e}back\\u{0}\\u{d}\nnext\t.'
     )
-    expect(visible('a\nb', { isLine: true })).toBe('a\\u{a}b')
+    expect(visibleLine('a\nb')).toBe('a\\u{a}b')
     expect(visible('\ud800 😀 é')).toBe('\\u{d800} 😀 é')
     expect(line(` one\n two ${'😀'.repeat(80)}`, 12)).toBe('one two 😀…')
   })

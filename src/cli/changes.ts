@@ -12,7 +12,7 @@ import {
   UsageError,
   type Context
 } from './context.ts'
-import { counted, print, printJson, say, visible, withProgress } from './output.ts'
+import { counted, print, printJson, say, visibleLine, withProgress } from './output.ts'
 
 /** What all of these take. */
 interface Options {
@@ -85,9 +85,7 @@ export async function remove(
         } catch (error) {
           // What cannot be read cannot be written to. The others can.
           if (!isTurnlogError(error, 'CORRUPT_LOG') && !isTurnlogError(error, 'UNKNOWN_EVENT')) throw error
-          say(
-            `turnlog: ${error.code}: ${visible(error.message, { isLine: true })}: it is not deleted, but can be purged`
-          )
+          say(`turnlog: ${error.code}: ${visibleLine(error.message)}: it is not deleted, but can be purged`)
           damaged++
         }
         advance()
@@ -116,7 +114,7 @@ export async function purge(
     yes ??
     (sessionId === undefined
       ? await isConfirmedOf(userId, ids.length, 'erase')
-      : await isConfirmed(`Erase session ${visible(sessionId, { isLine: true })} for good?`, 'purge erases for good'))
+      : await isConfirmed(`Erase session ${visibleLine(sessionId)} for good?`, 'purge erases for good'))
   let purged = 0
   if (isMeant)
     await withProgress('purge', ids.length, async (advance) => {
@@ -148,7 +146,7 @@ async function hasLog({ store }: Context, userId: string, sessionId: string): Pr
 }
 
 function isConfirmedOf(userId: string, count: number, verb: 'delete' | 'erase'): Promise<boolean> {
-  const all = `${counted(count, 'session')} of user ${visible(userId, { isLine: true })}`
+  const all = `${counted(count, 'session')} of user ${visibleLine(userId)}`
   const [question, what] = verb === 'delete' ? ['Delete', 'this deletes'] : ['Erase for good', 'this erases for good']
   return isConfirmed(`${question} ${all}?`, `${what} ${all}`)
 }
@@ -171,5 +169,5 @@ async function isConfirmed(question: string, what: string): Promise<boolean> {
 function printResult(session: Session<unknown>, json: boolean | undefined): void {
   const { userId, id, version, messages } = session
   if (json) return printJson({ userId, id, version, messages: messages.length })
-  print(`${visible(id, { isLine: true })} is at version ${version}, with ${counted(messages.length, 'message')}`)
+  print(`${visibleLine(id)} is at version ${version}, with ${counted(messages.length, 'message')}`)
 }

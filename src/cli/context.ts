@@ -9,7 +9,7 @@ import { sessionNotFound, type Session } from '../session.ts'
 import type { EventStore, Head } from '../store.ts'
 import { resultCode } from '../stores/sqlite/database.ts'
 import { kindOfFile } from '../stores/sqlite/kind.ts'
-import { counted, say, visible } from './output.ts'
+import { counted, say, visibleLine } from './output.ts'
 
 /** What every command works with. */
 export interface Context {
@@ -98,7 +98,7 @@ export async function withHistory<T>(
     missing: { get: 'null', append: makes ? 'create' : 'throw' },
     // Of what is in files already, the limit keeps nobody from anything.
     maxMessageBytes: Infinity,
-    logger: { warn: (message) => say(visible(message, { isLine: true })) }
+    logger: { warn: (message) => say(visibleLine(message)) }
   })
   try {
     return await work({

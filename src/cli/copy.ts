@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs'
 import { nameOneStore } from '../open-store.ts'
 import { headsOf, interruptedBySignals, noSessions, storeAt, UsageError, type Context } from './context.ts'
-import { counted, print, printJson, say, visible, withProgress } from './output.ts'
+import { counted, print, printJson, say, visibleLine, withProgress } from './output.ts'
 import { StoreCopy } from './store-copy.ts'
 
 /**
@@ -50,7 +50,7 @@ function report(
 ): void {
   if (json) return printJson({ copied, continued, same, events, refused, ...(verify && { verified }) })
   for (const { userId, sessionId, code, message } of refused) {
-    const text = visible(`${userId} ${sessionId}: ${message}`, { isLine: true })
+    const text = visibleLine(`${userId} ${sessionId}: ${message}`)
     say(`turnlog: ${code === undefined ? '' : `${code}: `}${text}`)
   }
   const parts = [

@@ -13,11 +13,19 @@ export function paint(style: Style, text: string): string {
 
 /**
  * A text that can do nothing to a terminal: control characters, and those that turn the direction of writing, are shown by
- * their numbers. Line feeds and tabs stay, unless it has to be one line.
+ * their numbers. Line feeds and tabs stay.
  */
-export function visible(text: string, { isLine = false }: { readonly isLine?: boolean } = {}): string {
-  const hidden = isLine ? HIDDEN_IN_LINE : HIDDEN
-  return text.replace(hidden, (char) => `\\u{${char.codePointAt(0)!.toString(16)}}`)
+export function visible(text: string): string {
+  return text.replace(HIDDEN, shownByNumber)
+}
+
+/** The same, as one line: line feeds and tabs are shown by their numbers, too. */
+export function visibleLine(text: string): string {
+  return text.replace(HIDDEN_IN_LINE, shownByNumber)
+}
+
+function shownByNumber(char: string): string {
+  return `\\u{${char.codePointAt(0)!.toString(16)}}`
 }
 
 // oxlint-disable-next-line no-control-regex -- they are what is looked for
@@ -27,7 +35,7 @@ const HIDDEN_IN_LINE = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u20
 
 /** The beginning of a text, as one line of at most so many columns. */
 export function line(text: string, width = 60): string {
-  return cutTo(visible(text.replaceAll(/\s+/g, ' ').trim(), { isLine: true }), width)
+  return cutTo(visibleLine(text.replaceAll(/\s+/g, ' ').trim()), width)
 }
 
 /** A time for people, in the local time zone, to the second or to the millisecond. */

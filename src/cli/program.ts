@@ -3,7 +3,7 @@ import { Command, CommanderError, Option } from 'commander'
 import { fork, purge, remove, rewind, step } from './changes.ts'
 import { countOf, Interrupted, interruptionOf, UsageError, withHistory, type Context } from './context.ts'
 import { copy } from './copy.ts'
-import { say, visible } from './output.ts'
+import { say, visibleLine } from './output.ts'
 import { exportSessions, importFiles, IMPORT_USER, type ExportOptions, type ImportOptions } from './transfer.ts'
 import { verify } from './verify.ts'
 import { compare, log, sessions, show, stats, users } from './views.ts'
@@ -33,12 +33,11 @@ const program = new Command('turnlog')
     // One line, with what may have been meant.
     outputError: (text, write) =>
       write(
-        `turnlog: ${visible(
+        `turnlog: ${visibleLine(
           withoutCredentials(text)
             .replace(/^error: /, '')
             .trim()
-            .replaceAll('\n', ' '),
-          { isLine: true }
+            .replaceAll('\n', ' ')
         )}\n`
       )
   })
@@ -260,7 +259,7 @@ function fail(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
   // Whoever reads has enough, as with `| head`.
   if ((error as NodeJS.ErrnoException).code === 'EPIPE') return 0
-  const message = visible(withoutCredentials(error instanceof Error ? error.message : String(error)), { isLine: true })
+  const message = visibleLine(withoutCredentials(error instanceof Error ? error.message : String(error)))
   say(`turnlog: ${isTurnlogError(error) ? `${error.code}: ` : ''}${message}`)
   return error instanceof UsageError || error instanceof TypeError ? 2 : 1
 }

@@ -9,7 +9,7 @@ import { EXPORT_MARK, joinedExports, soundEvents, type SoundEvent } from '../tra
 import { DEFAULT_FORMAT, headsOf, noSessions, UsageError, type Context } from './context.ts'
 import { conversationLine, metadataOf, readConversations, type Conversation } from './conversations.ts'
 import { writeFile, writeOut } from './files.ts'
-import { counted, print, printJson, say, visible, withProgress } from './output.ts'
+import { counted, print, printJson, say, visibleLine, withProgress } from './output.ts'
 
 /** Options of `import`. */
 export interface ImportOptions {
@@ -64,13 +64,9 @@ export async function importFiles(
 function tellStored(all: number, here: number, file: string): void {
   if (all === 0) return
   const which =
-    here === 0 ? ' of the files before' : here < all ? ` (${here} of ${shownName(file)})` : ` of ${shownName(file)}`
+    here === 0 ? ' of the files before' : here < all ? ` (${here} of ${visibleLine(file)})` : ` of ${visibleLine(file)}`
   const [are, those] = all === 1 ? ['is', 'it'] : ['are', 'those']
   say(`turnlog: ${counted(all, 'session')}${which} ${are} stored; --skip-existing leaves ${those}`)
-}
-
-function shownName(file: string): string {
-  return visible(file, { isLine: true })
 }
 
 function report(imported: readonly Imported[], { json }: ImportOptions): void {
@@ -83,9 +79,7 @@ function report(imported: readonly Imported[], { json }: ImportOptions): void {
     for (const user of new Set(such.map(({ userId }) => userId))) {
       const [first, ...others] = such.filter(({ userId }) => userId === user)
       const like = others.length === 0 ? ':' : ', such as'
-      print(
-        `${counted(others.length + 1, what)} of user ${visible(user, { isLine: true })}${like} ${visible(first!.id, { isLine: true })}`
-      )
+      print(`${counted(others.length + 1, what)} of user ${visibleLine(user)}${like} ${visibleLine(first!.id)}`)
     }
   }
   if (imported.length === 0) print('nothing was imported')
@@ -111,7 +105,7 @@ class LeftOut {
     if (!this.#held) return
     const { file, first, last, fault } = this.#held
     const lines = first === last ? `${first}` : `${first} to ${last}`
-    say(`turnlog: left out: ${visible(`${file}:${lines}: ${fault}`, { isLine: true })}`)
+    say(`turnlog: left out: ${visibleLine(`${file}:${lines}: ${fault}`)}`)
     this.#held = undefined
   }
 }
@@ -306,7 +300,7 @@ export async function exportSessions(
   })
   for (const { code, message, written } of damaged) {
     const what = written === 0 ? 'nothing of it is written' : `its events up to version ${written} are written`
-    say(`turnlog: ${code}: ${visible(message, { isLine: true })}: ${what}`)
+    say(`turnlog: ${code}: ${visibleLine(message)}: ${what}`)
   }
   if (left > 0 && sessionId === undefined)
     say(
@@ -316,7 +310,7 @@ export async function exportSessions(
     // Of some nothing could be read.
     sessions -= damaged.filter(({ written }) => written === 0).length
     if (json) printJson({ file: output, sessions, ...(skipDamaged && { damaged }) })
-    else print(`${shownName(output)}: ${counted(sessions, 'session')}`)
+    else print(`${visibleLine(output)}: ${counted(sessions, 'session')}`)
   }
   return damaged.length === 0
 }

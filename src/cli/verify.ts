@@ -5,7 +5,7 @@ import { toSummary } from '../session.ts'
 import type { Head, SessionKey, Summary } from '../store.ts'
 import { soundEvents } from '../transfer.ts'
 import { headsOf, noSessions, type Context } from './context.ts'
-import { counted, paint, print, printJson, visible, withProgress } from './output.ts'
+import { counted, paint, print, printJson, visibleLine, withProgress } from './output.ts'
 
 /** What `verify` has found: a log, or a list, that is not as it must be. */
 interface Damage {
@@ -58,13 +58,17 @@ export async function verify(
       advance()
     }
     if (logs === 0 && userId !== undefined) throw noSessions(userId)
-    for (const [user, versions] of live) await attempt({ userId: user }, () => verifyLists(context, user, versions))
+    // All at once: whoever has sessions still, as they were, had them then.
+    let users: Promise<ReadonlySet<string>> | undefined
+    const listed = (): Promise<ReadonlySet<string>> => (users ??= context.store.listUsers().then((ids) => new Set(ids)))
+    for (const [user, versions] of live)
+      await attempt({ userId: user }, async () => verifyLists(context, user, versions, await listed()))
   })
   if (json) printJson({ sessions: logs, events, damaged })
   else {
     for (const { userId: user, sessionId, code, message } of damaged) {
       const of = sessionId === undefined ? `the list of ${user}` : `${user} ${sessionId}`
-      print(`${paint('red', code)}: ${visible(`${of}: ${message}`, { isLine: true })}`)
+      print(`${paint('red', code)}: ${visibleLine(`${of}: ${message}`)}`)
     }
     const found = damaged.length === 0 ? 'all sound' : `${damaged.length} damaged`
     print(`${counted(logs, 'session')} with ${counted(events, 'event')} read; ${found}`)
@@ -112,8 +116,13 @@ async function readSound({ store, signal }: Context, head: Head, onRead: (versio
 }
 
 // What is listed has to be what the sessions are, and all that are live: those that were at `versions` and still are.
-async function verifyLists({ store }: Context, userId: string, versions: ReadonlyMap<string, number>): Promise<void> {
-  const [users, listed] = [await store.listUsers(), await store.list(userId)]
+async function verifyLists(
+  { store }: Context,
+  userId: string,
+  versions: ReadonlyMap<string, number>,
+  users: ReadonlySet<string>
+): Promise<void> {
+  const listed = await store.list(userId)
   const left = new Set(versions.keys())
   let isAnyLeft = false
   for (const summary of listed) {
@@ -129,8 +138,7 @@ async function verifyLists({ store }: Context, userId: string, versions: Readonl
     isAnyLeft = true
     if (left.has(sessionId)) throw new Contradiction(`The store does not list ${named({ userId, sessionId })}`)
   }
-  if (isAnyLeft && !users.includes(userId))
-    throw new Contradiction(`The store does not list user ${JSON.stringify(userId)}`)
+  if (isAnyLeft && !users.has(userId)) throw new Contradiction(`The store does not list user ${JSON.stringify(userId)}`)
 }
 
 function isEqual(a: Summary, b: Summary): boolean {

@@ -7,9 +7,31 @@ import type { Message } from '../message.ts'
 import type { Session } from '../session.ts'
 import type { Head } from '../store.ts'
 import { openToolCalls } from '../tool-calls.ts'
-import { checkUser, headsOf, historyOf, pointOf, sessionOf, UsageError, versionedOf, type Context } from './context.ts'
+import {
+  checkUser,
+  DEFAULT_FORMAT,
+  headsOf,
+  historyOf,
+  pointOf,
+  sessionOf,
+  UsageError,
+  versionedOf,
+  type Context
+} from './context.ts'
 import { textOf } from './conversations.ts'
-import { columns, counted, jsonLine, line, paint, print, printJson, printTable, time, visible } from './output.ts'
+import {
+  columns,
+  counted,
+  jsonLine,
+  line,
+  paint,
+  print,
+  printJson,
+  printTable,
+  time,
+  visible,
+  visibleLine
+} from './output.ts'
 
 /** Lists who has sessions. */
 export async function users({ history }: Context, { json }: { readonly json?: boolean }): Promise<void> {
@@ -17,7 +39,7 @@ export async function users({ history }: Context, { json }: { readonly json?: bo
   if (json) return printJson(ids)
   printTable(
     ['user'],
-    ids.map((id) => [visible(id, { isLine: true })]),
+    ids.map((id) => [visibleLine(id)]),
     'no users'
   )
 }
@@ -32,11 +54,11 @@ export async function sessions(
   if (listed.length === 0) await checkUser(context, userId)
   if (json) return printJson(listed.map(({ messages: _, ...session }) => session))
   const rows = listed.map(({ id, version, updatedAt, metadata, forkedFrom, turn }) => [
-    visible(id, { isLine: true }),
+    visibleLine(id),
     String(version),
     time(updatedAt),
     line(typeof metadata['title'] === 'string' ? metadata['title'] : '', 50),
-    forkedFrom ? `${visible(forkedFrom.sessionId, { isLine: true })}@${forkedFrom.version}` : '',
+    forkedFrom ? `${visibleLine(forkedFrom.sessionId)}@${forkedFrom.version}` : '',
     turn ? `until ${time(turn.expiresAt)}` : ''
   ])
   printTable(['session', 'version', 'last written', 'title', 'forked from', 'turn'], rows, 'no sessions')
@@ -52,13 +74,11 @@ export async function show(
   const session = await sessionOf(context, userId, sessionId, { at: at === undefined ? undefined : pointOf(at), last })
   if (json) return printJson(session)
   const { version, metadata, forkedFrom, turn, messages } = session
-  const origin = forkedFrom
-    ? `, forked from ${visible(forkedFrom.sessionId, { isLine: true })}@${forkedFrom.version}`
-    : ''
+  const origin = forkedFrom ? `, forked from ${visibleLine(forkedFrom.sessionId)}@${forkedFrom.version}` : ''
   print(
     paint(
       'bold',
-      `${visible(sessionId, { isLine: true })} at version ${version}${origin}, ${last === undefined ? '' : 'the newest '}${counted(messages.length, 'message')}`
+      `${visibleLine(sessionId)} at version ${version}${origin}, ${last === undefined ? '' : 'the newest '}${counted(messages.length, 'message')}`
     )
   )
   if (turn)
@@ -82,13 +102,13 @@ const ROLES = { user: 'cyan', assistant: 'green', system: 'magenta', tool: 'yell
 
 function printMessage({ role, type, content, code, message }: Message, isOpen: (part: number) => boolean): void {
   const name = role ?? type
-  print(paint(role ? ROLES[role] : 'blue', visible(name, { isLine: true })))
+  print(paint(role ? ROLES[role] : 'blue', visibleLine(name)))
   if (message !== undefined && message !== null) print(visible(`  ${code ?? ''} ${message}`))
   for (const [i, part] of (content ?? []).entries()) {
     const shown = part.type === 'text' ? part.text : part.type === 'refusal' ? `refused: ${part.refusal}` : undefined
     if (typeof shown === 'string') print(visible(indented(shown)))
     else if (part.type === 'data') print(dataLine(part.data as Readonly<Record<string, unknown>>, isOpen(i)))
-    else print(`  [${visible(part.type, { isLine: true })}]`)
+    else print(`  [${visibleLine(part.type)}]`)
   }
 }
 
@@ -112,7 +132,7 @@ function indented(text: string): string {
 }
 
 function isOfMessages(session: Session<unknown>): session is Session {
-  return session.format === 'message'
+  return session.format === DEFAULT_FORMAT
 }
 
 /** Shows the events of a session, and then those that come if asked to. */

@@ -139,8 +139,8 @@ async function sessions({ isQuick }: Options): Promise<Row[]> {
   await fill(large, lots)
   const count = 300
   const results = await rounds(isQuick ? 5 : 21, {
-    [`of ${lots.toLocaleString('en')}`]: () => appends(histories[1]!, refs[1]!, count),
-    [`of ${few.toLocaleString('en')}`]: () => appends(histories[0]!, refs[0]!, count)
+    [`of ${lots.toLocaleString('en')}`]: () => appends(histories[1], refs[1], count),
+    [`of ${few.toLocaleString('en')}`]: () => appends(histories[0], refs[0], count)
   })
   for (const history of histories) await history.stop()
   const [a, b] = Object.values(results)

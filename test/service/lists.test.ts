@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import type { Session, SessionHistoryService } from '../../src/index.ts'
-import { ADA, clockOf, misuses, open, openAda, text } from './kit.ts'
+import { memoryStore, type Session, type SessionHistoryService, type Summary } from '../../src/index.ts'
+import { ADA, clockOf, hooked, misuses, open, openAda, text } from './kit.ts'
 
 const idsOf = (sessions: readonly Session[]): string[] => sessions.map(({ id }) => id)
 
@@ -30,6 +30,17 @@ describe('listSessions', () => {
     const session = await history.updateMetadata(ADA, { set: { title: 'x', state: { a: [1] } } })
     const [listed] = await history.listSessions('ada')
     expect({ ...listed }).toEqual({ ...session, messages: [] })
+  })
+
+  it('gives more sessions than a call can have arguments', async () => {
+    const inner = memoryStore()
+    const count = 200_000
+    const list = async (userId: string): Promise<readonly Summary[]> => {
+      const [summary] = await inner.list(userId)
+      return Array.from({ length: count }, () => summary!)
+    }
+    const history = await openAda({ store: hooked({ list }, inner) })
+    expect(await history.listSessions('ada')).toHaveLength(count)
   })
 
   it('gives the newest activity first', async () => {

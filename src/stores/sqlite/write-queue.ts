@@ -335,7 +335,9 @@ export class WriteQueue {
     const deadline = performance.now() + this.#target.busyTimeoutMs
     for (;;) {
       try {
-        return this.#run(await this.#target.connected(), job)
+        const connection = this.#target.connected()
+        // At once: meanwhile somebody else may find that it has to be given up.
+        return this.#run(connection instanceof Promise ? await connection : connection, job)
       } catch (error) {
         if (!isBusy(error) || performance.now() > deadline) throw error
       }
