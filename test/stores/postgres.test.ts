@@ -11,7 +11,7 @@ import {
 } from '../../src/stores/postgres.ts'
 import { testEventStore } from '../../src/testing.ts'
 import { postgresMissing, postgresServer } from '../servers/postgres.ts'
-import { text } from '../service/kit.ts'
+import { text as saying, textsOf as textsIn } from '../service/kit.ts'
 
 const server = postgresMissing === undefined ? await postgresServer() : undefined
 const url = server?.url ?? 'postgres://localhost'
@@ -63,11 +63,11 @@ describeThere(`postgresStore${because}`, () => {
     })
     const rival = await createSessionHistory({ store: postgresStore({ pool: admin, schema }) })
     const sessions = Array.from({ length: 64 }, (_, i) => ({ userId: 'ada', id: `s${i}` }))
-    await Promise.all(sessions.map((session) => history.appendMessage(session, text('one'))))
+    await Promise.all(sessions.map((session) => history.appendMessage(session, saying('one'))))
     // This one does not know of it, and meets a conflict.
-    await rival.appendMessage(sessions[0]!, text('two'))
+    await rival.appendMessage(sessions[0]!, saying('two'))
     statements = 0
-    const stored = await Promise.all(sessions.map((session) => history.appendMessage(session, text('three'))))
+    const stored = await Promise.all(sessions.map((session) => history.appendMessage(session, saying('three'))))
     expect(stored.map((session) => session?.messages.length)).toEqual([3, ...sessions.slice(1).map(() => 2)])
     expect(statements).toBeLessThan(4)
     await Promise.all([history.stop(), rival.stop()])
@@ -78,7 +78,7 @@ describeThere(`postgresStore${because}`, () => {
     const pool = watched(() => void statements++)
     const history = await createSessionHistory({ store: postgresStore({ pool, schema: newSchema() }) })
     const session = await history.createSession('ada')
-    await history.appendMessage(session, text('one'))
+    await history.appendMessage(session, saying('one'))
     statements = 0
     expect((await history.getSession('ada', session.id))?.messages).toHaveLength(1)
     expect(statements).toBe(1)
@@ -92,7 +92,7 @@ describeThere(`postgresStore${because}`, () => {
     const history = await createSessionHistory({ store: postgresStore({ pool, schema }) })
     await Promise.all(Array.from({ length: 300 }, (_, i) => history.createSession(`user ${i % 30}`, `s${i}`)))
     const session = { userId: 'user 1', id: 's1' }
-    await history.appendMessage(session, text('one'))
+    await history.appendMessage(session, saying('one'))
     await admin.query(`ANALYZE ${quoted(schema)}.turnlog_sessions, ${quoted(schema)}.turnlog_events`)
     asked.length = 0
     await history.listSessions('user 1', { limit: 5 })
@@ -100,8 +100,8 @@ describeThere(`postgresStore${because}`, () => {
     await history.forks(session)
     const lists = asked.length
     expect(lists).toBeGreaterThanOrEqual(3)
-    await history.appendMessage(session, text('two'))
-    await Array.fromAsync(history.readEvents('user 1', 's1'))
+    await history.appendMessage(session, saying('two'))
+    await all(history.readEvents('user 1', 's1'))
     const client = await admin.connect()
     try {
       await client.query('BEGIN; SET LOCAL enable_seqscan = off')
@@ -158,7 +158,7 @@ describeThere(`postgresStore${because}`, () => {
             own.map(async (session) => {
               const said = `${session.id} ${writer} ${round}`
               try {
-                await history.appendMessage(session, text(said))
+                await history.appendMessage(session, saying(said))
                 acknowledged.add(said)
               } catch (error) {
                 // Whoever never comes first gives up.
@@ -195,7 +195,7 @@ describeThere(`postgresStore${because}`, () => {
     const history = await createSessionHistory({ store, ids: { event: eventIds() } })
     await history.createSession('ada', 'first')
     const [head] = await store.heads()
-    const first = await Array.fromAsync(store.read(head!.logId))
+    const first = await all(store.read(head!.logId))
     const begin = (sessionId: string, logId: string): Commit => {
       const key = { userId: 'ada', sessionId }
       const events = first.flat().map((event) => ({ ...event, ...key }))
@@ -208,7 +208,7 @@ describeThere(`postgresStore${because}`, () => {
       store.append([begin('b', 'log b')])
     ])
     expect(results.flat().map(({ status }) => status)).toEqual(['stored', 'failed', 'stored'])
-    expect(results[1]![0]).toMatchObject({ outcome: 'not-stored', error: { code: 'STORE_UNAVAILABLE' } })
+    expect(results[1][0]).toMatchObject({ outcome: 'not-stored', error: { code: 'STORE_UNAVAILABLE' } })
     expect(await store.head({ userId: 'ada', sessionId: 'twice' })).toBe(null)
     await history.stop()
   })
@@ -219,7 +219,7 @@ describeThere(`postgresStore${because}`, () => {
       const history = await createSessionHistory({ store: postgresStore({ pool: admin, schema }) })
       for (const id of ['trip', 'work']) {
         await history.createSession('ada', id)
-        for (let i = 0; i < 3; i++) await history.appendMessage({ userId: 'ada', id }, text(`${i}`))
+        for (let i = 0; i < 3; i++) await history.appendMessage({ userId: 'ada', id }, saying(`${i}`))
       }
       await history.stop()
       const key = `(SELECT key FROM ${quoted(schema)}.turnlog_sessions WHERE name = '["ada","trip"]')`
@@ -276,7 +276,7 @@ describeThere(`postgresStore${because}`, () => {
       await admin.query(`CREATE SCHEMA ${quoted(schema)} AUTHORIZATION modest`)
       const history = await createSessionHistory({ store: postgresStore({ connectionString, schema, partitions: 2 }) })
       const session = await history.createSession('ada')
-      await history.appendMessage(session, text('one'))
+      await history.appendMessage(session, saying('one'))
       const events = history.subscribe('ada', session.id, { from: 2 })[Symbol.asyncIterator]()
       expect((await events.next()).value).toMatchObject({ version: 2 })
       await history.fork(session)
@@ -351,7 +351,7 @@ describeThere(`postgresStore${because}`, () => {
       for (let version = 1; version < 8; version++) {
         await hintOf(hints, version)
         if (version === 4) await between()
-        await writer.appendMessage(session, text('more'))
+        await writer.appendMessage(session, saying('more'))
       }
       stop.abort()
       await store.close()
@@ -398,7 +398,7 @@ describeThere(`postgresStore${because}`, () => {
       const history = await createSessionHistory({ store })
       const session = await history.createSession('ada', 'trip')
       const [head] = await store.heads()
-      const [[event] = []] = await Array.fromAsync(store.read(head!.logId))
+      const [[event] = []] = await all(store.read(head!.logId))
       const blocker = await admin.connect()
       await blocker.query(`BEGIN; SELECT FROM ${quoted(schema)}.turnlog_sessions FOR UPDATE`)
       const commit: Commit = {
@@ -421,7 +421,7 @@ describeThere(`postgresStore${because}`, () => {
       ])
       await blocker.query('COMMIT')
       blocker.release()
-      expect((await history.appendMessage(session, text('one')))?.version).toBe(2)
+      expect((await history.appendMessage(session, saying('one')))?.version).toBe(2)
       await history.stop()
     })
 
@@ -429,7 +429,7 @@ describeThere(`postgresStore${because}`, () => {
       const schema = newSchema()
       let isHung = false
       const pool = watched(() => isHung)
-      const store = postgresStore({ pool, schema, timeoutMs: 50 })
+      const store = postgresStore({ pool, schema, timeoutMs: 700 })
       await store.open()
       expect(await store.health()).toBe(true)
       isHung = true
@@ -446,11 +446,11 @@ describeThere(`postgresStore${because}`, () => {
       const pool = watched(async ({ name }, client) => {
         if (name === undefined) return
         lost++
-        await client.query('DEALLOCATE ALL')
+        await client.query({ text: 'DEALLOCATE ALL', values: [] })
       })
       const history = await createSessionHistory({ store: postgresStore({ pool, schema }) })
       const session = await history.createSession('ada')
-      for (let i = 0; i < 5; i++) await history.appendMessage(session, text(`${i}`))
+      for (let i = 0; i < 5; i++) await history.appendMessage(session, saying(`${i}`))
       expect(await textsOf(history, session.id, 'ada')).toEqual(['0', '1', '2', '3', '4'])
       expect(lost).toBeGreaterThan(0)
       await history.stop()
@@ -471,13 +471,14 @@ describeThere(`postgresStore${because}`, () => {
       })().catch((error: unknown) => error)
       const [acknowledged, unknown] = [new Set<string>(), new Set<string>()]
       let isOver = false
+      let isUp: Promise<void> = Promise.resolve()
       let [progress, onProgress] = [0, (): void => undefined]
       const writing = histories.flatMap((history, writer) =>
         sessions.map(async (session) => {
           for (let i = 0; !isOver; i++) {
             const said = `${session.id} ${writer} ${i}`
             try {
-              await history.appendMessage(session, text(said))
+              await history.appendMessage(session, saying(said))
               acknowledged.add(said)
               progress++
               onProgress()
@@ -485,8 +486,7 @@ describeThere(`postgresStore${because}`, () => {
               if (isTurnlogError(error, 'STORE_UNAVAILABLE') && error.outcome === 'unknown') unknown.add(said)
               else if (!isTurnlogError(error, 'STORE_UNAVAILABLE') && !isTurnlogError(error, 'VERSION_CONFLICT'))
                 throw error
-              // Let the server come up.
-              await new Promise((resolve) => setImmediate(resolve))
+              await isUp
             }
           }
         })
@@ -497,11 +497,14 @@ describeThere(`postgresStore${because}`, () => {
       }
       for (let round = 0; round < 2; round++) {
         await written(40)
+        let comesUp = (): void => undefined
+        isUp = new Promise((resolve) => (comesUp = resolve))
         await server!.kill()
         const since = performance.now()
         expect(await Promise.all(stores.map((store) => store.health()))).toEqual([false, false, false])
         expect(performance.now() - since).toBeLessThan(1_000)
         await server!.restart()
+        comesUp()
         await written(40)
         expect(await Promise.all(stores.map((store) => store.health()))).toEqual([true, true, true])
       }
@@ -552,13 +555,13 @@ function watched(
 ): PostgresPool {
   const wrapped = (client: PoolClient): PostgresClient => ({
     query: async (query) => {
-      const isLost = await before(query, client as unknown as PostgresClient)
+      const isLost = await before(query, client)
       return isLost === true ? new Promise(() => undefined) : client.query(query)
     },
     release: (destroy) => client.release(destroy),
-    on: (event: string, listener: (...values: never[]) => void) =>
-      isDeaf && event === 'notification' ? undefined : client.on(event as 'end', listener),
-    off: (event: string, listener: (...values: never[]) => void) => client.off(event, listener as () => void)
+    on: (event: string, listener: (value: never) => void) =>
+      isDeaf && event === 'notification' ? undefined : client.on(event as 'end', listener as () => void),
+    off: (event: string, listener: (value: never) => void) => client.off(event, listener as () => void)
   })
   return {
     connect: async () => wrapped(await admin.connect()),
@@ -568,8 +571,13 @@ function watched(
 }
 
 async function textsOf(history: SessionHistoryService, id: string, userId = 'ada'): Promise<string[]> {
-  const session = await history.getSession(userId, id)
-  return (session?.messages ?? []).map(({ content }) => (content[0] as { text: string }).text)
+  return textsIn(await history.getSession(userId, id)).map(String)
+}
+
+async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const found: T[] = []
+  for await (const item of items) found.push(item)
+  return found
 }
 
 function eventIds(): () => string {
