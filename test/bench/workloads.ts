@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { createSessionHistory } from '../../dist/index.js'
 import { median, ratios, rounds, timed, type Contender, type Results } from './rounds.ts'
+import { postgresWorkloads } from './postgres.ts'
 import { sqliteWorkloads } from './sqlite.ts'
 import { adk, emmett, memorySession, roleOf, textOf, turnlog, type Conversation, type Subject } from './subjects.ts'
 
@@ -29,7 +30,8 @@ export const workloads: readonly Workload[] = [
   { name: 'burst', run: burst },
   { name: 'past', run: past },
   { name: 'memory', run: memory },
-  ...sqliteWorkloads
+  ...sqliteWorkloads,
+  ...postgresWorkloads
 ]
 
 async function agentLoop({ isQuick }: { readonly isQuick: boolean }): Promise<Row[]> {
