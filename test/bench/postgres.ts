@@ -96,11 +96,11 @@ async function read({ isQuick }: Options): Promise<Row[]> {
 }
 
 async function growth({ isQuick }: Options): Promise<Row[]> {
-  await using few = await Place.make()
-  await using many = await Place.make()
-  const [small, large] = [10_000, isQuick ? 100_000 : 1_000_000]
-  const contender = async ({ history, pool }: Place, total: number): Promise<Contender> => {
-    await fill(pool, total)
+  await using small = await Place.make()
+  await using large = await Place.make()
+  const total = isQuick ? 100_000 : 1_000_000
+  const contender = async ({ history, pool }: Place, sessions: number): Promise<Contender> => {
+    await fill(pool, sessions)
     const refs = await sessionsOf(history, SESSIONS)
     return () =>
       timed(SESSIONS * 50, () =>
@@ -112,19 +112,19 @@ async function growth({ isQuick }: Options): Promise<Row[]> {
       )
   }
   const byNumber = await rounds(isQuick ? 5 : 15, {
-    'turnlog': await contender(many, large),
-    'of 10,000': await contender(few, small)
+    'turnlog': await contender(large, total),
+    'of 10,000': await contender(small, 10_000)
   })
-  const [long, short] = await sessionsOf(few.history, 2)
+  const [long, short] = await sessionsOf(small.history, 2)
   for (let i = 0; i < (isQuick ? 10 : 100); i++)
-    await few.history.appendMessage(
+    await small.history.appendMessage(
       long!,
       Array.from({ length: 1_000 }, (_, k) => messageOf(k))
     )
   const appendsTo = (session: { userId: string; id: string }): Contender => {
     return () =>
       timed(200, async () => {
-        for (let i = 0; i < 200; i++) await few.history.appendMessage(session, messageOf(i))
+        for (let i = 0; i < 200; i++) await small.history.appendMessage(session, messageOf(i))
       })
   }
   const byLength = await rounds(isQuick ? 5 : 15, { 'turnlog': appendsTo(long!), 'a new one': appendsTo(short!) })
@@ -132,7 +132,7 @@ async function growth({ isQuick }: Options): Promise<Row[]> {
   const length = median(ratios(byLength.turnlog, byLength['a new one']))
   return [
     {
-      measure: `PostgreSQL: an append, of ${large.toLocaleString('en')} sessions`,
+      measure: `PostgreSQL: an append, of ${total.toLocaleString('en')} sessions`,
       unit: 'µs',
       results: byNumber,
       target: 'at most 1.5 ×',

@@ -1,5 +1,5 @@
 import { Pool, type PoolClient } from 'pg'
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, describe, expect, it, vi } from 'vitest'
 import { createSessionHistory, isTurnlogError, type EventStore, type SessionHistoryService } from '../../src/index.ts'
 import type { Commit } from '../../src/store.ts'
 import {
@@ -7,6 +7,7 @@ import {
   type PostgresClient,
   type PostgresPool,
   type PostgresQuery,
+  type PostgresSettings,
   type PostgresStoreOptions
 } from '../../src/stores/postgres.ts'
 import { testEventStore } from '../../src/testing.ts'
@@ -340,9 +341,10 @@ describeThere(`postgresStore${because}`, () => {
     async function hearsOfAppends(
       pool: PostgresPool,
       schema: string,
+      settings: PostgresSettings = {},
       between = async (): Promise<void> => {}
     ): Promise<void> {
-      const store = postgresStore({ pool, schema })
+      const store = postgresStore({ ...settings, pool, schema })
       const writer = await createSessionHistory({ store: postgresStore({ pool: admin, schema }) })
       await store.open()
       const session = await writer.createSession('ada', 'trip')
@@ -369,24 +371,35 @@ describeThere(`postgresStore${because}`, () => {
       await one.end()
     })
 
-    it('hears of them without asking, and again when the connection was cut', async () => {
-      const schema = newSchema()
-      let [asked, probes] = [0, 0]
+    it('asks for them where it is not to listen', async () => {
+      const asked: string[] = []
+      const pool = watched(({ text }) => void asked.push(text))
+      await hearsOfAppends(pool, newSchema(), { listen: false })
+      expect(asked.filter((text) => text.includes('LISTEN'))).toEqual([])
+    })
+
+    it('hears of them without asking', async () => {
+      // Without the timer, what is not told is never asked for.
+      vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+      try {
+        await hearsOfAppends(admin, newSchema())
+      } finally {
+        vi.useRealTimers()
+      }
+    })
+
+    it('goes on where the connection that listens is cut', async () => {
+      let probes = 0
       let heard = (): void => undefined
       const pool = watched(({ text, values }) => {
-        if (text.includes('log_id, version FROM unnest')) asked++
-        if (text.startsWith('SELECT pg_notify') && String(values[1]).startsWith('!')) {
-          probes++
-          heard()
-        }
+        if (!text.startsWith('SELECT pg_notify') || !String(values[1]).startsWith('!')) return
+        probes++
+        heard()
       })
-      await hearsOfAppends(pool, schema, async () => {
+      await hearsOfAppends(pool, newSchema(), {}, async () => {
         while (probes === 0) await new Promise<void>((resolve) => (heard = resolve))
-        expect(asked).toBeGreaterThan(0)
-        const { rows } = await admin.query(
-          "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
-        )
-        expect(rows.length).toBeGreaterThan(0)
+        const cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
+        expect((await admin.query(cut)).rows.length).toBeGreaterThan(0)
       })
     })
   })
@@ -475,6 +488,7 @@ it('postgresStore refuses what makes no sense', () => {
     { connectionString: 'x', partitions: -1 },
     { connectionString: 'x', timeoutMs: 0 },
     { connectionString: 'x', timeoutMs: 2 ** 31 },
+    { connectionString: 'x', listen: 'yes' },
     { connectionString: 'x', partition: 3 }
   ])
     expect(() => postgresStore(options as unknown as PostgresStoreOptions), JSON.stringify(options)).toThrow(TypeError)
