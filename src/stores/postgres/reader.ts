@@ -6,7 +6,7 @@ import { arrayOf, hashesOf, hashOf, placeOf } from './encode.ts'
 import type { Names } from './schema.ts'
 
 /** Rows that are read at once, at most. */
-export const PAGE_SIZE = 1_000
+const PAGE_SIZE = 1_000
 
 /** What events of a page may have of bytes, before the last of them. */
 const PAGE_BYTES = 8_000_000
