@@ -1,14 +1,14 @@
-// Real conversations go in, and come out as they went in, also the next time: npm run demo -- FILE [STORE]
-// They are kept in STORE, an SQLite file, by default one in the folder for temporary files.
+// Real conversations go in, and come out as they went in, also the next time: npm run demo -- FILE [--store URL]
+// They are kept in the store that URL names, such as sqlite:sessions.db, postgres://localhost/mine or nats://localhost:4222; by default in
+// an SQLite file in the folder for temporary files.
 // FILE has one conversation a line: { task_id, trial, reward, messages }, the messages in OpenAI's chat format.
 import { open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { isDeepStrictEqual as same, styleText } from 'node:util'
+import { isDeepStrictEqual as same, parseArgs, styleText } from 'node:util'
 import { SingleBar } from 'cli-progress'
-import { createSessionHistory, fromOpenAIMessage, toOpenAIMessages } from 'turnlog'
-import { sqliteStore } from 'turnlog/sqlite'
+import { createSessionHistory, fromOpenAIMessage, openStore, toOpenAIMessages } from 'turnlog'
 import type { Message, OpenAIMessage, Session, SessionHistoryService } from 'turnlog'
 
 interface Conversation {
@@ -24,18 +24,19 @@ const ROWS = 12
 let user = ''
 
 try {
-  const [file = fileURLToPath(new URL('conversation.jsonl', import.meta.url)), store] = process.argv.slice(2)
-  await demo(file, store ?? join(tmpdir(), 'turnlog-demo.db'))
+  const { values, positionals } = parseArgs({ options: { store: { type: 'string' } }, allowPositionals: true })
+  const [file = fileURLToPath(new URL('conversation.jsonl', import.meta.url))] = positionals
+  await demo(file, values.store ?? `sqlite:${join(tmpdir(), 'turnlog-demo.db')}`)
 } catch (error) {
   if (!(error instanceof InputError)) throw error
   console.error(error.message)
   process.exitCode = 1
 }
 
-async function demo(path: string, file: string): Promise<void> {
-  // Two services over one file, as two processes would have it: both race.
-  const [history, rival] = [await openHistory(file), await openHistory(file)]
-  await showKept(history, file)
+async function demo(path: string, url: string): Promise<void> {
+  // Two services over one store, as two processes would have it: both race.
+  const [history, rival] = await openHistories(url)
+  await showKept(history, url)
   const ids = await storeAll(history, path)
   await showStored(history, ids)
   await replay(history, ids[0]!)
@@ -45,15 +46,18 @@ async function demo(path: string, file: string): Promise<void> {
   await Promise.all([history.stop(), rival.stop()])
 }
 
-function openHistory(path: string): Promise<SessionHistoryService> {
-  return createSessionHistory({ store: sqliteStore({ path }) })
+async function openHistories(url: string): Promise<[SessionHistoryService, SessionHistoryService]> {
+  const store = openStore(url)
+  // What is in memory is one object's.
+  const other = url === 'memory:' ? store : openStore(url)
+  return [await createSessionHistory({ store }), await createSessionHistory({ store: other })]
 }
 
 // Each run is a user of its own; those of before are still there.
-async function showKept(history: SessionHistoryService, file: string): Promise<void> {
+async function showKept(history: SessionHistoryService, url: string): Promise<void> {
   const runs = await history.listUsers()
   user = `run-${runs.length + 1}`
-  heading(`${file}: ${runs.length === 0 ? 'new' : `${runs.length} runs before this one`}`)
+  heading(`${url.replace(/\/\/.*@/s, '//…@')}: ${runs.length === 0 ? 'new' : `${runs.length} runs before this one`}`)
   for (const run of runs.slice(-3)) {
     const kept = await history.listSessions(run)
     const whole = await Promise.all(kept.map(({ id }) => history.getSession(run, id)))

@@ -115,8 +115,18 @@ export function oneOf<T extends string>(name: string, value: unknown, choices: r
   throw misuse(name, choices.map((choice) => `'${choice}'`).join(' or '), value)
 }
 
-/** The error for an argument that makes no sense. */
+/** The error for an argument that makes no sense; of an address it shows no credentials. */
 export function misuse(name: string, what: string, value: unknown): TypeError {
-  const shown = inspect(value, { depth: 0, maxStringLength: 60, breakLength: Infinity })
-  return new TypeError(`${name} must be ${what}; it is ${shown}`)
+  // Before anything is cut off: what is cut may be where they end.
+  const harmless = typeof value === 'string' ? withoutCredentials(value) : value
+  const shown = inspect(harmless, { depth: 0, maxStringLength: 60, breakLength: Infinity })
+  return new TypeError(`${name} must be ${what}; it is ${withoutCredentials(shown)}`)
+}
+
+/** A text without the credentials of addresses in it. */
+export function withoutCredentials(text: string): string {
+  return text
+    .replace(/(?<=:\/\/).*@/s, '***@')
+    .replaceAll(/(?<=:\/\/)[^'"*]*(?='\.\.\. \d+ more char)/g, '***')
+    .replaceAll(/(?<=[?&][^=&\s]*(?:pass|token|secret)[^=&\s]*=)[^&\s]+/gi, '***')
 }

@@ -140,10 +140,18 @@ export class Engine {
   }
 
   async health(): Promise<boolean> {
+    if (!this.#isAccepting) return false
+    let timer: unknown
+    // A server that hangs gives no answer at all.
+    const late = new Promise<false>((resolve) => {
+      timer = this.clock.setTimeout(() => resolve(false), HEALTH_MS)
+    })
     try {
-      return this.#isAccepting && (await this.store.health())
+      return await Promise.race([this.store.health(), late])
     } catch {
       return false
+    } finally {
+      this.clock.clearTimeout(timer)
     }
   }
 
@@ -398,10 +406,15 @@ export class Engine {
     while (this.#expired.size > 0) {
       // Who has come upon it may be about to begin it anew, which says so in the same commit.
       await new Promise((resolve) => setImmediate(resolve))
-      const some = [...this.#expired].slice(0, RETIRED_AT_ONCE)
-      for (const [name] of some) this.#expired.delete(name)
+      const some: Promise<Written>[] = []
+      // Not copied: there may be very many.
+      for (const [name, key] of this.#expired) {
+        this.#expired.delete(name)
+        some.push(this.write(key, { type: 'expire' }, { isAccepted: true }))
+        if (some.length === RETIRED_AT_ONCE) break
+      }
       // What fails will be come upon again.
-      await Promise.allSettled(some.map(([, key]) => this.write(key, { type: 'expire' }, { isAccepted: true })))
+      await Promise.allSettled(some)
     }
     this.#isRetiring = false
     this.#answered()
@@ -464,6 +477,9 @@ function newLife(): AbortController {
   unwarned(life.signal)
   return life
 }
+
+/** A store that says nothing for so long is not well: `health` tells within a second. */
+const HEALTH_MS = 900
 
 /** A log of so many events is as well read whole. */
 const SHORT_LOG = 500

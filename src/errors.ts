@@ -34,6 +34,10 @@ export interface TurnlogErrorFields {
   TURN_FENCED: { readonly turnId: string }
   /** The turn was ended by its holder. */
   TURN_ENDED: { readonly turnId: string }
+  /** What is to be stored at once is more than the store takes: `size` and `limit` are bytes. Nothing of the call is stored. */
+  COMMIT_TOO_LARGE: { readonly size: number; readonly limit: number }
+  /** Others have written to the session first, `conflicts` times in a row. Nothing of the call is stored; it may be made again. */
+  TOO_MANY_CONFLICTS: { readonly conflicts: number }
   /** The session holds messages of another format. */
   FORMAT_MISMATCH: { readonly expected: string; readonly actual: string }
   /** The store failed; `cause` says how. `not-stored`: nothing of the call is in the log. `unknown`: it may be, or may get there. */

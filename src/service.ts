@@ -25,7 +25,9 @@ export interface SessionHistoryOptions<S extends StandardSchema = never> extends
  * before they were made, and do not wait for writes that are under way.
  *
  * Beside the errors named, every call rejects with `STORE_UNAVAILABLE` when the store fails, `CORRUPT_LOG` or
- * `UNKNOWN_EVENT` when the log cannot be read, `STOPPED` after `stop`, and a `TypeError` for arguments that make no sense.
+ * `UNKNOWN_EVENT` when the log cannot be read, `STOPPED` after `stop`, and a `TypeError` for arguments that make no sense. Those
+ * that write also with `TOO_MANY_CONFLICTS` when other processes are faster for about ten seconds, and `COMMIT_TOO_LARGE` when the
+ * store does not take so much at once.
  * Of a log that is damaged, what is before the damage is still given to those who ask for that: by `at`, or event by event.
  */
 export interface SessionHistoryService<M = Message, Input = InputOf<M>> extends AsyncDisposable {
@@ -33,7 +35,7 @@ export interface SessionHistoryService<M = Message, Input = InputOf<M>> extends 
   start(): Promise<void>
   /** Refuses new calls with `STOPPED`, finishes those that were accepted, and closes the store. */
   stop(): Promise<void>
-  /** Whether a call made now would find a working store. */
+  /** Whether a call made now would find a working store; known within a second. */
   health(): Promise<boolean>
 
   /**

@@ -1,5 +1,5 @@
 import { fromTransition, type ActorRefFrom } from 'xstate'
-import { isTurnlogError } from './errors.ts'
+import { isTurnlogError, turnlogError } from './errors.ts'
 import type { StoredEvent } from './event.ts'
 import { catchUp, FoldedLog } from './folded-log.ts'
 import type { Json } from './json.ts'
@@ -91,9 +91,9 @@ export const sessionLogic = fromTransition(
     new SessionContext(new SessionMailbox(input.key, input.environment))
 )
 
-type ActorEvent = SessionRequest | StoreAnswer | Wake | Cancelled
+type ActorEvent = SessionRequest | StoreAnswer | Wake | Cancelled | Rested
 
-type AnswerTarget = { send(event: StoreAnswer | Wake | Cancelled): void }
+type AnswerTarget = { send(event: StoreAnswer | Wake | Cancelled | Rested): void }
 
 /** The log may have grown, or a turn may have expired. */
 type Wake = { readonly type: 'wake' }
@@ -101,8 +101,16 @@ type Wake = { readonly type: 'wake' }
 /** Somebody who waited for a turn to end has been rejected. */
 type Cancelled = { readonly type: 'cancelled' }
 
+/** Writes may be tried again, after others have won. */
+type Rested = { readonly type: 'rested' }
+
 type StoreAnswer =
-  | { readonly type: 'loaded'; readonly log: FoldedLog; readonly commitIds: ReadonlySet<string> }
+  | {
+      readonly type: 'loaded'
+      readonly log: FoldedLog
+      readonly commitIds: ReadonlySet<string>
+      readonly since: number
+    }
   | { readonly type: 'head'; readonly check: Check; readonly head: Head | null }
   | { readonly type: 'head-failed'; readonly check: Check; readonly error: unknown }
   | { readonly type: 'stored'; readonly results: readonly AppendResult[] }
@@ -123,8 +131,15 @@ type Decided = { readonly request: WriteRequest } & (
   | { readonly error: unknown }
 )
 
-/** After so many conflicts, each of which somebody else has won, a write gives up. */
+/**
+ * After so many conflicts in a row, each of which somebody else has won, a write gives up. Who wins one time in ten fails so once in
+ * 40,000 writes; with the rests between, it takes about ten seconds.
+ */
 const MAX_CONFLICTS = 100
+
+/** The longest rest after a second conflict, and after many. */
+const FIRST_REST_MS = 1
+const LONGEST_REST_MS = 250
 
 /** What inspectors see of a session actor: made anew with each event, so that they see how it changes. */
 class SessionContext {
@@ -196,6 +211,10 @@ class SessionMailbox {
   #time: number | undefined
   /** The log has been read in this very event: it is known when others have last used it. */
   #isFresh = false
+  /** What arrived up to this one came before that: an answer to it is as new as it has to be. */
+  #readSince = 0
+  /** Until its end writes wait, as others have won more than once. There is one only while something is in the queue. */
+  #rest: { readonly timer: unknown } | undefined
   /** What the registry knows of the memory that the log takes. */
   bytes = 0
   readonly #environment: SessionEnvironment
@@ -273,7 +292,12 @@ class SessionMailbox {
       case 'cancelled':
         this.#parked = this.#parked.filter(({ signal }) => !signal?.aborted)
         break
+      case 'rested':
+        this.#rest = undefined
+        if (this.status === 'ready') this.status = 'unloaded'
+        break
       case 'loaded':
+        this.#readSince = event.since
         this.#loaded(event.log, event.commitIds)
         break
       case 'head':
@@ -301,7 +325,7 @@ class SessionMailbox {
   // Starts what can be started.
   #proceed(): void {
     // What waits may be settled on the spot; then the next is begun.
-    while (this.status === 'ready' && this.#queue.length > 0) {
+    while (this.status === 'ready' && this.#queue.length > 0 && !this.#rest) {
       if (this.#queue[0]!.type === 'purge') this.#purge()
       // Another process may have read it since.
       else if (!this.#isFresh && this.#isExpired(this.#log.state)) this.#load()
@@ -379,10 +403,11 @@ class SessionMailbox {
   #load(): void {
     this.status = 'loading'
     const commitIds = new Set<string>()
+    const since = this.#arrivals
     const note = this.#doubt ? ({ commitId }: StoredEvent): unknown => commitIds.add(commitId) : undefined
     this.#ask(
       () => catchUp(this.#environment.store, this.#log, note),
-      (log) => ({ type: 'loaded', log, commitIds }),
+      (log) => ({ type: 'loaded', log, commitIds, since }),
       (error) => ({ type: 'failed', during: 'load', error })
     )
   }
@@ -428,7 +453,8 @@ class SessionMailbox {
       }
     }
     const { store } = this.#environment
-    if (commits.length === 0 && !store.supports.shared) return this.#settle(batch)
+    const isKnown = this.#isFresh && batch.every(({ request }) => request.arrival <= this.#readSince)
+    if (commits.length === 0 && (isKnown || !store.supports.shared)) return this.#settle(batch)
     this.status = 'storing'
     this.#batch = batch
     if (commits.length > 0) {
@@ -455,12 +481,25 @@ class SessionMailbox {
       if (signal?.aborted) throw signal.reason
       isExpired = this.#isExpired(state)
       const circumstances = { now: this.#now, past, isExpired }
-      decided = { request, ...prepare(command, state, logId, circumstances, this.#environment.newEventId) }
+      const prepared = prepare(command, state, logId, circumstances, this.#environment.newEventId)
+      if ('commit' in prepared) this.#assertFits(prepared.commit)
+      decided = { request, ...prepared }
     } catch (error) {
       decided = { request, error }
     }
-    if (isExpired && !('commit' in decided)) this.#environment.onExpired?.(this.#log.key)
+    // Who is to store that has failed to, and would fail again and again.
+    const isToBeStored = isExpired && !('commit' in decided) && command.type !== 'expire'
+    if (isToBeStored) this.#environment.onExpired?.(this.#log.key)
     return decided
+  }
+
+  #assertFits({ events }: Commit): void {
+    const { maxCommitBytes: limit = Infinity } = this.#environment.store.supports
+    if (limit === Infinity) return
+    const size = Buffer.byteLength(JSON.stringify(events))
+    if (size <= limit) return
+    const message = `What is to be stored at once has ${size} bytes, and the store takes ${limit}`
+    throw turnlogError('COMMIT_TOO_LARGE', message, { size, limit })
   }
 
   #stored(results: readonly AppendResult[]): void {
@@ -499,13 +538,13 @@ class SessionMailbox {
     const doubtful: Decided[] = []
     let answered = 0
     let doubt: unknown
-    let hasConflict = false
+    let conflicts = 0
     for (const decided of unsettled.slice(first)) {
       const result = 'commit' in decided ? results[answered++]! : undefined
       const { request } = decided
       if (!result) again.push(decided)
       else if (result.status === 'conflict' && ++request.conflicts < MAX_CONFLICTS) {
-        hasConflict = true
+        conflicts = Math.max(conflicts, request.conflicts)
         again.push(decided)
       } else if (result.status === 'stored' || (result.status === 'failed' && result.outcome === 'unknown')) {
         doubtful.push(decided)
@@ -514,12 +553,21 @@ class SessionMailbox {
             ? result.error
             : new Error('The store has stored a commit after one that it has not')
       } else {
-        request.reject(storeFailure(causeOf(result, request.command), 'not-stored'))
+        request.reject(notStored(result, request))
       }
     }
     this.#requeue(again)
     if (doubtful.length > 0) this.#failed('store', doubt, doubtful)
-    else if (hasConflict) this.#load()
+    else if (conflicts > 1) this.#restAfter(conflicts)
+    // At once: it tells who has expected something else, and mostly the next try wins.
+    else if (conflicts > 0) this.#load()
+  }
+
+  // Any time up to twice as long as the last: those who met each other are not to meet again. The log is read after it, not before.
+  #restAfter(conflicts: number): void {
+    const longest = Math.min(LONGEST_REST_MS, FIRST_REST_MS * 2 ** (conflicts - 2))
+    const rested = (): void => this.#self.send({ type: 'rested' })
+    this.#rest = { timer: this.#environment.clock.setTimeout(rested, Math.random() * longest) }
   }
 
   #settle(batch: readonly Decided[]): void {
@@ -693,6 +741,8 @@ class SessionMailbox {
     const waiting = [...(this.#check?.readers ?? []), ...this.#readers, ...this.#parked, ...this.#queue]
     for (const { reject } of waiting) reject(storeFailure(cause, outcome))
     this.#purging?.reject(storeFailure(cause, 'unknown'))
+    if (this.#rest) this.#environment.clock.clearTimeout(this.#rest.timer)
+    this.#rest = undefined
     this.#purging = undefined
     this.#batch = []
     this.#doubt = undefined
@@ -730,12 +780,17 @@ class SessionMailbox {
   }
 }
 
-function causeOf(result: Exclude<AppendResult, { status: 'stored' }>, command: Command | Import): unknown {
-  if (result.status === 'failed') return result.error
+/** Why a commit was not stored, and is not tried again. */
+function notStored(result: Exclude<AppendResult, { status: 'stored' }>, { command, conflicts }: WriteRequest): unknown {
+  if (result.status === 'conflict') {
+    const message = `Others have written to the session first, ${conflicts} times in a row; nothing of the call was stored`
+    return turnlogError('TOO_MANY_CONFLICTS', message, { conflicts })
+  }
   if (result.status === 'orphaned' && command.type === 'fork') {
     return sessionNotFound({ userId: command.origin.userId, id: command.origin.sessionId })
   }
-  return new Error(`The commit met "${result.status}"`)
+  const cause = result.status === 'failed' ? result.error : new Error(`The commit met "${result.status}"`)
+  return storeFailure(cause, 'not-stored')
 }
 
 /** The turn for whose end a request has to wait; `undefined` where it does not wait. */

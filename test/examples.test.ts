@@ -154,6 +154,16 @@ describe('the demo', () => {
     expect(again.stdout).not.toContain('✗')
   })
 
+  it('runs over the store that is named', async () => {
+    const url = `sqlite:${join(directory, 'named.db')}`
+    expect((await run('demo.ts', '--store', url)).stdout).toContain(`${url}: new`)
+    expect((await run('demo.ts', '--store', url)).stdout).toContain('run-1 is still there')
+    const { code, stdout } = await run('demo.ts', '--store', 'memory:')
+    expect(code).toBe(0)
+    expect(stdout).toContain('memory:: new')
+    expect(stdout).not.toContain('✗')
+  })
+
   const isAbsent = !existsSync(REAL_RUNS) && !process.env['CI']
   it(`gives 100 real runs back as they came${isAbsent ? ` (skipped: there is no ${REAL_RUNS})` : ''}`, async ({
     skip

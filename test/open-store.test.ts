@@ -1,8 +1,11 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { inspect } from 'node:util'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { createSessionHistory, openStore } from '../src/index.ts'
+import { nameOneStore } from '../src/open-store.ts'
+import { postgresStore } from '../src/stores/postgres.ts'
 import { misuses } from './service/kit.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'turnlog-'))
@@ -38,9 +41,68 @@ describe('openStore', () => {
     'redis:x',
     'toString:x',
     'SQLITE:x',
+    'postgres',
+    'postgres:app',
+    'postgres://host:port/app',
+    'postgres://host/app?partitions=many',
+    'nats:localhost',
+    'nats://',
+    'nats://host?replicas=no',
+    'nats://host?replica=3',
     undefined
   ])('refuses %j', async (url) => {
     await misuses(() => openStore(url as string), 'must be')
+  })
+
+  it('shows no credentials where it refuses an address', () => {
+    const long = 'secret'.repeat(20)
+    for (const url of [
+      'postgress://user:secret@host/app',
+      'postgres://user:secret@host:port/app',
+      `postgres://user:${long}@host:port/app`,
+      'nats://user:sec/ret@host',
+      'nats://secret@',
+      'redis://host?password=secret'
+    ]) {
+      const error = thrown(() => openStore(url))
+      expect(error, url).toBeInstanceOf(TypeError)
+      expect(inspect(error, { depth: Infinity })).not.toMatch(/secret|sec.ret/)
+    }
+    for (const options of [
+      { connectionString: `postgres://user:${long}@host/app`, pool: {} },
+      { connectionString: 'postgres://user:secret@host/app', pool: {} }
+    ])
+      expect(inspect(thrown(() => postgresStore(options as never)))).not.toContain('secret')
+  })
+
+  it('imports no driver before the store is opened', async () => {
+    const loaded: string[] = []
+    vi.doMock('pg', () => loaded.push('pg') && {})
+    vi.doMock('@nats-io/transport-node', () => loaded.push('nats') && {})
+    vi.resetModules()
+    const { openStore: open } = await import('../src/index.ts')
+    const stores = ['memory:', 'sqlite:never.db', 'postgres://127.0.0.1:1/app', 'nats://127.0.0.1:1'].map((url) =>
+      open(url)
+    )
+    expect(loaded).toEqual([])
+    // They are, then.
+    for (const store of stores.slice(2)) await store.open().catch(() => undefined)
+    expect(loaded.sort()).toEqual(['nats', 'pg'])
+    for (const driver of ['pg', '@nats-io/transport-node']) vi.doUnmock(driver)
+    vi.resetModules()
+  })
+
+  it('knows one store by its addresses', () => {
+    for (const [one, other, isOne] of [
+      ['postgres://a:b@host/app', 'postgresql://c@host:5432/app?sslmode=require', true],
+      ['postgres://host/app', 'postgres://host/app?schema=other', false],
+      ['postgres://host/app', 'postgres://host/other', false],
+      ['nats://one,two:4222', 'nats://a:b@two,one', true],
+      ['nats://one', 'nats://one?prefix=other', false],
+      ['sqlite:a.db', 'sqlite:a.db', true],
+      ['memory:', 'memory:', false]
+    ] as const)
+      expect(nameOneStore(one, other), `${one} ${other}`).toBe(isOne)
   })
 })
 
@@ -56,3 +118,12 @@ describe("the option store: 'env'", () => {
     await misuses(() => createSessionHistory({ store: 'env' }), 'must be')
   })
 })
+
+function thrown(call: () => unknown): unknown {
+  try {
+    call()
+  } catch (error) {
+    return error
+  }
+  throw new Error('it does not throw')
+}

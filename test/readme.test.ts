@@ -6,6 +6,8 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { contentPartSchema, createSessionHistory, eventSchema, isTurnlogError, messageSchema } from '../src/index.ts'
 import type { TestRunner } from '../src/testing.ts'
+import { natsMissing, natsServer } from './servers/nats.ts'
+import { postgresMissing, postgresServer } from './servers/postgres.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const README = read('README.md')
@@ -18,28 +20,46 @@ const PACKAGE = JSON.parse(read('package.json')) as {
   readonly dependencies: object
 }
 
+/** What stands in the README for a server of the tests. */
+const SERVERS = [
+  { address: 'postgres://app:secret@localhost/app', isMissing: postgresMissing, start: () => postgresServer() },
+  { address: 'nats://localhost:4222', isMissing: natsMissing, start: () => natsServer() }
+]
+
 describe('the programs of the README', () => {
   const programs = programsOf(README)
   let directory: string
+  const servers: AsyncDisposable[] = []
 
   // In the tree, so that they find the package, and zod, by name.
-  beforeAll(() => {
+  beforeAll(async () => {
     directory = mkdtempSync(join(ROOT, 'test/readme-'))
+    const urls = new Map<string, string>()
+    for (const { address, isMissing, start } of SERVERS) {
+      if (isMissing !== undefined) continue
+      const server = await start()
+      servers.push(server)
+      urls.set(address, server.url)
+    }
     for (const { name, code, checking } of programs) {
       writeFileSync(join(directory, `${name}.ts`), code)
-      writeFileSync(join(directory, `${name}.checking.ts`), `// @ts-nocheck\n${checking}`)
+      let here = checking
+      for (const [address, url] of urls) here = here.replaceAll(address, url)
+      writeFileSync(join(directory, `${name}.checking.ts`), `// @ts-nocheck\n${here}`)
     }
     const tsconfig = { extends: '../../tsconfig.json', include: ['.'] }
     writeFileSync(join(directory, 'tsconfig.json'), JSON.stringify(tsconfig))
     // Files that they write are theirs.
     process.chdir(directory)
-  })
-  afterAll(() => {
+  }, 60_000)
+  afterAll(async () => {
     process.chdir(ROOT)
     rmSync(directory, { recursive: true })
+    for (const server of servers) await server[Symbol.asyncDispose]()
   })
 
-  it.each(programs)('$name gives what it says', async ({ name, results }) => {
+  it.for(programs)('$title', async ({ name, results, skipped }, { skip }) => {
+    skip(skipped !== undefined, skipped)
     const checker = new Checker()
     Object.assign(globalThis, { readme: checker })
     await import(pathToFileURL(join(directory, `${name}.checking.ts`)).href)
@@ -180,6 +200,9 @@ describe('the README', () => {
 
 interface Program {
   readonly name: string
+  readonly title: string
+  /** Why it cannot be run here. */
+  readonly skipped: string | undefined
   /** As it stands in the README. */
   readonly code: string
   /** The same, handing what its comments promise to a `Checker`. */
@@ -195,7 +218,11 @@ function programsOf(text: string): Program[] {
     if (code.startsWith('import ')) programs.push({ name, code })
     else programs.at(-1)!.code += code
   }
-  return programs.map(({ name, code }) => ({ name, code, ...withChecks(code) }))
+  return programs.map(({ name, code }) => {
+    const skipped = SERVERS.find(({ address }) => code.includes(address))?.isMissing
+    const title = `${name} gives what it says${skipped === undefined ? '' : ` (skipped: ${skipped})`}`
+    return { name, code, title, skipped, ...withChecks(code) }
+  })
 }
 
 /**

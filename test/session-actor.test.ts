@@ -241,15 +241,6 @@ describe('a session actor', () => {
       expect(await idsIn(history)).toEqual(['m0', 'm1'])
     })
 
-    it('gives up on a store that always answers with a conflict', async () => {
-      const { history, store } = await begin()
-      const append = store.append
-      store.append = async (commits) => commits.map(() => ({ status: 'conflict' }) as const)
-      expect(await errorOf(appendTo(history, 'm1'))).toMatchObject({ code: 'STORE_UNAVAILABLE', outcome: 'not-stored' })
-      store.append = append
-      expect((await appendTo(history, 'm2'))?.version).toBe(3)
-    })
-
     it('fails like any other where the store throws instead of rejecting', async () => {
       const { history, store } = await begin()
       const { append } = store

@@ -43,7 +43,8 @@ export class Interrupted extends Error {
 
 let interruption: AbortController | undefined
 
-function interruptedBySignals(): AbortSignal {
+/** What {@link Context} has as its signal. */
+export function interruptedBySignals(): AbortSignal {
   if (interruption) return interruption.signal
   const controller = (interruption = new AbortController())
   const stop = (signal: NodeJS.Signals): void => {
@@ -60,14 +61,16 @@ export function interruptionOf(): Interrupted | undefined {
   return interruption?.signal.aborted ? (interruption.signal.reason as Interrupted) : undefined
 }
 
-/** Opens the store, runs the command, and closes the store. */
-export async function withHistory<T>(
-  url: string | undefined,
-  work: (context: Context) => Promise<T>,
+/**
+ * The store of an address, not yet open, and its file where it is one.
+ *
+ * @throws {UsageError} where the address names none
+ */
+export async function storeAt(
+  url: string,
   { makes = false }: { readonly makes?: boolean } = {}
-): Promise<T> {
+): Promise<Pick<Context, 'store' | 'path'>> {
   let store: EventStore
-  if (!url) throw new UsageError('where are the sessions? give --store sqlite:PATH, or set TURNLOG_STORE')
   try {
     store = openStore(url)
   } catch (error) {
@@ -75,7 +78,21 @@ export async function withHistory<T>(
   }
   const path = /^sqlite:(.*)$/s.exec(url)?.[1]
   if (path !== undefined) await checkFile(path, makes)
-  else if (makes) say('turnlog: the store is in memory: nothing of it is left when this ends')
+  else if (makes && url === 'memory:') say('turnlog: the store is in memory: nothing of it is left when this ends')
+  return { store, path }
+}
+
+/** Opens the store, runs the command, and closes the store. */
+export async function withHistory<T>(
+  url: string | undefined,
+  work: (context: Context) => Promise<T>,
+  { makes = false }: { readonly makes?: boolean } = {}
+): Promise<T> {
+  if (!url)
+    throw new UsageError(
+      'where are the sessions? give --store sqlite:PATH, postgres://… or nats://…, or set TURNLOG_STORE'
+    )
+  const { store, path } = await storeAt(url, { makes })
   const history = await createSessionHistory({
     store,
     missing: { get: 'null', append: makes ? 'create' : 'throw' },
@@ -206,7 +223,7 @@ export function countOf(text: string): number {
 }
 
 /** All logs, also of deleted sessions, or those of a user. */
-export async function* headsOf({ store }: Context, userId?: string): AsyncGenerator<Head> {
+export async function* headsOf({ store }: Pick<Context, 'store'>, userId?: string): AsyncGenerator<Head> {
   for (let after: string | undefined; ;) {
     const page = await store.heads({ limit: PAGE, ...(after !== undefined && { after }) })
     for (const head of page) if (userId === undefined || head.summary.userId === userId) yield head

@@ -2,10 +2,12 @@ import { createRequire } from 'node:module'
 import { Command, CommanderError, Option } from 'commander'
 import { fork, purge, remove, rewind, step } from './changes.ts'
 import { countOf, Interrupted, interruptionOf, UsageError, withHistory, type Context } from './context.ts'
+import { copy } from './copy.ts'
 import { say, visible } from './output.ts'
 import { exportSessions, importFiles, IMPORT_USER, type ExportOptions, type ImportOptions } from './transfer.ts'
 import { verify } from './verify.ts'
 import { compare, log, sessions, show, stats, users } from './views.ts'
+import { withoutCredentials } from '../arguments.ts'
 import { isTurnlogError } from '../errors.ts'
 import { hushSqliteWarning } from '../stores/sqlite/hushed.ts'
 
@@ -21,9 +23,10 @@ const program = new Command('turnlog')
   .description('Conversation history of AI agents: import, look at, fork, rewind, export.')
   .version(version)
   .addOption(
-    new Option('-s, --store <url>', 'where the sessions are: sqlite:PATH (or memory:, which is empty)').env(
-      'TURNLOG_STORE'
-    )
+    new Option(
+      '-s, --store <url>',
+      'where the sessions are: sqlite:PATH, postgres://…, nats://… (or memory:, which is empty)'
+    ).env('TURNLOG_STORE')
   )
   .exitOverride()
   .configureOutput({
@@ -31,7 +34,7 @@ const program = new Command('turnlog')
     outputError: (text, write) =>
       write(
         `turnlog: ${visible(
-          text
+          withoutCredentials(text)
             .replace(/^error: /, '')
             .trim()
             .replaceAll('\n', ' '),
@@ -46,7 +49,7 @@ const program = new Command('turnlog')
     `${examples('import runs.jsonl --user ada', 'sessions ada', 'show ada runs-1', 'export ada -o ada.jsonl')}
 
 An id that begins with - stands after --, as in turnlog show -- -ada runs-1; of an option, as in --as=-try.
-Exit codes: 0; 1 where it could not be done, or not all of it; 2 where it was asked wrongly; 130 after Ctrl-C.
+Exit codes: 0; 1 where it could not be done, or not all of it; 2 where it was asked wrongly; 130 after Ctrl-C (0 of log --follow, which ends so).
 Colours on a terminal, unless NO_COLOR is set, or always if FORCE_COLOR is.`
   )
 
@@ -170,6 +173,25 @@ command('purge <user> [session]', 'erase a session for good, or all of a user, d
     run(self, (context) => purge(context, user, session, options))
   )
 
+command('copy <from> <to> [user]', 'copy all sessions, or those of a user, from one store to another')
+  .option('--no-verify', 'do not read back and compare what was copied')
+  .addHelpText(
+    'after',
+    `${examples('copy sqlite:sessions.db sqlite:backup.db', 'copy sqlite:sessions.db postgres://localhost/app', 'copy nats://localhost sqlite:ada.db ada')}
+
+FROM and TO are addresses as --store has them: sqlite:PATH, postgres://…, nats://…. Logs come out as they are: events with their ids, versions and times, deleted
+sessions, what forks refer to. Killed at any moment, the same command goes on where it was; what has been written to FROM since
+the time before is added. A session that is another in TO is told of and left alone; then the exit code is 1.`
+  )
+  .action(
+    (
+      from: string,
+      to: string,
+      user: string | undefined,
+      options: { readonly verify: boolean; readonly json?: boolean }
+    ) => allDone(copy(from, to, user, options))
+  )
+
 command('verify [user]', 'read everything and tell what is damaged')
   .addHelpText('after', examples('verify', 'verify ada --json'))
   .action((user: string | undefined, options: object, self: Command) =>
@@ -238,7 +260,7 @@ function fail(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
   // Whoever reads has enough, as with `| head`.
   if ((error as NodeJS.ErrnoException).code === 'EPIPE') return 0
-  const message = visible(error instanceof Error ? error.message : String(error), { isLine: true })
+  const message = visible(withoutCredentials(error instanceof Error ? error.message : String(error)), { isLine: true })
   say(`turnlog: ${isTurnlogError(error) ? `${error.code}: ` : ''}${message}`)
   return error instanceof UsageError || error instanceof TypeError ? 2 : 1
 }

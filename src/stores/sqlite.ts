@@ -285,7 +285,9 @@ class SqliteStore implements EventStore {
     return this.#answer(() =>
       this.#whenFree(async () => {
         this.#assertOpen()
-        return question((await this.#connected()).reader)
+        const connection = this.#connected()
+        // At once: meanwhile somebody else may find that it has to be given up.
+        return question((connection instanceof Promise ? await connection : connection).reader)
       })
     )
   }

@@ -33,6 +33,15 @@ export function ticking(start = 1_000): Clock {
   return clockOf(() => now++)
 }
 
+/** A clock whose timers fire as soon as they can. */
+export function hasty(): Clock {
+  return {
+    now: () => 1_000,
+    setTimeout: (callback) => setImmediate(callback),
+    clearTimeout: (timer) => clearImmediate(timer as NodeJS.Immediate)
+  }
+}
+
 /** A clock without timers. */
 export function clockOf(now: () => number): Clock {
   return { now, setTimeout: () => undefined, clearTimeout: () => undefined }

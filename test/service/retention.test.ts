@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { SimulatedClock } from 'xstate'
 import {
@@ -266,6 +267,27 @@ describe('ttlMs', () => {
       expect(head).toMatchObject({ version: 3, summary: { deleted: true } })
       for await (const page of store.read(head!.logId, { from: 3 }))
         expect(page[0]?.data).toEqual({ reason: 'expired' })
+    })
+
+    it('that cannot be stored is left to whoever comes upon it next', async () => {
+      const world = sleeping()
+      let [failures, left] = [0, 0]
+      const event = (): string => {
+        if (left-- > 0) throw new Error(`no id ${++failures}`)
+        return randomUUID()
+      }
+      const { history } = await begin({ clock: world.clock, ids: { event } })
+      world.now = TTL
+      left = 10
+      expect(await history.listSessions('ada')).toEqual([])
+      await history.stop()
+      expect(failures).toBe(1)
+      await history.start()
+      left = 0
+      await history.listSessions('ada')
+      await history.stop()
+      await history.start()
+      expect((await eventsOf(history)).at(-1)).toMatchObject({ type: 'deleted', data: { reason: 'expired' } })
     })
 
     it('lists leave it out, and others come in its place', async () => {

@@ -17,6 +17,7 @@ import {
   failureOf,
   fails,
   foreignSignal,
+  hasty,
   hooked,
   misuses,
   open,
@@ -144,8 +145,8 @@ describe('subscribe', () => {
 
   it('misses nothing and gives nothing twice while two services write at once', async () => {
     const store = memoryStore()
-    const one = await openAda({ store })
-    const other = await open({ store })
+    const one = await openAda({ store, clock: hasty() })
+    const other = await open({ store, clock: hasty() })
     const followers = [follow(one), follow(other), follow(one, ADA, { from: 20 })]
     const writing = Array.from({ length: 40 }, async (_, i) => {
       for (let hop = 0; hop < (i * 7) % 30; hop++) await Promise.resolve()

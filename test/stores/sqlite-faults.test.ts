@@ -375,6 +375,30 @@ describe('a file that another process has locked', () => {
     await history.stop()
   })
 
+  it('is meant, not one that this one has: who does not wait for others never fails for itself', async () => {
+    const store = sqliteStore({ path, busyTimeoutMs: 0 })
+    const history = await createSessionHistory({ store })
+    const sessions = await Promise.all(Array.from({ length: 40 }, () => history.createSession('ada')))
+    const { logId } = (await store.head({ userId: 'ada', sessionId: sessions[0]!.id }))!
+    let isDone = false
+    const touch = async (): Promise<void> => {
+      for (let at = 1; !isDone; at++) {
+        await store.touch(logId, at)
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+    }
+    const touched = touch()
+    // Of the batches that they come to, the thread has the next one before it is done with the one at hand.
+    const add = async (session: SessionRef): Promise<void> => {
+      for (let i = 0; i < 30; i++) await history.appendMessage(session, text(`${i}`))
+    }
+    const added = await Promise.allSettled(sessions.map(add))
+    isDone = true
+    expect(added.filter(({ status }) => status === 'rejected')).toEqual([])
+    await touched
+    await history.stop()
+  })
+
   it.each(['path', 'database'] as const)('for less is waited for, and the event loop goes on (%s)', async (kind) => {
     await filled()
     const own = kind === 'database' ? await driver() : undefined
@@ -588,6 +612,27 @@ describe('opening', () => {
     expect(existsSync(`${path}-wal`)).toBe(false)
     const history = await open()
     await history.stop()
+  })
+})
+
+describe('a connection that is given up', () => {
+  it('is taken from nobody who is about to read', async () => {
+    await filled()
+    const store = sqliteStore({ path })
+    await store.open()
+    const head = vi.spyOn(LogReader.prototype, 'head').mockImplementationOnce(() => {
+      throw Object.assign(new Error('database disk image is malformed'), { code: 'SQLITE_CORRUPT' })
+    })
+    const failed = store.head({ userId: 'ada', sessionId: 'trip' }).catch((error: unknown) => error)
+    const lists: Promise<unknown>[] = []
+    for (let i = 0; i < 20; i++) {
+      lists.push(store.list('bob'))
+      await Promise.resolve()
+    }
+    expect(await failed).toMatchObject({ code: 'STORE_UNAVAILABLE' })
+    head.mockRestore()
+    for (const list of await Promise.all(lists)) expect(list).toMatchObject([{ sessionId: 'trip' }])
+    await store.close()
   })
 })
 

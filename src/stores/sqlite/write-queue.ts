@@ -307,7 +307,8 @@ export class WriteQueue {
 
   async #perform(job: Job): Promise<JobResult> {
     const { path, synchronous, busyTimeoutMs } = this.#target
-    const done = this.#here(job)
+    // What the thread has got already it writes meanwhile: neither connection is to find the file locked by the other.
+    const done = this.#ahead ? undefined : this.#here(job)
     if (done) return done
     if (path === undefined || this.#hasNoThread) return this.#performHere(job)
     if (this.#checkpointing) await this.#checkpointing

@@ -1,0 +1,112 @@
+import { API, failure, type Connection, type NatsMessage } from './connection.ts'
+import type { Place } from './layout.ts'
+import { HEADER, parseNote, type Stored } from './records.ts'
+
+/** How many messages are asked for at once, and of how many bytes. */
+const BATCH = 256
+const BATCH_BYTES = 4 * 2 ** 20
+
+/** How long a consumer stays that nobody asks, in ns. */
+const IDLE_NS = 30e9
+
+/** How long a batch may be waited for, and how long a replica that is behind. */
+const PATIENCE_MS = 5_000
+const LAG_MS = 1_000
+
+/** The status that ends a request after its time. */
+const EXPIRED = 408
+
+/**
+ * The messages that a consumer of `config` gives, in pages: those that there are now; where `upTo` is given, it waits for a while
+ * for a replica that is behind to have that sequence.
+ *
+ * @throws `STORE_UNAVAILABLE`
+ */
+export async function* pull(
+  connection: Connection,
+  stream: string,
+  config: object,
+  upTo?: number
+): AsyncGenerator<readonly Stored[]> {
+  const consumer = await connection.api<{ readonly name: string; readonly num_pending: number }>(
+    `CONSUMER.CREATE.${stream}`,
+    {
+      stream_name: stream,
+      config: { ...config, ack_policy: 'none', inactive_threshold: IDLE_NS, mem_storage: true, num_replicas: 1 }
+    }
+  )
+  let timer: NodeJS.Timeout | undefined
+  let receive: (message: NatsMessage) => void = () => undefined
+  const inbox = connection.inbox((message) => receive(message))
+  const bytes = Math.max(BATCH_BYTES, 2 * connection.maxPayload)
+  try {
+    let pending = consumer.num_pending
+    let last = 0
+    let delivered = 0
+    while (pending > 0 || (upTo !== undefined && last < upTo)) {
+      const wanted = Math.min(BATCH, Math.max(pending, 1))
+      const waitMs = pending > 0 ? PATIENCE_MS : LAG_MS
+      const page: Stored[] = []
+      const batch = connection.whileConnected<void>((reject, resolve) => {
+        timer = setTimeout(() => reject(failure('a consumer does not answer', 'not-stored')), waitMs + 1_000)
+        receive = (message) => {
+          const position = positionOf(message)
+          if (position) {
+            if (++delivered !== position.delivery) reject(failure('messages were lost on the way', 'not-stored'))
+            last = position.seq
+            pending = position.pending
+            page.push(storedOf(message, last))
+            if (page.length === wanted) resolve()
+          } else if (page.length > 0 || message.headers?.code === EXPIRED) resolve()
+          else reject(failure(`a consumer has ended (${message.headers?.code})`, 'not-stored'))
+        }
+        const request = JSON.stringify({ batch: wanted, max_bytes: bytes, expires: waitMs * 1e6 })
+        connection.publish(`${API}.CONSUMER.MSG.NEXT.${stream}.${consumer.name}`, request, inbox.subject)
+      }, 'not-stored')
+      await batch.finally(() => clearTimeout(timer))
+      if (page.length === 0) return
+      yield page
+    }
+  } finally {
+    inbox.end()
+    connection.api(`CONSUMER.DELETE.${stream}.${consumer.name}`, {}).catch(() => undefined)
+  }
+}
+
+/**
+ * The newest message of each subject that fits, without its body, oldest first. With `next`, which gives the first from a sequence
+ * on by the leader, also those that a replica does not have yet.
+ */
+export async function newestOfEach(
+  connection: Connection,
+  { stream, subject }: Place,
+  next?: (seq: number) => Promise<Stored | undefined>
+): Promise<Iterable<Stored>> {
+  const newest = new Map<string, Stored>()
+  const config = { filter_subject: subject, deliver_policy: 'last_per_subject', headers_only: true }
+  let seq = 0
+  for await (const page of pull(connection, stream, config)) {
+    for (const message of page) newest.set(message.subject, message)
+    seq = page.at(-1)!.seq
+  }
+  for (let message = await next?.(seq + 1); message; message = await next?.(message.seq + 1)) {
+    newest.set(message.subject, message)
+  }
+  return newest.values()
+}
+
+/** Where in its stream a message of a consumer is; `undefined` where it is none, but the server's word. */
+export function positionOf({
+  reply
+}: NatsMessage): { readonly seq: number; readonly delivery: number; readonly pending: number } | undefined {
+  // $JS.ACK.<stream>.<consumer>.<deliveries>.<sequence>.<delivery>.<time>.<pending>, with two more before the stream and one at
+  // the end where there are domains.
+  const parts = reply?.split('.') ?? []
+  if (parts[1] !== 'ACK') return undefined
+  const first = parts.length > 9 ? 7 : 5
+  return { seq: Number(parts[first]), delivery: Number(parts[first + 1]), pending: Number(parts[first + 3]) }
+}
+
+function storedOf(message: NatsMessage, seq: number): Stored {
+  return { subject: message.subject, seq, note: parseNote(message.headers!.get(HEADER)), body: message.data }
+}

@@ -1,0 +1,84 @@
+import { misuse } from '../../arguments.ts'
+import { turnlogError } from '../../errors.ts'
+import { CODES, JetStreamError, type Connection } from './connection.ts'
+import { Layout } from './layout.ts'
+import { refused } from './logs.ts'
+
+/** The form of what is stored. */
+const FORM = 1
+
+/** Over how many streams the logs are spread, and by stream whether it has replicas. */
+export interface Prepared {
+  readonly count: number
+  readonly replicated: ReadonlyMap<string, boolean>
+}
+
+interface StreamInfo {
+  readonly config: { readonly description?: string; readonly num_replicas: number }
+}
+
+/**
+ * Makes the streams that are not there.
+ *
+ * @throws `STORE_TOO_NEW`, `STORE_UNAVAILABLE`; `TypeError` where there are not as many as `streams`
+ */
+export async function prepareStreams(
+  connection: Connection,
+  { prefix, replicas, streams }: { prefix: string; replicas: number; streams: number | undefined }
+): Promise<Prepared> {
+  const replicated = new Map<string, boolean>()
+  const there = await infoOf(connection, new Layout(prefix, 1).streams[0]!.name)
+  const count = (there && countIn(there)) ?? streams ?? 1
+  if (streams !== undefined && streams !== count)
+    throw misuse('streams', `${count}, as it was when ${JSON.stringify(prefix)} was first opened`, streams)
+  const layout = new Layout(prefix, count)
+  for (const { name, subjects, ...more } of [...layout.streams, { ...layout.pointers, max_msgs_per_subject: 1 }]) {
+    const info =
+      (await infoOf(connection, name)) ??
+      (await create(connection, {
+        name,
+        subjects: [subjects],
+        description: `turnlog ${FORM}, over ${count}`,
+        num_replicas: replicas,
+        storage: 'file',
+        retention: 'limits',
+        discard: 'new',
+        ...more
+      }))
+    replicated.set(name, info.config.num_replicas > 1)
+  }
+  return { count, replicated }
+}
+
+function countIn({ config }: StreamInfo): number | undefined {
+  const [, form, count] = /^turnlog (\d+), over (\d+)$/.exec(config.description ?? '') ?? []
+  if (form === undefined) throw misuse('prefix', 'one that other streams do not have', config.description)
+  if (Number(form) > FORM) {
+    const message = `The streams were made by a newer release: their form is ${form}, this release knows ${FORM}`
+    throw turnlogError('STORE_TOO_NEW', message, { found: Number(form), known: FORM })
+  }
+  return Number(count)
+}
+
+async function infoOf(connection: Connection, name: string): Promise<StreamInfo | undefined> {
+  try {
+    return await connection.api<StreamInfo>(`STREAM.INFO.${name}`, {})
+  } catch (error) {
+    if (error instanceof JetStreamError && error.code === CODES.noStream) return undefined
+    throw refused(error)
+  }
+}
+
+async function create(
+  connection: Connection,
+  config: { readonly name: string; readonly [setting: string]: unknown }
+): Promise<StreamInfo> {
+  try {
+    return await connection.api<StreamInfo>(`STREAM.CREATE.${config.name}`, config)
+  } catch (error) {
+    // Another was faster, with other settings.
+    const there = await infoOf(connection, config.name).catch(() => undefined)
+    if (there) return there
+    throw refused(error)
+  }
+}

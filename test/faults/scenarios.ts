@@ -1,0 +1,212 @@
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { createSessionHistory, isTurnlogError, type EventStore, type SessionHistoryService } from '../../src/index.ts'
+import { compile } from '../compiled.ts'
+import type { Freshness } from './checker.ts'
+import { faultsOf, loadOn, type Load, type StoreRecipe } from './load.ts'
+import { proxyTo, type Proxy } from './proxy.ts'
+
+/** How often each fault comes. */
+const ROUNDS = process.env['TURNLOG_SOAK'] ? 20 : 2
+
+/** A limit on the time of a scenario: on a machine that does much else it takes many times as long as usual. */
+const PATIENCE = { timeout: 60_000 * ROUNDS }
+
+/** A server that scenarios break. */
+export interface Server extends AsyncDisposable {
+  readonly port: number
+  kill(): Promise<void>
+  restart(): Promise<void>
+}
+
+/** A kind of store with a server, and how new its reads have to be. */
+export interface Subject {
+  readonly freshness: Freshness
+  readonly startServer: () => Promise<Server>
+  /** How the store that is on `port` is opened by a process, and here; each call names a store that was not there before. */
+  readonly recipe: (port: number, name: string) => StoreRecipe
+  readonly store: (port: number, name: string) => EventStore
+}
+
+/** The faults of a single server, each under the load of four processes; and what two processes see of each other. */
+export function testFaults({ freshness, startServer, recipe, store }: Subject): void {
+  let server: Server
+  let proxy: Proxy
+  let compiled: ReturnType<typeof compile>
+  let made = 0
+
+  beforeAll(async () => {
+    compiled = compile()
+    server = await startServer()
+    proxy = await proxyTo(server.port)
+  }, 60_000)
+
+  afterAll(async () => {
+    await proxy?.[Symbol.asyncDispose]()
+    await server?.[Symbol.asyncDispose]()
+    compiled.remove()
+  })
+
+  async function underLoad(fault: (load: Load, name: string) => Promise<void>): Promise<void> {
+    const name = `load${++made}`
+    await using load = loadOn(compiled.path, recipe(proxy.port, name))
+    await load.start(4)
+    await load.goesOn(5)
+    await fault(load, name)
+    await load.goesOn(5)
+    await load.end()
+    expect(await faultsOf(load, store(server.port, name), freshness)).toEqual([])
+  }
+
+  it('four processes lose nothing and store nothing twice while writers are killed', PATIENCE, () =>
+    underLoad(async (load) => {
+      for (let round = 1; round <= ROUNDS; round++) {
+        await load.replaceOne()
+        await load.goesOn(10)
+      }
+    })
+  )
+
+  it('nor where the server is killed, and comes back', PATIENCE, () =>
+    underLoad(async (load, name) => {
+      const history = await createSessionHistory({ store: store(server.port, name) })
+      try {
+        for (let round = 1; round <= ROUNDS; round++) {
+          await server.kill()
+          const from = performance.now()
+          expect(await history.health()).toBe(false)
+          expect(performance.now() - from).toBeLessThan(1_000)
+          await server.restart()
+          await load.goesOn(10)
+          await until(() => history.health())
+        }
+      } finally {
+        await history.stop()
+      }
+    })
+  )
+
+  it('nor where connections are cut between a request and its answer, or anywhere', PATIENCE, () =>
+    underLoad(async (load) => {
+      for (const bytes of Array.from({ length: ROUNDS }, () => [0, 1, 7, 40, 300, 2_000]).flat()) {
+        await proxy.cutAfter(bytes)
+        await load.goesOn(2)
+      }
+      proxy.cut()
+      await load.goesOn(2)
+    })
+  )
+
+  it('nor where the network is slow, or passes nothing for a while', PATIENCE, () =>
+    underLoad(async (load, name) => {
+      const history = await createSessionHistory({ store: store(proxy.port, name) })
+      try {
+        for (let round = 1; round <= ROUNDS; round++) {
+          proxy.delay(25)
+          await load.goesOn(5)
+          proxy.delay(0)
+          proxy.hold()
+          const from = performance.now()
+          expect(await history.health()).toBe(false)
+          expect(performance.now() - from).toBeLessThan(1_500)
+          // Half of the time with connections that are as before, half of the time with new ones.
+          if (round % 2 === 0) proxy.cut()
+          proxy.release()
+          await load.goesOn(5)
+          await until(() => history.health())
+        }
+      } finally {
+        proxy.delay(0)
+        proxy.release()
+        await history.stop()
+      }
+    })
+  )
+
+  it(
+    'two processes see what the other does: turns, purges, and events as they come, also after the server was away',
+    PATIENCE,
+    async () => {
+      const name = `pair${++made}`
+      const one = await createSessionHistory({ store: store(server.port, name), logger: { warn: () => undefined } })
+      const other = await createSessionHistory({ store: store(server.port, name), logger: { warn: () => undefined } })
+      try {
+        await seeEachOther(one, other, async () => {
+          await server.kill()
+          await server.restart()
+        })
+      } finally {
+        await one.stop()
+        await other.stop()
+      }
+    }
+  )
+}
+
+async function seeEachOther(
+  one: SessionHistoryService,
+  other: SessionHistoryService,
+  breakServer: () => Promise<void>
+): Promise<void> {
+  const session = await one.createSession('ada', 'talk')
+  const heard: string[] = []
+  const left = new AbortController()
+  const following = follow(other, heard, left.signal)
+
+  // A turn keeps the other out, and is fenced by it.
+  const turn = await one.beginTurn(session, { owner: 'one' })
+  await turn.append({ id: 'a', content: 'a' })
+  await expect(other.appendMessage(session, { id: 'x', content: 'x' })).rejects.toMatchObject({ code: 'TURN_BUSY' })
+  const waiting = other.appendMessage(session, { id: 'b', content: 'b' }, { onBusy: 'wait' })
+  await turn.end()
+  await waiting
+  const taken = await one.beginTurn(session)
+  const mine = await other.beginTurn(session, { onBusy: 'takeover' })
+  await expect(taken.append({ id: 'x', content: 'x' })).rejects.toMatchObject({ code: 'TURN_FENCED' })
+  expect(taken.signal.aborted).toBe(true)
+  await mine.end()
+  await until(() => heard.join('') === 'ab')
+
+  await breakServer()
+  await until(() => one.health())
+  // The first call after it may meet a connection that has gone.
+  await until(async () => {
+    try {
+      await one.appendMessage(session, { id: 'c', content: 'c' }, { idempotencyKey: 'c' })
+      return true
+    } catch (error) {
+      if (isTurnlogError(error, 'STORE_UNAVAILABLE')) return false
+      throw error
+    }
+  })
+  await until(() => heard.join('') === 'abc')
+  expect((await other.getSession('ada', 'talk'))?.messages.map(({ id }) => id)).toEqual(['a', 'b', 'c'])
+
+  // Another log of that name.
+  await one.purgeSession('ada', 'talk')
+  await one.createSession('ada', 'talk')
+  expect((await other.appendMessage(session, { id: 'd', content: 'd' }))?.version).toBe(2)
+  expect(await following).toBe('ended')
+  left.abort()
+}
+
+/** Follows a session as a program does that is to hear everything: after a failure, from where it was. */
+async function follow(history: SessionHistoryService, heard: string[], signal: AbortSignal): Promise<'ended'> {
+  let next = 1
+  for (;;) {
+    try {
+      for await (const event of history.subscribe('ada', 'talk', { from: next, signal })) {
+        next = event.version + 1
+        if (event.type === 'message-appended') heard.push(event.data.message.id)
+      }
+      return 'ended'
+    } catch (error) {
+      if (!isTurnlogError(error, 'STORE_UNAVAILABLE')) throw error
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+  }
+}
+
+/** Resolves when it is so. What it waits for is done by others: there is nothing to listen to. */
+async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await isSo())) await new Promise((resolve) => setTimeout(resolve, 10))
+}
