@@ -57,6 +57,12 @@ export interface PostgresSettings {
    * @default 30_000
    */
   readonly timeoutMs?: number | undefined
+  /**
+   * Whether subscribers are to hear by LISTEN. Where nothing comes through, that is noticed, and the server is asked instead; `false` spares
+   * the tries.
+   * @default true
+   */
+  readonly listen?: boolean | undefined
 }
 
 /**
@@ -78,7 +84,7 @@ export interface PostgresSettings {
  */
 export function postgresStore(options: PostgresStoreOptions): EventStore {
   const given = knownOptions(objectOf(options, 'options', 'an object with pool or connectionString'), OPTIONS)
-  const { pool, connectionString, schema = 'turnlog' } = given
+  const { pool, connectionString, schema = 'turnlog', listen = true } = given
   if ((pool === undefined) === (connectionString === undefined))
     throw misuse('postgresStore', 'given pool or connectionString', options)
   if (connectionString !== undefined && (typeof connectionString !== 'string' || connectionString === ''))
@@ -90,13 +96,15 @@ export function postgresStore(options: PostgresStoreOptions): EventStore {
     throw misuse('maxConnections', 'left out where a pool is given', maxConnections)
   if (typeof schema !== 'string' || schema === '' || schema.includes('\0') || Buffer.byteLength(schema) > 63)
     throw misuse('schema', 'a name of 1 to 63 bytes', schema)
+  if (typeof listen !== 'boolean') throw misuse('listen', 'true or false', listen)
   return new PostgresStore({
     pool,
     connectionString,
     schema,
     maxConnections: requiredWholeNumber('maxConnections', maxConnections, 1),
     partitions: wholeNumber('partitions', given.partitions, 0),
-    timeoutMs: requiredWholeNumber('timeoutMs', given.timeoutMs ?? 30_000, 1, LONGEST_TIMEOUT_MS)
+    timeoutMs: requiredWholeNumber('timeoutMs', given.timeoutMs ?? 30_000, 1, LONGEST_TIMEOUT_MS),
+    listens: listen
   })
 }
 
@@ -106,7 +114,8 @@ const OPTIONS: OptionKeys<PostgresStoreOptions> = {
   maxConnections: true,
   schema: true,
   partitions: true,
-  timeoutMs: true
+  timeoutMs: true,
+  listen: true
 }
 
 /** Node counts them in 32 bits. */
@@ -122,6 +131,7 @@ interface Settings {
   readonly maxConnections: number
   readonly partitions: number | undefined
   readonly timeoutMs: number
+  readonly listens: boolean
 }
 
 class PostgresStore implements EventStore {
@@ -145,7 +155,7 @@ class PostgresStore implements EventStore {
     this.#reader = new LogReader(this.#connections, this.#names)
     this.#writer = new LogWriter(this.#connections, this.#names)
     this.#writes = new WriteQueue(this.#writer)
-    this.#watchers = new Watchers(this.#connections, this.#reader, this.#names.channel)
+    this.#watchers = new Watchers(this.#connections, this.#reader, settings.listens ? this.#names.channel : undefined)
   }
 
   open(): Promise<void> {

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { createSessionHistory } from '../../dist/index.js'
 import { median, ratios, rounds, timed, type Contender, type Results } from './rounds.ts'
 import { natsWorkloads } from './nats.ts'
+import { postgresWorkloads } from './postgres.ts'
 import { sqliteWorkloads } from './sqlite.ts'
 import { adk, emmett, memorySession, roleOf, textOf, turnlog, type Conversation, type Subject } from './subjects.ts'
 
@@ -31,6 +32,7 @@ export const workloads: readonly Workload[] = [
   { name: 'past', run: past },
   { name: 'memory', run: memory },
   ...sqliteWorkloads,
+  ...postgresWorkloads,
   ...natsWorkloads
 ]
 

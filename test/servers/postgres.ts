@@ -78,11 +78,20 @@ export async function postgresServer(): Promise<PostgresServer> {
     await ended
   }
 
-  async function stop(): Promise<void> {
-    process.off('exit', removeAtExit)
-    await end('SIGINT')
-    rmSync(directory, { recursive: true, force: true })
+  // One after the other, also where a test has given up on one of them.
+  let last: Promise<unknown> = Promise.resolve()
+  function next(work: () => Promise<void>): Promise<void> {
+    const done = last.then(work)
+    last = done.catch(() => undefined)
+    return done
   }
+
+  const stop = (): Promise<void> =>
+    next(async () => {
+      await end('SIGINT')
+      process.off('exit', removeAtExit)
+      rmSync(directory, { recursive: true, force: true })
+    })
 
   return {
     url: `postgres://postgres:${PASSWORD}@127.0.0.1:${port}/postgres`,
@@ -91,11 +100,12 @@ export async function postgresServer(): Promise<PostgresServer> {
       return running.pid!
     },
     stop,
-    kill: () => end('SIGKILL'),
-    async restart() {
-      await end('SIGINT')
-      running = await start()
-    },
+    kill: () => next(() => end('SIGKILL')),
+    restart: () =>
+      next(async () => {
+        await end('SIGINT')
+        running = await start()
+      }),
     [Symbol.asyncDispose]: stop
   }
 }

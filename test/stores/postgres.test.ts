@@ -1,9 +1,19 @@
-import { Pool } from 'pg'
-import { afterAll, describe, it } from 'vitest'
-import type { EventStore } from '../../src/index.ts'
-import { postgresStore } from '../../src/stores/postgres.ts'
+import { Pool, type PoolClient } from 'pg'
+import { afterAll, describe, expect, it, vi } from 'vitest'
+import { createSessionHistory, isTurnlogError, type EventStore, type SessionHistoryService } from '../../src/index.ts'
+import type { Commit } from '../../src/store.ts'
+import {
+  postgresStore,
+  type PostgresClient,
+  type PostgresPool,
+  type PostgresQuery,
+  type PostgresSettings,
+  type PostgresStoreOptions
+} from '../../src/stores/postgres.ts'
+import { hashOf } from '../../src/stores/postgres/encode.ts'
 import { testEventStore } from '../../src/testing.ts'
 import { postgresMissing, postgresServer } from '../servers/postgres.ts'
+import { text as saying, textsOf as textsIn } from '../service/kit.ts'
 
 const server = postgresMissing === undefined ? await postgresServer() : undefined
 const url = server?.url ?? 'postgres://localhost'
@@ -41,3 +51,518 @@ conformance('postgresStore by connectionString', (schema) =>
 )
 conformance('postgresStore by pool', (schema) => postgresStore({ pool: admin, schema }))
 conformance('postgresStore with partitions', (schema) => postgresStore({ pool: admin, schema, partitions: 3 }))
+
+describeThere(`postgresStore${because}`, () => {
+  it('stores what comes together in one statement, and a conflict in it harms no other', async () => {
+    const schema = newSchema()
+    let statements = 0
+    const pool = watched(({ text }) => {
+      if (text.includes('followed AS')) statements++
+    })
+    const history = await createSessionHistory({
+      store: postgresStore({ pool, schema }),
+      missing: { append: 'create' }
+    })
+    const rival = await createSessionHistory({ store: postgresStore({ pool: admin, schema }) })
+    const sessions = Array.from({ length: 64 }, (_, i) => ({ userId: 'ada', id: `s${i}` }))
+    await Promise.all(sessions.map((session) => history.appendMessage(session, saying('one'))))
+    // This one does not know of it, and meets a conflict.
+    await rival.appendMessage(sessions[0]!, saying('two'))
+    statements = 0
+    const stored = await Promise.all(sessions.map((session) => history.appendMessage(session, saying('three'))))
+    expect(stored.map((session) => session?.messages.length)).toEqual([3, ...sessions.slice(1).map(() => 2)])
+    expect(statements).toBeLessThan(4)
+    await Promise.all([history.stop(), rival.stop()])
+  })
+
+  it('asks once to read a loaded session that has not changed', async () => {
+    let statements = 0
+    const pool = watched(() => void statements++)
+    const history = await createSessionHistory({ store: postgresStore({ pool, schema: newSchema() }) })
+    const session = await history.createSession('ada')
+    await history.appendMessage(session, saying('one'))
+    statements = 0
+    expect((await history.getSession('ada', session.id))?.messages).toHaveLength(1)
+    expect(statements).toBe(1)
+    await history.stop()
+  })
+
+  it('finds all by indexes, and lists without reading events', async () => {
+    const asked: PostgresQuery[] = []
+    const pool = watched((query) => void asked.push(query))
+    const schema = newSchema()
+    const history = await createSessionHistory({ store: postgresStore({ pool, schema }) })
+    await Promise.all(Array.from({ length: 300 }, (_, i) => history.createSession(`user ${i % 30}`, `s${i}`)))
+    const session = { userId: 'user 1', id: 's1' }
+    await history.appendMessage(session, saying('one'))
+    await admin.query(`ANALYZE ${quoted(schema)}.turnlog_sessions, ${quoted(schema)}.turnlog_events`)
+    asked.length = 0
+    await history.listSessions('user 1', { limit: 5 })
+    await history.listUsers({ limit: 5 })
+    await history.forks(session)
+    const lists = asked.length
+    expect(lists).toBeGreaterThanOrEqual(3)
+    await history.appendMessage(session, saying('two'))
+    await all(history.readEvents('user 1', 's1'))
+    const client = await admin.connect()
+    try {
+      await client.query('BEGIN; SET LOCAL enable_seqscan = off')
+      for (const [i, query] of asked.entries()) {
+        if (i < lists) expect(query.text).not.toContain('turnlog_events')
+        const { rows } = await client.query(`EXPLAIN ${query.text}`, query.values)
+        const plan = (rows as { 'QUERY PLAN': string }[]).map((row) => row['QUERY PLAN']).join('\n')
+        expect(plan, query.text).not.toContain('Seq Scan')
+        if (i < lists) expect(plan, query.text).not.toMatch(/Sort Key: .*(updated|owner)/)
+      }
+    } finally {
+      await client.query('ROLLBACK')
+      client.release()
+    }
+    await history.stop()
+  })
+
+  it('reads large messages a few at a time', async () => {
+    const store = postgresStore({ pool: admin, schema: newSchema() })
+    const history = await createSessionHistory({ store })
+    const session = await history.createSession('ada')
+    for (let i = 0; i < 4; i++) await history.appendMessage(session, saying(`${i}`.repeat(3_000_000)))
+    const [head] = await store.heads()
+    const pages = await all(store.read(head!.logId))
+    expect(pages.map((page) => page.map(({ version }) => version))).toEqual([[1, 2, 3, 4], [5]])
+    await history.stop()
+  })
+
+  it('keeps ids of any characters, and of any length that the service takes', async () => {
+    const history = await createSessionHistory({ store: postgresStore({ pool: admin, schema: newSchema() }) })
+    const ids = ['\0', 'a\0b', '漢'.repeat(512), `${'漢'.repeat(511)}字`, '😀'.repeat(256), "'; DROP TABLE x; --"]
+    for (const userId of ids) for (const id of ids) await history.createSession(userId, id, { metadata: { title: id } })
+    await history.stop()
+    await history.start()
+    expect((await history.listUsers()).toSorted()).toEqual(ids.toSorted())
+    for (const userId of ids) {
+      const sessions = await history.listSessions(userId)
+      expect(sessions.map(({ id }) => id).toSorted()).toEqual(ids.toSorted())
+      expect(sessions.every(({ id, metadata }) => metadata['title'] === id)).toBe(true)
+    }
+    await history.stop()
+  })
+
+  it('loses and doubles nothing of what several processes write at once', async () => {
+    const schema = newSchema()
+    const histories = await Promise.all(
+      Array.from({ length: 4 }, () =>
+        createSessionHistory({ store: postgresStore({ connectionString: url, schema, maxConnections: 3 }) })
+      )
+    )
+    const sessions = Array.from({ length: 12 }, (_, i) => ({ userId: 'ada', id: `s${i}` }))
+    for (const { id } of sessions) await histories[0]!.createSession('ada', id)
+    const acknowledged = new Set<string>()
+    await Promise.all(
+      histories.map(async (history, writer) => {
+        for (let round = 0; round < 6; round++) {
+          // Each comes in an order of its own.
+          const own = sessions.map((_, i) => sessions[(i * [1, 5, 7, 11][writer]! + round) % sessions.length]!)
+          await Promise.all(
+            own.map(async (session) => {
+              const said = `${session.id} ${writer} ${round}`
+              try {
+                await history.appendMessage(session, saying(said))
+                acknowledged.add(said)
+              } catch (error) {
+                // Whoever never comes first gives up.
+                if (!isTurnlogError(error, 'VERSION_CONFLICT') && !isTurnlogError(error, 'STORE_UNAVAILABLE'))
+                  throw error
+              }
+            })
+          )
+        }
+      })
+    )
+    const said = (await Promise.all(sessions.map(({ id }) => textsOf(histories[1]!, id)))).flat()
+    expect(said.toSorted()).toEqual([...acknowledged].sort())
+    expect(said.length).toBeGreaterThan(12)
+    await Promise.all(histories.map((history) => history.stop()))
+  })
+
+  it('locks sessions in the order of their keys, so that no two writers wait for each other', async () => {
+    const schema = newSchema()
+    const history = await createSessionHistory({ store: postgresStore({ pool: admin, schema }) })
+    const [first, second] = ['a', 'b'].toSorted((a, b) => Buffer.compare(hashOf(a), hashOf(b))) as [string, string]
+    // Made and written in the other order: that is how they are found where nobody sees to it.
+    for (const id of [second, first]) await history.createSession('ada', id)
+    const row = `SELECT name FROM ${quoted(schema)}.turnlog_sessions WHERE session = $1 FOR UPDATE`
+    const [blocker, observer] = [await admin.connect(), await admin.connect()]
+    await blocker.query('BEGIN')
+    await blocker.query(row, [hashOf(first)])
+    const writing = Promise.all([second, first].map((id) => history.appendMessage({ userId: 'ada', id }, saying('x'))))
+    for (let waiting = 0; waiting === 0;) {
+      const { rows } = await admin.query("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+      waiting = rows.length
+    }
+    // It waits for the first, and has not locked the second yet.
+    expect((await observer.query(`${row} SKIP LOCKED`, [hashOf(second)])).rows).toHaveLength(1)
+    await blocker.query('COMMIT')
+    for (const client of [blocker, observer]) client.release()
+    expect((await writing).map((session) => session?.version)).toEqual([2, 2])
+    await history.stop()
+  })
+
+  it('tries again where the server has it give way to another', async () => {
+    let failures = 0
+    const pool = watched(({ text }) => {
+      if (!text.includes('begun AS') || failures === 2) return
+      failures++
+      throw Object.assign(new Error('deadlock detected'), { code: '40P01' })
+    })
+    const history = await createSessionHistory({ store: postgresStore({ pool, schema: newSchema() }) })
+    await history.createSession('ada', 'trip')
+    expect(failures).toBe(2)
+    await history.stop()
+  })
+
+  it('harms no commit of others with one that the server refuses', async () => {
+    const store = postgresStore({ pool: admin, schema: newSchema() })
+    const history = await createSessionHistory({ store, ids: { event: eventIds() } })
+    await history.createSession('ada', 'first')
+    const [head] = await store.heads()
+    const first = await all(store.read(head!.logId))
+    const begin = (sessionId: string, logId: string): Commit => {
+      const key = { userId: 'ada', sessionId }
+      const events = first.flat().map((event) => ({ ...event, ...key }))
+      return { key, logId, expectedVersion: 0, events, summary: { ...head!.summary, ...key } }
+    }
+    // Two calls, so that they are no commits of one log in one call.
+    const results = await Promise.all([
+      store.append([begin('a', 'log a')]),
+      store.append([begin('twice', head!.logId)]),
+      store.append([begin('b', 'log b')])
+    ])
+    expect(results.flat().map(({ status }) => status)).toEqual(['stored', 'failed', 'stored'])
+    expect(results[1][0]).toMatchObject({ outcome: 'not-stored', error: { code: 'STORE_UNAVAILABLE' } })
+    expect(await store.head({ userId: 'ada', sessionId: 'twice' })).toBe(null)
+    await history.stop()
+  })
+
+  describe('where there are rows that cannot be right', () => {
+    async function damaged(...statements: string[]): Promise<SessionHistoryService> {
+      const schema = newSchema()
+      const history = await createSessionHistory({ store: postgresStore({ pool: admin, schema }) })
+      for (const id of ['trip', 'work']) {
+        await history.createSession('ada', id)
+        for (let i = 0; i < 3; i++) await history.appendMessage({ userId: 'ada', id }, saying(`${i}`))
+      }
+      await history.stop()
+      const key = `(SELECT key FROM ${quoted(schema)}.turnlog_sessions WHERE name = '["ada","trip"]')`
+      for (const statement of statements)
+        await admin.query(statement.replaceAll('turnlog_', `${quoted(schema)}.turnlog_`).replace(':trip', key))
+      await history.start()
+      return history
+    }
+
+    it.each([
+      ['no JSON', "UPDATE turnlog_events SET body = '{' WHERE key = :trip AND version = 3"],
+      ['missing', 'DELETE FROM turnlog_events WHERE key = :trip AND version = 3'],
+      ['of another version', 'UPDATE turnlog_events SET version = 9 WHERE key = :trip AND version = 3'],
+      ['null', "UPDATE turnlog_events SET body = 'null' WHERE key = :trip AND version = 3"]
+    ])('tells of an event that is %s', async (_, statement) => {
+      const history = await damaged(statement)
+      const error = await history.getSession('ada', 'trip').catch((thrown: unknown) => thrown)
+      expect(error).toMatchObject({ code: 'CORRUPT_LOG', userId: 'ada', sessionId: 'trip', version: 3 })
+      expect((await history.getSession('ada', 'trip', { at: 2 }))?.messages).toHaveLength(1)
+      expect((await history.getSession('ada', 'work'))?.messages).toHaveLength(3)
+      await history.stop()
+    })
+
+    it('tells of a summary when the session is read, and lists the others', async () => {
+      const history = await damaged("UPDATE turnlog_sessions SET summary = 'x' WHERE key = :trip")
+      const error = await history.getSession('ada', 'trip').catch((thrown: unknown) => thrown)
+      expect(error).toMatchObject({ code: 'CORRUPT_LOG', userId: 'ada', sessionId: 'trip', version: 4 })
+      expect((await history.listSessions('ada')).map(({ id }) => id)).toEqual(['work', 'trip'])
+      await history.stop()
+    })
+  })
+
+  describe('opened', () => {
+    it('by many at once, makes its tables once', async () => {
+      const schema = newSchema()
+      const stores = Array.from({ length: 6 }, (_, i) =>
+        postgresStore({ connectionString: url, schema, maxConnections: 1, ...(i % 2 === 0 && { partitions: 2 }) })
+      )
+      // Those that say nothing of partitions may be first.
+      const opened = await Promise.allSettled(stores.map((store) => store.open()))
+      expect(opened.filter(({ status }) => status === 'fulfilled').length).toBeGreaterThanOrEqual(3)
+      for (const result of opened)
+        if (result.status === 'rejected') expect(String(result.reason)).toContain('partitions')
+      await Promise.all(stores.map((store) => store.close()))
+    })
+
+    it('by a role that may do nothing but what it owns the schema for', async () => {
+      const schema = newSchema()
+      await admin.query(`CREATE ROLE modest LOGIN PASSWORD 'modest'; REVOKE ALL ON DATABASE postgres FROM public;
+        GRANT CONNECT ON DATABASE postgres TO modest; REVOKE ALL ON SCHEMA public FROM public`)
+      const connectionString = url.replace('postgres:secret', 'modest:modest')
+      const refused = postgresStore({ connectionString, schema })
+      await expect(refused.open()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE', outcome: 'not-stored' })
+      await admin.query(`CREATE SCHEMA ${quoted(schema)} AUTHORIZATION modest`)
+      const history = await createSessionHistory({ store: postgresStore({ connectionString, schema, partitions: 2 }) })
+      const session = await history.createSession('ada')
+      await history.appendMessage(session, saying('one'))
+      const events = history.subscribe('ada', session.id, { from: 2 })[Symbol.asyncIterator]()
+      expect((await events.next()).value).toMatchObject({ version: 2 })
+      await history.fork(session)
+      await history.purgeSession('ada', session.id)
+      await history.stop()
+    })
+
+    it('over tables of a newer release, refuses', async () => {
+      const schema = newSchema()
+      const store = postgresStore({ pool: admin, schema })
+      await store.open()
+      await store.close()
+      await admin.query(`UPDATE ${quoted(schema)}.turnlog_schema SET version = 1000`)
+      await expect(store.open()).rejects.toMatchObject({ code: 'STORE_TOO_NEW', found: 1000, known: 1 })
+    })
+
+    it('with another number of partitions than the tables have, refuses, and with none says nothing of it', async () => {
+      const schema = newSchema()
+      const open = async (partitions?: number): Promise<void> => {
+        const store = postgresStore({ pool: admin, schema, partitions })
+        await store.open()
+        await store.close()
+      }
+      await open(4)
+      const { rows } = await admin.query(
+        "SELECT count(*)::integer AS count FROM pg_inherits JOIN pg_class ON oid = inhrelid WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1) AND relkind = 'r'",
+        [schema]
+      )
+      expect(rows).toEqual([{ count: 12 }])
+      await open()
+      await open(4)
+      await expect(open(8)).rejects.toThrow('4 partitions')
+    })
+
+    it('with a wrong password, or where there is no server or database, says so', async () => {
+      for (const [connectionString, reason] of [
+        [url.replace('secret', 'wrong'), 'password authentication failed'],
+        [url.replace(/:\d+\//, ':1/'), 'ECONNREFUSED'],
+        [`${url}nowhere`, 'does not exist']
+      ] as const) {
+        const store = postgresStore({ connectionString })
+        const error = await store.open().catch((thrown: unknown) => thrown)
+        expect(error).toMatchObject({ code: 'STORE_UNAVAILABLE', outcome: 'not-stored' })
+        expect(String(error)).toContain(reason)
+        expect(String(error)).not.toContain('wrong')
+        expect(await store.health()).toBe(false)
+      }
+    })
+  })
+
+  describe('told of changes', () => {
+    /** Takes hints until one is of `version`. */
+    async function hintOf(hints: AsyncIterator<number>, version: number): Promise<void> {
+      for (;;) {
+        const { value, done } = await hints.next()
+        if (done) throw new Error('watch has ended')
+        if (value === version) return
+      }
+    }
+
+    async function hearsOfAppends(
+      pool: PostgresPool,
+      schema: string,
+      settings: PostgresSettings = {},
+      between = async (): Promise<void> => {}
+    ): Promise<void> {
+      const store = postgresStore({ ...settings, pool, schema })
+      const writer = await createSessionHistory({ store: postgresStore({ pool: admin, schema }) })
+      await store.open()
+      const session = await writer.createSession('ada', 'trip')
+      const stop = new AbortController()
+      const hints = store.watch!({ userId: 'ada', sessionId: 'trip' }, stop.signal)[Symbol.asyncIterator]()
+      for (let version = 1; version < 8; version++) {
+        await hintOf(hints, version)
+        if (version === 4) await between()
+        await writer.appendMessage(session, saying('more'))
+      }
+      stop.abort()
+      await store.close()
+      await writer.stop()
+    }
+
+    it('asks for them where NOTIFY does not come through', async () => {
+      const deaf = watched(() => undefined, { isDeaf: true })
+      await hearsOfAppends(deaf, newSchema())
+    })
+
+    it('asks for them where there is no connection to spare', async () => {
+      const one = new Pool({ connectionString: url, max: 1 })
+      await hearsOfAppends(one, newSchema())
+      await one.end()
+    })
+
+    it('asks for them where it is not to listen', async () => {
+      const asked: string[] = []
+      const pool = watched(({ text }) => void asked.push(text))
+      await hearsOfAppends(pool, newSchema(), { listen: false })
+      expect(asked.filter((text) => text.includes('LISTEN'))).toEqual([])
+    })
+
+    it('hears of them without asking', async () => {
+      // Without the timer, what is not told is never asked for.
+      vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+      try {
+        await hearsOfAppends(admin, newSchema())
+      } finally {
+        vi.useRealTimers()
+      }
+    })
+
+    it('goes on where the connection that listens is cut', async () => {
+      let probes = 0
+      let heard = (): void => undefined
+      const pool = watched(({ text, values }) => {
+        if (!text.startsWith('SELECT pg_notify') || !String(values[1]).startsWith('!')) return
+        probes++
+        heard()
+      })
+      await hearsOfAppends(pool, newSchema(), {}, async () => {
+        while (probes === 0) await new Promise<void>((resolve) => (heard = resolve))
+        const cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
+        expect((await admin.query(cut)).rows.length).toBeGreaterThan(0)
+      })
+    })
+  })
+
+  describe('without its connections', () => {
+    it('says of a commit under way that it may be stored, and goes on', async () => {
+      const schema = newSchema()
+      const store = postgresStore({ connectionString: url, schema })
+      const history = await createSessionHistory({ store })
+      const session = await history.createSession('ada', 'trip')
+      const [head] = await store.heads()
+      const [[event] = []] = await all(store.read(head!.logId))
+      const blocker = await admin.connect()
+      await blocker.query(`BEGIN; SELECT FROM ${quoted(schema)}.turnlog_sessions FOR UPDATE`)
+      const commit: Commit = {
+        key: { userId: 'ada', sessionId: 'trip' },
+        logId: head!.logId,
+        expectedVersion: 1,
+        events: [{ ...event!, version: 2 }],
+        summary: { ...head!.summary, version: 2 }
+      }
+      const under = store.append([commit])
+      // When it waits for the lock, it is with the server.
+      for (let found = 0; found === 0;) {
+        const { rows } = await admin.query(
+          "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        )
+        found = rows.length
+      }
+      expect(await under).toMatchObject([
+        { status: 'failed', outcome: 'unknown', error: { code: 'STORE_UNAVAILABLE' } }
+      ])
+      await blocker.query('COMMIT')
+      blocker.release()
+      expect((await history.appendMessage(session, saying('one')))?.version).toBe(2)
+      await history.stop()
+    })
+
+    it('gives up on a server that does not answer, and is not healthy meanwhile', async () => {
+      const schema = newSchema()
+      let isHung = false
+      const pool = watched(() => isHung)
+      const store = postgresStore({ pool, schema, timeoutMs: 700 })
+      await store.open()
+      expect(await store.health()).toBe(true)
+      isHung = true
+      await expect(store.heads()).rejects.toThrow('did not answer')
+      expect(await store.health()).toBe(false)
+      isHung = false
+      expect(await store.health()).toBe(true)
+      await store.close()
+    })
+
+    it('does without prepared statements where they get lost', async () => {
+      const schema = newSchema()
+      let lost = 0
+      const pool = watched(async ({ name }, client) => {
+        if (name === undefined) return
+        lost++
+        await client.query({ text: 'DEALLOCATE ALL', values: [] })
+      })
+      const history = await createSessionHistory({ store: postgresStore({ pool, schema }) })
+      const session = await history.createSession('ada')
+      for (let i = 0; i < 5; i++) await history.appendMessage(session, saying(`${i}`))
+      expect(await textsOf(history, session.id, 'ada')).toEqual(['0', '1', '2', '3', '4'])
+      expect(lost).toBeGreaterThan(0)
+      await history.stop()
+    })
+  })
+})
+
+it('postgresStore refuses what makes no sense', () => {
+  const pool = { connect: async () => Promise.reject(new Error('unused')), on: () => undefined, off: () => undefined }
+  for (const options of [
+    {},
+    undefined,
+    { connectionString: '' },
+    { connectionString: 5 },
+    { pool: {} },
+    { pool, connectionString: 'postgres://localhost' },
+    { pool, maxConnections: 3 },
+    { connectionString: 'x', maxConnections: 0 },
+    { connectionString: 'x', schema: '' },
+    { connectionString: 'x', schema: 'a\0' },
+    { connectionString: 'x', schema: '漢'.repeat(22) },
+    { connectionString: 'x', partitions: -1 },
+    { connectionString: 'x', timeoutMs: 0 },
+    { connectionString: 'x', timeoutMs: 2 ** 31 },
+    { connectionString: 'x', listen: 'yes' },
+    { connectionString: 'x', partition: 3 }
+  ])
+    expect(() => postgresStore(options as unknown as PostgresStoreOptions), JSON.stringify(options)).toThrow(TypeError)
+})
+
+/**
+ * The pool of these tests, with something done before each statement: what throws fails it, and `true` leaves it without an answer. A
+ * deaf one gets no notifications.
+ */
+function watched(
+  before: (query: PostgresQuery, client: PostgresClient) => unknown,
+  { isDeaf = false } = {}
+): PostgresPool {
+  const wrapped = (client: PoolClient): PostgresClient => ({
+    query: async (query) => {
+      const isLost = await before(query, client)
+      return isLost === true ? new Promise(() => undefined) : client.query(query)
+    },
+    release: (destroy) => client.release(destroy),
+    on: (event: string, listener: (value: never) => void) =>
+      isDeaf && event === 'notification' ? undefined : client.on(event as 'end', listener as () => void),
+    off: (event: string, listener: (value: never) => void) => client.off(event, listener as () => void)
+  })
+  return {
+    connect: async () => wrapped(await admin.connect()),
+    on: () => undefined,
+    off: () => undefined
+  }
+}
+
+async function textsOf(history: SessionHistoryService, id: string, userId = 'ada'): Promise<string[]> {
+  return textsIn(await history.getSession(userId, id)).map(String)
+}
+
+async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const found: T[] = []
+  for await (const item of items) found.push(item)
+  return found
+}
+
+function eventIds(): () => string {
+  let count = 0
+  return () => `event ${++count}`
+}
+
+function quoted(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`
+}

@@ -92,8 +92,9 @@ export class Connections {
     const [pool, end] = [this.#pool, this.#end]
     this.#pool = undefined
     this.#end = undefined
-    await end?.()
-    pool?.off('error', ignore)
+    // Of our own, connections are still being closed when it has ended, and may be lost until they are.
+    if (end) await end()
+    else pool?.off('error', ignore)
   }
 
   /** One statement, which is a transaction of its own. */

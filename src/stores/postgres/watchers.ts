@@ -27,7 +27,8 @@ const TAG_LENGTH = 16
 export class Watchers {
   readonly #connections: Connections
   readonly #reader: LogReader
-  readonly #channel: string
+  /** `undefined`: nobody listens. */
+  readonly #channel: string | undefined
   readonly #topics = new Map<string, Topic>()
   readonly #byTag = new Map<string, Set<Topic>>()
   readonly #stale = new Set<Topic>()
@@ -41,7 +42,7 @@ export class Watchers {
   #retryAt = 0
   #retryMs = RETRY_MS
 
-  constructor(connections: Connections, reader: LogReader, channel: string) {
+  constructor(connections: Connections, reader: LogReader, channel: string | undefined) {
     this.#connections = connections
     this.#reader = reader
     this.#channel = channel
@@ -115,7 +116,8 @@ export class Watchers {
     const now = performance.now()
     const ear = this.#ear
     if (!ear) {
-      if (now >= this.#retryAt && !this.#isPreparing && this.#connections.canKeepOne) void this.#listen()
+      const canListen = this.#channel !== undefined && this.#connections.canKeepOne
+      if (canListen && now >= this.#retryAt && !this.#isPreparing) void this.#listen(this.#channel)
     } else if (ear.probedAt + HEARING_MS < now && ear.heardAt < ear.probedAt) this.#stopListening()
     else if (ear.probedAt + PROBE_MS < now) this.#probe(ear)
     if (!this.#ear?.isHearing || this.#hasMissed) void this.#poll()
@@ -135,14 +137,14 @@ export class Watchers {
     }
   }
 
-  async #listen(): Promise<void> {
+  async #listen(channel: string): Promise<void> {
     this.#isPreparing = true
     this.#retryAt = performance.now() + this.#retryMs
     this.#retryMs = Math.min(2 * this.#retryMs, LONGEST_RETRY_MS)
     let connection: Connection | undefined
     try {
       connection = await this.#connections.take()
-      const ear = new Ear(connection, this.#channel)
+      const ear = new Ear(connection, channel)
       ear.onTags = (tags) => this.#noteTags(tags)
       ear.onHearing = () => {
         this.#retryMs = RETRY_MS
@@ -165,7 +167,7 @@ export class Watchers {
 
   #probe(ear: Ear): void {
     ear.probedAt = performance.now()
-    const values = [this.#channel, ear.probe]
+    const values = [ear.channel, ear.probe]
     // Where it cannot be sent, it is not heard.
     this.#connections.ask('SELECT pg_notify($1, $2)', values).catch(() => undefined)
   }
@@ -216,8 +218,8 @@ let ears = 0
 
 /** A connection that listens. */
 class Ear {
+  readonly channel: string
   readonly #connection: Connection
-  readonly #channel: string
   /** Of no other process. */
   readonly probe = `!${process.pid}.${++ears}.${Math.random().toString(36).slice(2)}`
   probedAt = 0
@@ -230,7 +232,7 @@ class Ear {
 
   constructor(connection: Connection, channel: string) {
     this.#connection = connection
-    this.#channel = channel
+    this.channel = channel
   }
 
   async listen(): Promise<void> {
@@ -238,7 +240,7 @@ class Ear {
     client.on('notification', this.#hear)
     client.on('error', this.#end)
     client.on('end', this.#end)
-    await this.#connection.ask(`LISTEN "${this.#channel}"`)
+    await this.#connection.ask(`LISTEN "${this.channel}"`)
   }
 
   close(): void {
@@ -251,7 +253,7 @@ class Ear {
   }
 
   readonly #hear = ({ channel, payload = '' }: PostgresNotification): void => {
-    if (channel !== this.#channel) return
+    if (channel !== this.channel) return
     if (!payload.startsWith('!')) this.onTags(payload)
     else if (payload === this.probe) {
       this.heardAt = performance.now()
