@@ -134,7 +134,7 @@ describe.skipIf(missing !== undefined)(
       }
     })
 
-    it('never says a password', async () => {
+    it('never says a password', { timeout: 60_000 }, async () => {
       const password = 'pass-word'
       const url = `postgres://somebody:${password}@127.0.0.1:${postgres.port}/postgres`
       for (const args of [
