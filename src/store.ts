@@ -121,7 +121,8 @@ export interface EventStore {
   append(commits: readonly Commit[]): Promise<readonly AppendResult[]>
   /**
    * The events of a log in order, in pages of any size that is not 0; none where there is no such log. Of a log that
-   * was purged, those that a fork shares are still there. Rejects with the signal's reason when it is aborted, before the
+   * was purged, those that a fork shares are still there. Where one is damaged, all before it are given first; then it
+   * rejects with `CORRUPT_LOG`. Rejects with the signal's reason when it is aborted, before the
    * first page or between two.
    */
   read(logId: string, range?: ReadRange): AsyncIterable<readonly StoredEvent[]>

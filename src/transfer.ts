@@ -92,24 +92,18 @@ export async function* soundEvents(
 ): AsyncGenerator<SoundEvent> {
   const { userId, sessionId } = summary
   let log = new FoldedLog({ userId, sessionId }, logId)
-  // A store may refuse all that it would give at once for one event that is damaged: then they are read one by one.
-  let step = Infinity
-  while (log.version < to) {
-    const until = Math.min(to, log.version + step)
-    try {
-      for await (const page of store.read(logId, { from: log.version + 1, to: until, signal }))
-        for (const stored of page) {
-          const inherited = stored.version === 1 ? await inheritedBy(store, stored) : undefined
-          if (inherited) log = new FoldedLog({ userId, sessionId }, logId, inherited)
-          log.fold(stored)
-          yield { line: lineOf(inherited ? withContent(stored, inherited) : stored), state: log.state }
-        }
-      if (log.version < until) throw corruptLog(log.state)
-    } catch (error) {
-      if (!isTurnlogError(error, 'CORRUPT_LOG') && !isTurnlogError(error, 'UNKNOWN_EVENT')) throw error
-      if (step === 1) return onDamage(error)
-      step = 1
-    }
+  try {
+    for await (const page of store.read(logId, { to, signal }))
+      for (const stored of page) {
+        const inherited = stored.version === 1 ? await inheritedBy(store, stored) : undefined
+        if (inherited) log = new FoldedLog({ userId, sessionId }, logId, inherited)
+        log.fold(stored)
+        yield { line: lineOf(inherited ? withContent(stored, inherited) : stored), state: log.state }
+      }
+    if (log.version < to) throw corruptLog(log.state)
+  } catch (error) {
+    if (!isTurnlogError(error, 'CORRUPT_LOG') && !isTurnlogError(error, 'UNKNOWN_EVENT')) throw error
+    onDamage(error)
   }
 }
 

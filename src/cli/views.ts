@@ -1,7 +1,6 @@
 import { once } from 'node:events'
 import { stat } from 'node:fs/promises'
 import { diff } from '../diff.ts'
-import { isTurnlogError } from '../errors.ts'
 import type { SessionEvent } from '../event.ts'
 import type { Message } from '../message.ts'
 import type { Session } from '../session.ts'
@@ -151,13 +150,9 @@ export async function log(
     throw new UsageError(`there is nothing from version ${from} up to version ${to}`)
   const history = await historyOf(context, userId, sessionId)
   const { signal } = context
-  const events = soundFirst(
-    follow
-      ? history.subscribe(userId, sessionId, { from, signal })
-      : history.readEvents(userId, sessionId, { from, to, signal }),
-    (version) => history.readEvents(userId, sessionId, { from: version, to: version, signal }),
-    from
-  )
+  const events = follow
+    ? history.subscribe(userId, sessionId, { from, signal })
+    : history.readEvents(userId, sessionId, { from, to, signal })
   const head = await context.store.head({ userId, sessionId })
   const shown = (async function* () {
     let isFirst = !json
@@ -173,25 +168,6 @@ export async function log(
   })()
   // Not as fast as they are read: of a long log that is more than fits into memory.
   for await (const text of shown) if (!process.stdout.write(text)) await once(process.stdout, 'drain', { signal })
-}
-
-// A store may refuse many events at once for one of them that is damaged: those before it are read one by one.
-async function* soundFirst(
-  events: AsyncIterable<SessionEvent<unknown>>,
-  one: (version: number) => AsyncIterable<SessionEvent<unknown>>,
-  from = 1
-): AsyncGenerator<SessionEvent<unknown>> {
-  let next = from
-  try {
-    for await (const event of events) {
-      yield event
-      next = event.version + 1
-    }
-  } catch (error) {
-    if (!isTurnlogError(error, 'CORRUPT_LOG')) throw error
-    for (const end = error.version; next < end; next++) yield* one(next)
-    throw error
-  }
 }
 
 // Columns that fit whatever comes: lines are shown as they are read.
