@@ -133,16 +133,17 @@ async function sessions({ isQuick }: Options): Promise<Row[]> {
   const [few, lots] = isQuick ? [1_000, 100_000] : [10_000, 1_000_000]
   await using small = await natsServer()
   await using large = await natsServer()
-  const histories = await Promise.all([small, large].map((server) => historyOf(server, 1)))
-  const refs = await Promise.all(histories.map((history) => history.createSession('ada', 's')))
+  const [ofFew, ofLots] = [await historyOf(small, 1), await historyOf(large, 1)]
+  const [inFew, inLots] = [await ofFew.createSession('ada', 's'), await ofLots.createSession('ada', 's')]
   await fill(small, few)
   await fill(large, lots)
   const count = 300
   const results = await rounds(isQuick ? 5 : 21, {
-    [`of ${lots.toLocaleString('en')}`]: () => appends(histories[1], refs[1], count),
-    [`of ${few.toLocaleString('en')}`]: () => appends(histories[0], refs[0], count)
+    [`of ${lots.toLocaleString('en')}`]: () => appends(ofLots, inLots, count),
+    [`of ${few.toLocaleString('en')}`]: () => appends(ofFew, inFew, count)
   })
-  for (const history of histories) await history.stop()
+  await ofFew.stop()
+  await ofLots.stop()
   const [a, b] = Object.values(results)
   const ratio = median(ratios(a!, b!))
   return [
