@@ -8,7 +8,7 @@ import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { isDeepStrictEqual as same, parseArgs, styleText } from 'node:util'
 import { SingleBar } from 'cli-progress'
-import { createSessionHistory, fromOpenAIMessage, openStore, toOpenAIMessages } from 'turnlog'
+import { createSessionHistory, fromOpenAIMessage, isTurnlogError, openStore, toOpenAIMessages } from 'turnlog'
 import type { Message, OpenAIMessage, Session, SessionHistoryService } from 'turnlog'
 
 interface Conversation {
@@ -24,13 +24,24 @@ const ROWS = 12
 let user = ''
 
 try {
-  const { values, positionals } = parseArgs({ options: { store: { type: 'string' } }, allowPositionals: true })
-  const [file = fileURLToPath(new URL('conversation.jsonl', import.meta.url))] = positionals
-  await demo(file, values.store ?? `sqlite:${join(tmpdir(), 'turnlog-demo.db')}`)
+  const { file, url } = given()
+  await demo(file, url)
 } catch (error) {
-  if (!(error instanceof InputError)) throw error
+  if (!(error instanceof InputError) && !isTurnlogError(error)) throw error
   console.error(error.message)
   process.exitCode = 1
+}
+
+function given(): { readonly file: string; readonly url: string } {
+  try {
+    const { values, positionals } = parseArgs({ options: { store: { type: 'string' } }, allowPositionals: true })
+    const [file = fileURLToPath(new URL('conversation.jsonl', import.meta.url))] = positionals
+    const url = values.store ?? `sqlite:${join(tmpdir(), 'turnlog-demo.db')}`
+    openStore(url)
+    return { file, url }
+  } catch (error) {
+    throw new InputError(`${(error as Error).message}\nnpm run demo -- [FILE] [--store ADDRESS]`)
+  }
 }
 
 async function demo(path: string, url: string): Promise<void> {

@@ -176,9 +176,11 @@ export function assertStore(value: unknown): asserts value is EventStore {
   if (typeof store.supports !== 'object' || store.supports === null) missing.unshift('supports')
   else if (store.supports.push && typeof store.watch !== 'function') missing.push('watch')
   if (missing.length > 0) {
-    throw turnlogError('NOT_A_STORE', `The option store is not an event store: it lacks ${missing.join(', ')}`, {
-      missing
-    })
+    const message =
+      typeof value === 'string'
+        ? 'The option store is a string: of an address, openStore(address) makes a store'
+        : `The option store is not an event store: it lacks ${missing.join(', ')}`
+    throw turnlogError('NOT_A_STORE', message, { missing })
   }
 }
 

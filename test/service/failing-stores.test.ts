@@ -394,6 +394,12 @@ describe('a log that is not one', () => {
 })
 
 describe('what is given as store', () => {
+  it('an address is NOT_A_STORE, and told what makes it one', async () => {
+    const error = await fails(() => createSessionHistory({ store: 'postgres://a:b@c' as never }), 'NOT_A_STORE')
+    expect(error.message).toContain('openStore(address)')
+    expect(error.message).not.toContain('a:b')
+  })
+
   it.each([[{}], [5], ['memory'], [[]], [() => memoryStore()]])('%o is NOT_A_STORE', async (store) => {
     await fails(() => createSessionHistory({ store: store as never }), 'NOT_A_STORE')
   })
