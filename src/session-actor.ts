@@ -498,7 +498,9 @@ class SessionMailbox {
     if (limit === Infinity) return
     const size = bytesOver(events as readonly object[] as Json, limit)
     if (size === 0) return
-    const message = `What is to be stored at once has ${size} bytes, and the store takes ${limit}`
+    const { userId, sessionId } = this.#log.key
+    const what = `What is to be stored at once of session ${JSON.stringify(sessionId)} of user ${JSON.stringify(userId)}`
+    const message = `${what} has ${size} bytes, and the store takes ${limit}`
     throw turnlogError('COMMIT_TOO_LARGE', message, { size, limit })
   }
 
