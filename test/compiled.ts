@@ -7,7 +7,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url))
 
 /**
  * Compiles the source into a folder of its own, as it ships: what runs it needs nothing else. At the top of the tree, where it finds
- * what the package depends on.
+ * what the package depends on. Types are for `npm run check`: without them it takes a quarter of the time.
  */
 export function compile(): { readonly path: string; remove(): void } {
   const path = mkdtempSync(join(ROOT, 'tmp-dist-'))
@@ -15,6 +15,7 @@ export function compile(): { readonly path: string; remove(): void } {
     join(ROOT, 'node_modules/typescript/bin/tsc'),
     '-p',
     join(ROOT, 'src'),
+    ...['--noCheck', '--declaration', 'false', '--declarationMap', 'false'],
     '--outDir',
     path
   ])
