@@ -16,11 +16,14 @@ export interface StoreRecipe {
 
 /** Several processes that append to the same sessions of one store, and all that they say. */
 export interface Load extends History, AsyncDisposable {
-  /** Starts so many more. Resolves when they are at work. */
+  /** Starts so many more. Resolves when they are at work, which all of them begin at once. */
   start(count: number): Promise<void>
   /** Kills the one that has run the longest, as SIGKILL does, and starts another. */
   replaceOne(): Promise<void>
-  /** Resolves when each of those that run has had `count` more appends acknowledged. Rejects when one has ended by itself. */
+  /**
+   * Resolves when each of those that run has had `count` more appends acknowledged to a session for which all of them race. Rejects
+   * when one has ended by itself.
+   */
   goesOn(count: number): Promise<void>
   /** How many appends were acknowledged. */
   acknowledged(): number
@@ -33,20 +36,19 @@ export function loadOn(dist: string, recipe: StoreRecipe): Load {
   const running: Writer[] = []
   let started = 0
 
-  async function startOne(): Promise<void> {
-    const writer = new Writer(dist, recipe, `w${++started}`, started, load)
-    running.push(writer)
-    await writer.isReady
+  async function start(count: number): Promise<void> {
+    const more = Array.from({ length: count }, () => new Writer(dist, recipe, `w${++started}`, started, load))
+    running.push(...more)
+    await Promise.all(more.map((writer) => writer.isReady))
+    for (const writer of more) writer.begin()
   }
 
   return {
     ...load,
-    async start(count) {
-      await Promise.all(Array.from({ length: count }, startOne))
-    },
+    start,
     async replaceOne() {
       await running.shift()!.kill()
-      await startOne()
+      await start(1)
     },
     async goesOn(count) {
       await Promise.all(running.map((writer) => writer.acknowledges(count)))
@@ -59,6 +61,20 @@ export function loadOn(dist: string, recipe: StoreRecipe): Load {
       await Promise.all(running.splice(0).map((writer) => writer.kill()))
     }
   }
+}
+
+/** How many processes raced at most: had appends to one session under way at one time, all of which were acknowledged. */
+export function racersIn({ appends }: History): number {
+  let most = 0
+  for (const one of appends) {
+    // Where the most are under way, one of them has just begun.
+    const rivals = appends.filter(
+      ({ session, from, to, outcome }) =>
+        session === one.session && outcome === 'stored' && from <= one.from && one.from < to
+    )
+    most = Math.max(most, new Set(rivals.map(({ process }) => process)).size)
+  }
+  return most
 }
 
 /** What is wrong with what a load has done, now that it has ended. `store` is opened for it. */
@@ -154,6 +170,10 @@ class Writer {
     this.isReady = Promise.race([begins, this.#closed]).then(() => this.#assertRuns())
   }
 
+  begin(): void {
+    this.#child.stdin!.write('go\n')
+  }
+
   acknowledges(count: number): Promise<void> {
     const goal = this.#acknowledged + count
     return new Promise((resolve, reject) => {
@@ -213,7 +233,7 @@ class Writer {
           ...(length !== undefined && { length }),
           ...(why !== undefined && { why })
         }
-        if (outcome === 'stored') this.#acknowledged++
+        if (outcome === 'stored' && appends[place].session.startsWith('hot')) this.#acknowledged++
         this.#odd += odd ?? ''
         break
       }

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { sqliteStore } from '../../src/stores/sqlite.ts'
 import { compile } from '../compiled.ts'
-import { faultsOf, loadOn } from './load.ts'
+import { faultsOf, loadOn, racersIn } from './load.ts'
 
 const ROUNDS = process.env['TURNLOG_SOAK'] ? 60 : 4
 
@@ -34,6 +34,7 @@ describe('four processes that write to the same sessions of one file', () => {
       await load.goesOn(20)
       await load.end()
       expect(await faultsOf(load, sqliteStore({ path }), 'real-time')).toEqual([])
+      expect(racersIn(load)).toBeGreaterThanOrEqual(4)
       expect(load.acknowledged()).toBeGreaterThan(80 * ROUNDS)
     }
   )
