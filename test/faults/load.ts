@@ -21,10 +21,10 @@ export interface Load extends History, AsyncDisposable {
   /** Kills the one that has run the longest, as SIGKILL does, and starts another. */
   replaceOne(): Promise<void>
   /**
-   * Resolves when each of those that run has had `count` more appends acknowledged to a session for which all of them race. Rejects
-   * when one has ended by itself.
+   * Resolves when each of those that run, or so many of them, has had `count` more appends acknowledged to a session for which all of
+   * them race. Rejects when one has ended by itself.
    */
-  goesOn(count: number): Promise<void>
+  goesOn(count: number, least?: number): Promise<void>
   /** How many appends were acknowledged. */
   acknowledged(): number
   /** Lets all finish what they do, and end. */
@@ -50,9 +50,14 @@ export function loadOn(dist: string, recipe: StoreRecipe): Load {
       await running.shift()!.kill()
       await start(1)
     },
-    async goesOn(count) {
-      await Promise.all(running.map((writer) => writer.acknowledges(count)))
-    },
+    goesOn: (count, least = running.length) =>
+      new Promise((resolve, reject) => {
+        let done = 0
+        for (const writer of running)
+          writer.acknowledges(count).then(() => {
+            if (++done === least) resolve()
+          }, reject)
+      }),
     acknowledged: () => load.appends.filter(({ outcome }) => outcome === 'stored').length,
     async end() {
       await Promise.all(running.splice(0).map((writer) => writer.end()))

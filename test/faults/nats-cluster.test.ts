@@ -48,10 +48,11 @@ describe.skipIf(natsMissing !== undefined)('NATS JetStream, three servers', () =
     () =>
       loaded('one', async (load, leader) => {
         for (let round = 1; round <= CLUSTER_ROUNDS; round++) {
+          await load.replaceOne()
           const leading = await leader()
           const [following] = cluster.nodes.filter((node) => node !== leading)
-          await stopDuring(following!, () => load.goesOn(5))
-          await load.replaceOne()
+          // Clients that it served take some 10 s to find another.
+          await stopDuring(following!, () => load.goesOn(5, IS_SOAK ? 4 : 1))
           await load.goesOn(5)
           const killed = await leader()
           await killed.kill()
@@ -67,7 +68,7 @@ describe.skipIf(natsMissing !== undefined)('NATS JetStream, three servers', () =
   )
 
   it('nor where the network is slow, or passes nothing for a while', PATIENCE, () =>
-    loaded('slow', (load) => slowDown(load, networkOf(proxies), natsStore(options('slow'))))
+    loaded('slow', (load) => slowDown(load, networkOf(proxies), natsStore(options('slow')), CLUSTER_ROUNDS))
   )
 
   // It takes the servers some 20 seconds to find a new leader where the old one only stops, and as long to come back all.

@@ -57,12 +57,13 @@ export async function cutOff(load: Load, network: Network): Promise<void> {
 }
 
 /** The network is slow, or passes nothing for a while. `store` is opened through it. */
-export async function slowDown(load: Load, network: Network, store: EventStore): Promise<void> {
+export async function slowDown(load: Load, network: Network, store: EventStore, rounds = ROUNDS): Promise<void> {
   const history = await createSessionHistory({ store })
   try {
-    for (let round = 1; round <= ROUNDS; round++) {
-      network.delay(25)
-      await load.goesOn(5)
+    for (let round = 1; round <= rounds; round++) {
+      // Who has won wins again for a while: it knows what to follow, and the others have to ask.
+      network.delay(10)
+      await load.goesOn(2)
       network.delay(0)
       network.hold()
       await isUnhealthy(history)
