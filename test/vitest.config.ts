@@ -21,6 +21,8 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     exclude: ['test/bench/**'],
     testTimeout: 20_000,
+    // What is waited for comes; how soon depends on what else the machine does.
+    expect: { poll: { timeout: 20_000 } },
     // One more than Vitest takes of a small machine: much of the time goes to waiting for disks and processes.
     maxWorkers: 2,
     sequence: { sequencer: LongFirst },

@@ -68,20 +68,6 @@ export function loadOn(dist: string, recipe: StoreRecipe): Load {
   }
 }
 
-/** How many processes raced at most: had appends to one session under way at one time, all of which were acknowledged. */
-export function racersIn({ appends }: History): number {
-  let most = 0
-  for (const one of appends) {
-    // Where the most are under way, one of them has just begun.
-    const rivals = appends.filter(
-      ({ session, from, to, outcome }) =>
-        session === one.session && outcome === 'stored' && from <= one.from && one.from < to
-    )
-    most = Math.max(most, new Set(rivals.map(({ process }) => process)).size)
-  }
-  return most
-}
-
 /** What is wrong with what a load has done, now that it has ended. `store` is opened for it. */
 export async function faultsOf(load: History, store: EventStore, freshness: Freshness): Promise<readonly Fault[]> {
   const history = await createSessionHistory({ store, missing: { get: 'null' } })

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { createSessionHistory, isTurnlogError, type EventStore, type SessionHistoryService } from '../../src/index.ts'
 import { compile } from '../compiled.ts'
-import type { Freshness } from './checker.ts'
-import { faultsOf, loadOn, racersIn, type Load, type StoreRecipe } from './load.ts'
+import { racersIn, type Freshness } from './checker.ts'
+import { faultsOf, loadOn, type Load, type StoreRecipe } from './load.ts'
 import { proxyTo, type Network, type Proxy } from './proxy.ts'
 
 export const IS_SOAK = Boolean(process.env['TURNLOG_SOAK'])
@@ -80,7 +80,7 @@ export async function slowDown(load: Load, network: Network, store: EventStore, 
   }
 }
 
-// That it takes 0.9 s is shown elsewhere, with a clock that nothing else holds up; other calls take at least 5 s here.
+// That it takes less than a second is shown in test/stores, by a clock that nothing else holds up. Other calls wait for 5 s.
 async function isUnhealthy(history: SessionHistoryService): Promise<void> {
   const from = performance.now()
   expect(await history.health()).toBe(false)

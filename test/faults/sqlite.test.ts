@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { sqliteStore } from '../../src/stores/sqlite.ts'
 import { compile } from '../compiled.ts'
-import { faultsOf, loadOn, racersIn } from './load.ts'
+import { racersIn } from './checker.ts'
+import { faultsOf, loadOn } from './load.ts'
 
 const ROUNDS = process.env['TURNLOG_SOAK'] ? 60 : 4
 
