@@ -8,11 +8,14 @@ import { text } from 'node:stream/consumers'
 import { afterAll, expect, vi } from 'vitest'
 import { turnlog as run } from '../../src/cli/program.ts'
 import type { OpenAIMessage } from '../../src/index.ts'
+import { hushSqliteWarning } from '../../src/stores/sqlite/hushed.ts'
 import { compile } from '../compiled.ts'
 
 /** Where commands run, and have their files. */
 export const directory = mkdtempSync(join(tmpdir(), 'turnlog-cli-'))
 process.chdir(directory)
+// As the command does.
+hushSqliteWarning()
 vi.stubEnv('NO_COLOR', '1')
 vi.stubEnv('TZ', 'UTC')
 
