@@ -7,4 +7,7 @@ try {
   process.stderr.write(`${(error as Error).message}\n`)
   process.exit(1)
 }
-await import('./cli/program.ts')
+const { hushSqliteWarning } = await import('./stores/sqlite/hushed.ts')
+hushSqliteWarning()
+const { turnlog } = await import('./cli/program.ts')
+await turnlog(process.argv.slice(2))

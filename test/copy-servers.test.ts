@@ -4,16 +4,14 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { CopyCounts } from '../src/cli/store-copy.ts'
 import { openStore } from '../src/index.ts'
-import { compile } from './compiled.ts'
+import { compile, compileExamples } from './compiled.ts'
 import { fill, seen } from './copy-kit.ts'
 import { natsMissing, natsServer, type NatsServer } from './servers/nats.ts'
 import { postgresMissing, postgresServer, type PostgresServer } from './servers/postgres.ts'
 
-const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const missing = postgresMissing ?? natsMissing
 
 describe.skipIf(missing !== undefined)(
@@ -154,8 +152,9 @@ describe.skipIf(missing !== undefined)(
     })
 
     it('and the demo runs over both with one flag', { timeout: 60_000 }, async () => {
+      const examples = compileExamples(compiled.path)
       for (const url of [`${postgres.url}?schema=demo`, `${nats.url}?prefix=demo`]) {
-        const { code, out, err } = await run(['--import', 'tsx', 'examples/demo.ts', '--store', url], ROOT)
+        const { code, out, err } = await run([join(examples, 'demo.js'), '--store', url], directory)
         expect({ code, err }).toEqual({ code: 0, err: '' })
         expect(out).toContain('✓ all 100 are there, each once')
         expect(out).toContain('✓ 28 of 28 messages came back as they went in')

@@ -7,12 +7,18 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { fileStore } from '../examples/own-store.ts'
 import type { EventStore } from '../src/index.ts'
 import { testEventStore } from '../src/testing.ts'
+import { compile, compileExamples } from './compiled.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const REAL_RUNS = join(ROOT, '../shared/data/tau-airline.jsonl')
 
 const directory = mkdtempSync(join(tmpdir(), 'turnlog-examples-'))
-afterAll(() => rmSync(directory, { recursive: true }))
+const compiled = compile()
+const examples = compileExamples(compiled.path)
+afterAll(() => {
+  compiled.remove()
+  rmSync(directory, { recursive: true })
+})
 
 /** What the output of each example has to have. */
 const TELLING: Readonly<Record<string, readonly string[]>> = {
@@ -116,7 +122,7 @@ describe('the examples', () => {
   })
 
   it.each(Object.entries(TELLING))('%s does what it says', async (name, lines) => {
-    const { code, stdout, stderr } = await run(`${name}.ts`)
+    const { code, stdout, stderr } = await run(`${name}.js`)
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     for (const line of lines) expect(stdout).toContain(line)
   })
@@ -131,7 +137,7 @@ describe('the examples', () => {
 
 describe('the demo', () => {
   it('gives a small conversation of our own back as it came', async () => {
-    const { code, stdout, stderr } = await run('demo.ts')
+    const { code, stdout, stderr } = await run('demo.js')
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     expect(stdout).toContain('3 conversations with 28 messages, read and stored in')
     expect(stdout).toMatch(/line-1 +11 +3 +1 {2}Hi! Can I keep/)
@@ -146,19 +152,19 @@ describe('the demo', () => {
   })
 
   it('has what it stored the time before', async () => {
-    const { stdout } = await run('demo.ts')
+    const { stdout } = await run('demo.js')
     const runs = Number(/(\d+) sessions/.exec(stdout)?.[1])
     expect(runs).toBeGreaterThan(0)
-    const again = await run('demo.ts')
+    const again = await run('demo.js')
     expect(again.stdout).toMatch(/✓ run-\d+ is still there: 3 sessions, 128 messages/)
     expect(again.stdout).not.toContain('✗')
   })
 
   it('runs over the store that is named', async () => {
     const url = `sqlite:${join(directory, 'named.db')}`
-    expect((await run('demo.ts', '--store', url)).stdout).toContain(`${url}: new`)
-    expect((await run('demo.ts', '--store', url)).stdout).toContain('run-1 is still there')
-    const { code, stdout } = await run('demo.ts', '--store', 'memory:')
+    expect((await run('demo.js', '--store', url)).stdout).toContain(`${url}: new`)
+    expect((await run('demo.js', '--store', url)).stdout).toContain('run-1 is still there')
+    const { code, stdout } = await run('demo.js', '--store', 'memory:')
     expect(code).toBe(0)
     expect(stdout).toContain('memory:: new')
     expect(stdout).not.toContain('✗')
@@ -169,7 +175,7 @@ describe('the demo', () => {
     skip
   }) => {
     skip(isAbsent, `there is no ${REAL_RUNS}`)
-    const { code, stdout, stderr } = await run('demo.ts', REAL_RUNS)
+    const { code, stdout, stderr } = await run('demo.js', REAL_RUNS)
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     expect(stdout).toContain('100 sessions')
     expect(stdout).toContain('… 88 more')
@@ -189,7 +195,7 @@ describe('the demo', () => {
   ])('says so in one line when the file %s', async (what, content, complaint) => {
     const file = join(directory, `${what.replaceAll(' ', '-')}.jsonl`)
     if (content !== undefined) writeFileSync(file, content)
-    const { code, stderr } = await run('demo.ts', file)
+    const { code, stderr } = await run('demo.js', file)
     expect(stderr.startsWith(`${file}${complaint}`), stderr).toBe(true)
     expect(stderr.trimEnd().split('\n')).toHaveLength(1)
     expect(code).toBe(1)
@@ -199,14 +205,14 @@ describe('the demo', () => {
   it('fails when a message does not come back as it came', async () => {
     const file = join(directory, 'minus-zero.jsonl')
     writeFileSync(file, '{"messages":[{"role":"user","content":"Hello","weight":-0}]}')
-    const { code, stdout } = await run('demo.ts', file)
+    const { code, stdout } = await run('demo.js', file)
     expect(stdout).toContain(`✗ ${file}:1: message 0 came back as {"role":"user","content":"Hello","weight":0}`)
     expect(stdout).toContain('✗ 0 of 1 messages came back as they went in')
     expect(code).toBe(1)
   })
 
   it('says so when it is given a directory', async () => {
-    expect(await run('demo.ts', directory)).toMatchObject({ code: 1, stderr: `${directory}: is a directory\n` })
+    expect(await run('demo.js', directory)).toMatchObject({ code: 1, stderr: `${directory}: is a directory\n` })
   })
 })
 
@@ -238,7 +244,7 @@ function run(example: string, ...args: string[]): Promise<Outcome> {
   return new Promise((resolve) => {
     execFile(
       process.execPath,
-      ['--import', 'tsx', join('examples', example), ...args],
+      [join(examples, example), ...args],
       // What they leave in the folder for temporary files goes with that of these tests.
       { cwd: ROOT, env: { ...env, TMPDIR: directory } },
       (error, stdout, stderr) => resolve({ code: Number(error?.code ?? 0), stdout, stderr })

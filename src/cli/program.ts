@@ -9,11 +9,8 @@ import { verify } from './verify.ts'
 import { compare, log, sessions, show, stats, users } from './views.ts'
 import { withoutCredentials } from '../arguments.ts'
 import { isTurnlogError } from '../errors.ts'
-import { hushSqliteWarning } from '../stores/sqlite/hushed.ts'
 
 // What the commands are called and take. What each does is in the files beside this one.
-
-hushSqliteWarning()
 
 const { version } = createRequire(import.meta.url)('../../package.json') as { version: string }
 
@@ -235,17 +232,19 @@ function storeOf(self: Command): string | undefined {
   return self.optsWithGlobals<{ store?: string }>().store
 }
 
-process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(fail(error)))
-// Then there is nobody to tell.
-process.stderr.on('error', () => undefined)
-
-try {
-  await program.parseAsync()
-} catch (error) {
-  const code = fail(error)
-  // What was interrupted may still be waited for by what it has begun.
-  if (code > 2) process.exit(code)
-  process.exitCode = code
+/** Does what the arguments ask for, and sets the exit code. */
+export async function turnlog(args: readonly string[]): Promise<void> {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(fail(error)))
+  // Then there is nobody to tell.
+  process.stderr.on('error', () => undefined)
+  try {
+    await program.parseAsync(args, { from: 'user' })
+  } catch (error) {
+    const code = fail(error)
+    // What was interrupted may still be waited for by what it has begun.
+    if (code > 2) process.exit(code)
+    process.exitCode = code
+  }
 }
 
 /** Says what is wrong, and gives the exit code: 1 where it could not be done, 2 where it was asked wrongly. */

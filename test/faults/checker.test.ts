@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { faultsIn, type Append, type FaultKind, type Freshness, type Read } from './checker.ts'
+import { faultsIn, racersIn, type Append, type FaultKind, type Freshness, type Read } from './checker.ts'
 
 /** An append of `ids`, such as `'a'` or `'a b'`. */
 function append(ids: string, from: number, to: number, more: Partial<Append> = {}): Append {
@@ -92,6 +92,8 @@ describe('the checker', () => {
     ]
   ])('finds %s: %s', (_, kind, calls, final) => {
     expect([...new Set(kindsIn(calls, final))]).toEqual([kind])
+    // All by one service, which a store with replicas holds to the same.
+    expect([...new Set(kindsIn(calls, final, 'prefix'))]).toEqual([kind])
   })
 
   it('holds a store that promises a prefix only to what the same service knows', () => {
@@ -120,5 +122,17 @@ describe('the checker', () => {
     expect(fault!.what).toBe(
       "p's append of b (stored) from 3.000 to 4.000 stands before p's append of a (stored) from 1.000 to 2.000"
     )
+  })
+
+  it('counts who races: had appends to one session under way at once, which were acknowledged', () => {
+    const by = (process: string, ids: string, from: number, to: number, more: Partial<Append> = {}): Append =>
+      append(ids, from, to, { process, ...more })
+    const racers = (...appends: Append[]): number => racersIn({ appends, reads: [] })
+    expect(racers()).toBe(0)
+    expect(racers(by('p', 'a', 1, 9), by('q', 'b', 2, 3), by('r', 'c', 4, 5))).toBe(2)
+    expect(racers(by('p', 'a', 1, 9), by('q', 'b', 2, 5), by('r', 'c', 4, 5))).toBe(3)
+    expect(racers(by('p', 'a', 1, 9), by('p', 'b', 2, 5))).toBe(1)
+    expect(racers(by('p', 'a', 1, 9), by('q', 'b', 2, 5, { session: 't' }))).toBe(1)
+    expect(racers(by('p', 'a', 1, 9), by('q', 'b', 2, 5, UNKNOWN), by('r', 'c', 2, 5, REFUSED))).toBe(1)
   })
 })

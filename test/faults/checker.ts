@@ -83,6 +83,20 @@ export function faultsIn(
   return faults
 }
 
+/** How many processes raced at most: had appends to one session under way at one time, all of which were acknowledged. */
+export function racersIn({ appends }: History): number {
+  let most = 0
+  for (const one of appends) {
+    // Where the most are under way, one of them has just begun.
+    const rivals = appends.filter(
+      ({ session, from, to, outcome }) =>
+        session === one.session && outcome === 'stored' && from <= one.from && one.from < to
+    )
+    most = Math.max(most, new Set(rivals.map(({ process }) => process)).size)
+  }
+  return most
+}
+
 function sessionOf({ session }: { readonly session: string }): string {
   return session
 }

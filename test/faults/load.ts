@@ -16,12 +16,15 @@ export interface StoreRecipe {
 
 /** Several processes that append to the same sessions of one store, and all that they say. */
 export interface Load extends History, AsyncDisposable {
-  /** Starts so many more. Resolves when they are at work. */
+  /** Starts so many more. Resolves when they are at work, which all of them begin at once. */
   start(count: number): Promise<void>
   /** Kills the one that has run the longest, as SIGKILL does, and starts another. */
   replaceOne(): Promise<void>
-  /** Resolves when each of those that run has had `count` more appends acknowledged. Rejects when one has ended by itself. */
-  goesOn(count: number): Promise<void>
+  /**
+   * Resolves when each of those that run, or so many of them, has had `count` more appends acknowledged to a session for which all of
+   * them race. Rejects when one has ended by itself.
+   */
+  goesOn(count: number, least?: number): Promise<void>
   /** How many appends were acknowledged. */
   acknowledged(): number
   /** Lets all finish what they do, and end. */
@@ -33,24 +36,28 @@ export function loadOn(dist: string, recipe: StoreRecipe): Load {
   const running: Writer[] = []
   let started = 0
 
-  async function startOne(): Promise<void> {
-    const writer = new Writer(dist, recipe, `w${++started}`, started, load)
-    running.push(writer)
-    await writer.isReady
+  async function start(count: number): Promise<void> {
+    const more = Array.from({ length: count }, () => new Writer(dist, recipe, `w${++started}`, started, load))
+    running.push(...more)
+    await Promise.all(more.map((writer) => writer.isReady))
+    for (const writer of more) writer.begin()
   }
 
   return {
     ...load,
-    async start(count) {
-      await Promise.all(Array.from({ length: count }, startOne))
-    },
+    start,
     async replaceOne() {
       await running.shift()!.kill()
-      await startOne()
+      await start(1)
     },
-    async goesOn(count) {
-      await Promise.all(running.map((writer) => writer.acknowledges(count)))
-    },
+    goesOn: (count, least = running.length) =>
+      new Promise((resolve, reject) => {
+        let done = 0
+        for (const writer of running)
+          writer.acknowledges(count).then(() => {
+            if (++done === least) resolve()
+          }, reject)
+      }),
     acknowledged: () => load.appends.filter(({ outcome }) => outcome === 'stored').length,
     async end() {
       await Promise.all(running.splice(0).map((writer) => writer.end()))
@@ -154,6 +161,10 @@ class Writer {
     this.isReady = Promise.race([begins, this.#closed]).then(() => this.#assertRuns())
   }
 
+  begin(): void {
+    this.#child.stdin!.write('go\n')
+  }
+
   acknowledges(count: number): Promise<void> {
     const goal = this.#acknowledged + count
     return new Promise((resolve, reject) => {
@@ -213,7 +224,7 @@ class Writer {
           ...(length !== undefined && { length }),
           ...(why !== undefined && { why })
         }
-        if (outcome === 'stored') this.#acknowledged++
+        if (outcome === 'stored' && appends[place].session.startsWith('hot')) this.#acknowledged++
         this.#odd += odd ?? ''
         break
       }

@@ -2,8 +2,12 @@ import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 
 /** Stands between clients and a server on this machine, on a port of its own. */
-export interface Proxy extends AsyncDisposable {
+export interface Proxy extends Network, AsyncDisposable {
   readonly port: number
+}
+
+/** What is between clients and one server, or several. */
+export interface Network {
   /** Ends all connections at once. */
   cut(): void
   /**
@@ -49,6 +53,25 @@ export async function proxyTo(target: number): Promise<Proxy> {
       server.close()
       cut()
       await once(server, 'close')
+    }
+  }
+}
+
+/** Several as one network. `cutAfter` resolves when the first connection of any is cut. */
+export function networkOf(proxies: readonly Network[]): Network {
+  return {
+    cut() {
+      for (const proxy of proxies) proxy.cut()
+    },
+    cutAfter: (bytes) => Promise.race(proxies.map((proxy) => proxy.cutAfter(bytes))),
+    delay(ms) {
+      for (const proxy of proxies) proxy.delay(ms)
+    },
+    hold() {
+      for (const proxy of proxies) proxy.hold()
+    },
+    release() {
+      for (const proxy of proxies) proxy.release()
     }
   }
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { sqliteStore } from '../../src/stores/sqlite.ts'
 import { compile } from '../compiled.ts'
+import { racersIn } from './checker.ts'
 import { faultsOf, loadOn } from './load.ts'
 
 const ROUNDS = process.env['TURNLOG_SOAK'] ? 60 : 4
@@ -34,6 +35,7 @@ describe('four processes that write to the same sessions of one file', () => {
       await load.goesOn(20)
       await load.end()
       expect(await faultsOf(load, sqliteStore({ path }), 'real-time')).toEqual([])
+      expect(racersIn(load)).toBeGreaterThanOrEqual(4)
       expect(load.acknowledged()).toBeGreaterThan(80 * ROUNDS)
     }
   )

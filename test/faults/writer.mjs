@@ -23,6 +23,8 @@ let appends = 0
 const versions = new Map()
 
 say({ is: 'ready' })
+// All begin at once.
+await new Promise((resolve) => process.stdin.once('data', resolve))
 await Promise.all(Array.from({ length: 3 }, (_, loop) => work(loop)))
 await history.stop()
 

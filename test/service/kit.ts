@@ -1,4 +1,4 @@
-import { expect } from 'vitest'
+import { expect, vi } from 'vitest'
 import {
   createSessionHistory,
   memoryStore,
@@ -197,5 +197,22 @@ export function hooked(hooks: Hooks, inner: EventStore = memoryStore()): EventSt
     touch: (logId, at) => (hooks.touch ?? inner.touch)(logId, at),
     purge: (key, end) => (hooks.purge ?? inner.purge)(key, end),
     watch: (key, signal) => (hooks.watch ?? inner.watch!)(key, signal)
+  }
+}
+
+/** How many ms a call takes that only waits: by a clock that nothing else on the machine holds up. */
+export async function timeOf(call: () => Promise<unknown>): Promise<number> {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  try {
+    let isOver = false
+    const over = call().finally(() => (isOver = true))
+    let ms = 0
+    for (; !isOver; ms++) await vi.advanceTimersByTimeAsync(1)
+    await over
+    // What it has left to be given up later is given up.
+    await vi.runOnlyPendingTimersAsync()
+    return ms
+  } finally {
+    vi.useRealTimers()
   }
 }

@@ -13,7 +13,7 @@ import {
 import { hashOf } from '../../src/stores/postgres/encode.ts'
 import { testEventStore } from '../../src/testing.ts'
 import { postgresMissing, postgresServer } from '../servers/postgres.ts'
-import { text as saying, textsOf as textsIn } from '../service/kit.ts'
+import { text as saying, textsOf as textsIn, timeOf } from '../service/kit.ts'
 
 const server = postgresMissing === undefined ? await postgresServer() : undefined
 const url = server?.url ?? 'postgres://localhost'
@@ -479,6 +479,15 @@ describeThere(`postgresStore${because}`, () => {
       expect(await store.health()).toBe(false)
       isHung = false
       expect(await store.health()).toBe(true)
+      await store.close()
+    })
+
+    it('says within a second that a server does not answer', async () => {
+      let isHung = false
+      const store = postgresStore({ pool: watched(() => isHung), schema: newSchema() })
+      await store.open()
+      isHung = true
+      expect(await timeOf(async () => expect(await store.health()).toBe(false))).toBe(800)
       await store.close()
     })
 
