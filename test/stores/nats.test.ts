@@ -3,6 +3,7 @@ import { afterAll, describe, expect, it } from 'vitest'
 import type { EventStore, SessionHistoryService } from '../../src/index.ts'
 import { natsStore, type NatsStoreOptions } from '../../src/stores/nats.ts'
 import {
+  assertLog,
   begin,
   BOB,
   chain,
@@ -262,6 +263,50 @@ describe.skipIf(natsMissing !== undefined)(
         await store.purge(TRIP)
         await put(store, first)
         expect(await readAll(store, first.logId)).toEqual(first.events)
+        await store.close()
+        await connection.close()
+      })
+    })
+
+    describe('a consumer that is put where nobody is any more', () => {
+      it('is asked for again: reads and subscriptions go on', async () => {
+        const connection = await connect({ servers: url })
+        let dropped = 0
+        const losing = behind(connection, (subject) =>
+          subject.includes('CONSUMER.CREATE') && dropped++ < 7 ? 'drop' : undefined
+        )
+        await using store = await opened(natsStore({ connection: losing, prefix: newPrefix() }))
+        const commits = chain(begin(TRIP), 20)
+        for (const commit of commits) await put(store, commit)
+        await assertLog(store, ...commits)
+        dropped = 6
+        await hintOf(watch(store, TRIP), 20)
+        expect(dropped).toBeGreaterThan(7)
+        await store.close()
+        await connection.close()
+      })
+    })
+
+    describe('a hint', () => {
+      it('is not lost where the session cannot be read when it comes', async () => {
+        const connection = await connect({ servers: url })
+        let isMuted = false
+        const muted = behind(connection, (subject) => {
+          if (!isMuted || !subject.includes('MSG.GET')) return undefined
+          isMuted = false
+          return 'drop'
+        })
+        const prefix = newPrefix()
+        await using store = await opened(natsStore({ connection: muted, prefix, timeoutMs: 200 }))
+        await using other = await opened(storeOf(prefix))
+        const first = begin(TRIP)
+        await put(other, first)
+        const hints = watch(store, TRIP)
+        await hintOf(hints, 1)
+        isMuted = true
+        await put(other, follow(first))
+        await hintOf(hints, 2)
+        expect(isMuted).toBe(false)
         await store.close()
         await connection.close()
       })
