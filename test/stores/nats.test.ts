@@ -268,6 +268,63 @@ describe.skipIf(natsMissing !== undefined)(
       })
     })
 
+    describe('a server that refuses', () => {
+      it('is told of at once, with its reason', async () => {
+        const users = [
+          '{ user: reader, password: p, permissions: { publish: ["$JS.API.STREAM.INFO.>"], subscribe: "_INBOX.>" } }',
+          '{ user: deaf, password: p, permissions: { publish: ">", subscribe: "nothing" } }',
+          '{ user: all, password: p }'
+        ]
+        const config = `accounts { A: { jetstream: enabled, users: [${users.join()}] } }`
+        await using guarded = await natsServer({ config: `${config}\nno_auth_user: all` })
+        const as = (user: string, more: object = {}): EventStore => {
+          const options = { servers: guarded.url, connect: { user, pass: 'p' }, timeoutMs: 15_000, ...more }
+          return natsStore(options as NatsStoreOptions)
+        }
+        const refuses = async (store: EventStore, why: string): Promise<void> => {
+          const refused = await store.open().then(
+            () => undefined,
+            (error: unknown) => error
+          )
+          expect(refused).toMatchObject({ code: 'STORE_UNAVAILABLE', outcome: 'not-stored' })
+          expect((refused as Error).message).toContain(why)
+          await store.close()
+        }
+        await refuses(as('nobody'), 'Authorization Violation')
+        await refuses(as('reader'), 'Permissions Violation for Publish to "$JS.API.STREAM.CREATE.turnlog-0"')
+        await refuses(as('deaf'), 'Permissions Violation for Subscription to "_INBOX.')
+        await refuses(as('all', { replicas: 3 }), 'replicas > 1 not supported')
+        await using _ = await opened(as('all'))
+        await using reading = await opened(as('reader'))
+        expect(await reading.health()).toBe(false)
+        const [result] = await reading.append([begin(TRIP)])
+        expect(result).toMatchObject({ status: 'failed', outcome: 'not-stored' })
+      })
+
+      it('as it has no room, too', async () => {
+        await using small = await natsServer({ room: '200K' })
+        await using store = await opened(natsStore({ servers: small.url }))
+        const commits = chain(begin(TRIP, { messages: ['x'.repeat(9_000)] }), 30, { messages: ['x'.repeat(9_000)] })
+        const results = []
+        for (const commit of commits) results.push(...(await store.append([commit])))
+        expect(results.find(({ status }) => status !== 'stored')).toMatchObject({
+          status: 'failed',
+          outcome: 'not-stored'
+        })
+        expect((await store.head(TRIP))!.version).toBeLessThan(30)
+      })
+
+      it('as the connection was closed, too', async () => {
+        const connection = await connect({ servers: url })
+        const store = await opened(natsStore({ connection }))
+        await connection.close()
+        expect(await store.health()).toBe(false)
+        await expect(store.head(TRIP)).rejects.toMatchObject({ message: 'NATS failed: the connection is closed' })
+        await store.close()
+        await fails(() => store.open(), 'STORE_UNAVAILABLE', { outcome: 'not-stored' })
+      })
+    })
+
     describe('a consumer that is put where nobody is any more', () => {
       it('is asked for again: reads and subscriptions go on', async () => {
         const connection = await connect({ servers: url })
