@@ -279,7 +279,7 @@ describe.skipIf(natsMissing !== undefined)(
         await using guarded = await natsServer({ config: `${config}\nno_auth_user: all` })
         const as = (user: string, more: object = {}): EventStore => {
           const options = { servers: guarded.url, connect: { user, pass: 'p' }, timeoutMs: 15_000, ...more }
-          return natsStore(options as NatsStoreOptions)
+          return natsStore(options)
         }
         const refuses = async (store: EventStore, why: string): Promise<void> => {
           const refused = await store.open().then(
