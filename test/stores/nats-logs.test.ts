@@ -23,8 +23,6 @@ class Stream {
   takes: () => boolean = () => false
   /** How many the one has that is asked now. */
   has: () => number = () => this.messages.length
-  /** Nothing is delivered any more. */
-  hasEnded = false
   /** What happens before a question is answered. */
   onAsk: (call: string, question: Question) => void | Promise<void> = () => undefined
 
@@ -61,24 +59,13 @@ class Stream {
   connection(): Connection {
     let before: Promise<unknown> = Promise.resolve()
     const api = (call: string, question: Question): Promise<object> => {
-      if (call.startsWith('CONSUMER.CREATE')) {
-        void this.#deliver(question.config!.opt_start_seq, (message) => receive(message))
-        return Promise.resolve({ name: 'consumer' })
-      }
       const answer = before.then(() => this.#api(call, question))
       before = answer.catch(() => undefined)
       return answer
     }
-    let receive: (message: object) => void = () => undefined
     return {
       maxPayload: 2 ** 20,
       api,
-      onReconnect: () => () => undefined,
-      publish: () => undefined,
-      inbox(receiver: typeof receive) {
-        receive = receiver
-        return { subject: 'inbox', end: () => (receive = () => undefined) }
-      },
       store: async (_: string, __: Uint8Array, headers: Record<string, string[]>) => {
         const expected = Number(headers['Nats-Expected-Last-Subject-Sequence']![0])
         const seq = this.messages.length + 1
@@ -89,19 +76,6 @@ class Stream {
         return { seq }
       }
     } as unknown as Connection
-  }
-
-  // To a consumer, later than others see them, and without those that were erased meanwhile.
-  async #deliver(start: number, receive: (message: object) => void): Promise<void> {
-    for (let seq = start, delivery = 1; !this.hasEnded;) {
-      await this.onAsk('DELIVER', {})
-      await new Promise((resolve) => setImmediate(resolve))
-      for (const message of this.seenBy(this.messages.length)) {
-        if (message.seq < seq) continue
-        seq = message.seq + 1
-        receive({ subject: PLACE.subject, reply: `$JS.ACK.logs.consumer.1.${message.seq}.${delivery++}.0.0` })
-      }
-    }
   }
 
   async #api(call: string, question: Question): Promise<object> {
@@ -124,7 +98,6 @@ class Stream {
 }
 
 interface Question {
-  readonly config?: { readonly opt_start_seq: number }
   readonly seq?: number
   readonly last_by_subj?: string
   readonly next_by_subj?: string
@@ -257,7 +230,6 @@ describe.each([
           logs.close()
         })
       )
-      stream.hasEnded = true
       expect(faults).toEqual([])
       // It has something to prove.
       expect(stream.counting.length).toBeGreaterThan(50)

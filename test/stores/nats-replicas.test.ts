@@ -1,4 +1,4 @@
-import { connect, type NatsConnection } from '@nats-io/transport-node'
+import { connect } from '@nats-io/transport-node'
 import { afterAll, describe, expect, it } from 'vitest'
 import type { EventStore } from '../../src/index.ts'
 import { natsStore } from '../../src/stores/nats.ts'
@@ -72,37 +72,6 @@ describe.skipIf(natsMissing !== undefined)(title, () => {
     })
   })
 
-  describe('two who write to one stream in turn', () => {
-    it('come to ask the server nothing beyond what they store', { timeout: 40_000 }, async () => {
-      const connection = await connect({ servers: cluster!.url.split(',') })
-      const asked: string[] = []
-      const one = natsStore({ connection: noting(connection, asked), prefix: 'turns', replicas: 3 })
-      const other = storeOf('turns')
-      for (const store of [one, other]) await store.open()
-      const [mine, theirs] = [[begin(TRIP)], [begin(BOB)]]
-      await put(one, ...mine)
-      await put(other, ...theirs)
-      await expect
-        .poll(
-          async () => {
-            theirs.push(follow(last(theirs)))
-            await put(other, last(theirs))
-            asked.length = 0
-            mine.push(follow(last(mine)))
-            await put(one, last(mine))
-            return asked.filter((subject) => subject.includes('MSG.GET')).length
-          },
-          { timeout: 30_000, interval: 1 }
-        )
-        .toBe(0)
-      await assertLog(other, ...mine)
-      await assertLog(one, ...theirs)
-      await one.close()
-      await other.close()
-      await connection.close()
-    })
-  })
-
   describe('the death of a leader', () => {
     it('loses nothing that was acknowledged, and work goes on by itself', { timeout: 60_000 }, async () => {
       const prefix = 'leader'
@@ -136,18 +105,3 @@ describe.skipIf(natsMissing !== undefined)(title, () => {
     })
   })
 })
-
-/** A connection that notes the subject of all that is sent. */
-function noting(connection: NatsConnection, subjects: string[]): NatsConnection {
-  return new Proxy(connection, {
-    get(target, name) {
-      const value: unknown = Reflect.get(target, name)
-      if (name === 'publish')
-        return (...[subject, payload, options]: Parameters<NatsConnection['publish']>) => {
-          subjects.push(subject)
-          target.publish(subject, payload, options)
-        }
-      return typeof value === 'function' ? (value.bind(target) as unknown) : value
-    }
-  })
-}

@@ -3,7 +3,6 @@ import { CODES, JetStreamError, failure, refused, type Connection } from './conn
 import { remember, type Place } from './layout.ts'
 import { pull } from './pull.ts'
 import { HEADER, noteIn, noteText, type Ending, type Note, type Stored } from './records.ts'
-import { Trail } from './trail.ts'
 
 /** How a subject ends. */
 export interface End {
@@ -77,7 +76,6 @@ export class Logs {
   close(): void {
     for (const timer of this.#mending.values()) clearTimeout(timer)
     this.#mending.clear()
-    for (const trail of this.#trails.values()) trail.end()
   }
 
   /** What was last seen of the end of a log, if it is remembered. */
@@ -150,7 +148,7 @@ export class Logs {
     this.#see(place, seq)
     if (
       this.#replicated.get(stream) &&
-      !(await this.#isNext(place, seq, note.after)) &&
+      !this.#isNext(place, seq, note.after) &&
       !(await this.#counts(place, seq, note.after).catch(inDoubt))
     ) {
       this.forget(place)
@@ -309,11 +307,12 @@ export class Logs {
     return start
   }
 
-  // Whether it is known here that nothing came between the two.
-  #isNext({ stream, subject }: Place, seq: number, after: number): Promise<boolean> {
-    const trail = this.#trails.get(stream) ?? new Trail(this.#connection, stream)
+  // Whether all between the two are messages that were stored from here, of other subjects: then nothing came between.
+  #isNext({ stream, subject }: Place, seq: number, after: number): boolean {
+    const trail = this.#trails.get(stream) ?? new Trail()
     this.#trails.set(stream, trail)
-    return trail.isNext(subject, after, seq)
+    trail.add(seq, subject)
+    return after > 0 && trail.isFree(subject, after, seq)
   }
 
   // Whether a message is the first that follows `after`, and that is still there. Who is asked may be behind: that something is not there
@@ -403,6 +402,29 @@ export class Logs {
     }
   }
 }
+
+/** What was lately stored in a stream from here: its subjects by sequence. */
+class Trail {
+  readonly #sequences = new Float64Array(TRAIL)
+  readonly #subjects: string[] = Array.from({ length: TRAIL }, () => '')
+
+  add(seq: number, subject: string): void {
+    this.#sequences[seq % TRAIL] = seq
+    this.#subjects[seq % TRAIL] = subject
+  }
+
+  /** Whether nothing between two sequences can be of that subject. */
+  isFree(subject: string, after: number, before: number): boolean {
+    if (before - after > TRAIL) return false
+    for (let seq = after + 1; seq < before; seq++) {
+      if (this.#sequences[seq % TRAIL] !== seq || this.#subjects[seq % TRAIL] === subject) return false
+    }
+    return true
+  }
+}
+
+/** As many as a process has under way at once, and some. */
+const TRAIL = 4096
 
 interface Got {
   readonly message: { readonly subject: string; readonly seq: number; readonly hdrs?: string; readonly data?: string }
