@@ -48,8 +48,9 @@ process.on('exit', () => {
 /** Starts servers with JetStream on free ports, in a temporary folder that goes with them. */
 export async function natsServer({
   nodes: count = 1,
-  config = ''
-}: { readonly nodes?: 1 | 3; readonly config?: string } = {}): Promise<NatsServer> {
+  config = '',
+  room = ''
+}: { readonly nodes?: 1 | 3; readonly config?: string; readonly room?: string } = {}): Promise<NatsServer> {
   const directory = mkdtempSync(join(tmpdir(), 'turnlog-nats-'))
   const ports = await freePorts(2 * count)
   const routes = ports.slice(count).map((port) => `nats://127.0.0.1:${port}`)
@@ -61,7 +62,7 @@ export async function natsServer({
     const file = join(directory, `${i}.conf`)
     writeFileSync(
       file,
-      `listen: "127.0.0.1:${ports[i]}"\nserver_name: n${i}\njetstream { store_dir: ${JSON.stringify(join(directory, `${i}`))} }\n${cluster}\n${config}\n`
+      `listen: "127.0.0.1:${ports[i]}"\nserver_name: n${i}\njetstream { store_dir: ${JSON.stringify(join(directory, `${i}`))}${room && `, max_file_store: ${room}`} }\n${cluster}\n${config}\n`
     )
     return new Node(`n${i}`, ports[i]!, file)
   })

@@ -3,6 +3,7 @@ import { afterAll, describe, expect, it } from 'vitest'
 import type { EventStore, SessionHistoryService } from '../../src/index.ts'
 import { natsStore, type NatsStoreOptions } from '../../src/stores/nats.ts'
 import {
+  assertLog,
   begin,
   BOB,
   chain,
@@ -262,6 +263,107 @@ describe.skipIf(natsMissing !== undefined)(
         await store.purge(TRIP)
         await put(store, first)
         expect(await readAll(store, first.logId)).toEqual(first.events)
+        await store.close()
+        await connection.close()
+      })
+    })
+
+    describe('a server that refuses', () => {
+      it('is told of at once, with its reason', async () => {
+        const users = [
+          '{ user: reader, password: p, permissions: { publish: ["$JS.API.STREAM.INFO.>"], subscribe: "_INBOX.>" } }',
+          '{ user: deaf, password: p, permissions: { publish: ">", subscribe: "nothing" } }',
+          '{ user: all, password: p }'
+        ]
+        const config = `accounts { A: { jetstream: enabled, users: [${users.join()}] } }`
+        await using guarded = await natsServer({ config: `${config}\nno_auth_user: all` })
+        const as = (user: string, more: object = {}): EventStore => {
+          const options = { servers: guarded.url, connect: { user, pass: 'p' }, timeoutMs: 15_000, ...more }
+          return natsStore(options)
+        }
+        const refuses = async (store: EventStore, why: string): Promise<void> => {
+          const refused = await store.open().then(
+            () => undefined,
+            (error: unknown) => error
+          )
+          expect(refused).toMatchObject({ code: 'STORE_UNAVAILABLE', outcome: 'not-stored' })
+          expect((refused as Error).message).toContain(why)
+          await store.close()
+        }
+        await refuses(as('nobody'), 'Authorization Violation')
+        await refuses(as('reader'), 'Permissions Violation for Publish to "$JS.API.STREAM.CREATE.turnlog-0"')
+        await refuses(as('deaf'), 'Permissions Violation for Subscription to "_INBOX.')
+        await refuses(as('all', { replicas: 3 }), 'replicas > 1 not supported')
+        await using _ = await opened(as('all'))
+        await using reading = await opened(as('reader'))
+        expect(await reading.health()).toBe(false)
+        const [result] = await reading.append([begin(TRIP)])
+        expect(result).toMatchObject({ status: 'failed', outcome: 'not-stored' })
+      })
+
+      it('as it has no room, too', async () => {
+        await using small = await natsServer({ room: '200K' })
+        await using store = await opened(natsStore({ servers: small.url }))
+        const commits = chain(begin(TRIP, { messages: ['x'.repeat(9_000)] }), 30, { messages: ['x'.repeat(9_000)] })
+        const results = []
+        for (const commit of commits) results.push(...(await store.append([commit])))
+        expect(results.find(({ status }) => status !== 'stored')).toMatchObject({
+          status: 'failed',
+          outcome: 'not-stored'
+        })
+        expect((await store.head(TRIP))!.version).toBeLessThan(30)
+      })
+
+      it('as the connection was closed, too', async () => {
+        const connection = await connect({ servers: url })
+        const store = await opened(natsStore({ connection }))
+        await connection.close()
+        expect(await store.health()).toBe(false)
+        await expect(store.head(TRIP)).rejects.toMatchObject({ message: 'NATS failed: the connection is closed' })
+        await store.close()
+        await fails(() => store.open(), 'STORE_UNAVAILABLE', { outcome: 'not-stored' })
+      })
+    })
+
+    describe('a consumer that is put where nobody is any more', () => {
+      it('is asked for again: reads and subscriptions go on', async () => {
+        const connection = await connect({ servers: url })
+        let dropped = 0
+        const losing = behind(connection, (subject) =>
+          subject.includes('CONSUMER.CREATE') && dropped++ < 7 ? 'drop' : undefined
+        )
+        await using store = await opened(natsStore({ connection: losing, prefix: newPrefix() }))
+        const commits = chain(begin(TRIP), 20)
+        for (const commit of commits) await put(store, commit)
+        await assertLog(store, ...commits)
+        dropped = 6
+        await hintOf(watch(store, TRIP), 20)
+        expect(dropped).toBeGreaterThan(7)
+        await store.close()
+        await connection.close()
+      })
+    })
+
+    describe('a hint', () => {
+      it('is not lost where the session cannot be read when it comes', async () => {
+        const connection = await connect({ servers: url })
+        let isMuted = false
+        const muted = behind(connection, (subject) => {
+          if (!isMuted || !subject.includes('MSG.GET')) return undefined
+          isMuted = false
+          return 'drop'
+        })
+        const prefix = newPrefix()
+        await using store = await opened(natsStore({ connection: muted, prefix, timeoutMs: 200 }))
+        await using other = await opened(storeOf(prefix))
+        const first = begin(TRIP)
+        await put(other, first)
+        const hints = watch(store, TRIP)
+        await hintOf(hints, 1)
+        isMuted = true
+        await put(other, follow(first))
+        await hintOf(hints, 2)
+        expect(isMuted).toBe(false)
         await store.close()
         await connection.close()
       })

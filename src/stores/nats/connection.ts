@@ -13,7 +13,7 @@ export interface NatsConnection {
     subject: string,
     options?: { readonly callback?: (error: Error | null, message: NatsMessage) => void }
   ): NatsSubscription
-  status(): AsyncIterable<{ readonly type: string }>
+  status(): AsyncIterable<{ readonly type: string; readonly error?: unknown }>
   isClosed(): boolean
   close(): Promise<void>
 }
@@ -55,6 +55,7 @@ export interface ConnectionSettings {
 
 /** Somebody who waits for an answer. */
 interface Asked {
+  readonly subject: string
   readonly answer: (message: NatsMessage) => void
   /** As `outcome` of the request, unless it says another. */
   readonly fail: (what: string, outcome?: Outcome, cause?: unknown) => void
@@ -85,13 +86,18 @@ export class Connection {
   readonly #resuming = new Set<() => void>()
   readonly #onReconnect = new Set<() => void>()
   #isConnected = true
+  /** Why no answer can be heard. */
+  #denied: Error | undefined
   #isEnded = false
   #maxPayload: number
 
   /** @throws `STORE_UNAVAILABLE` */
   static async open({ servers, connection, options, timeoutMs }: ConnectionSettings): Promise<Connection> {
     const driver = await loadDriver()
-    if (connection) return new Connection(connection, driver, false, timeoutMs)
+    if (connection) {
+      if (connection.isClosed()) throw failure('the connection is closed', 'not-stored')
+      return new Connection(connection, driver, false, timeoutMs)
+    }
     let own: NatsConnection
     try {
       own = await driver.connect({
@@ -223,7 +229,8 @@ export class Connection {
     outcome: Outcome,
     timeoutMs = this.#timeoutMs
   ): Promise<NatsMessage> {
-    if (!this.#isConnected) await this.#reconnected(timeoutMs)
+    if (!this.#isConnected && !this.#nats.isClosed()) await this.#reconnected(timeoutMs)
+    if (this.#denied) throw failure(this.#denied.message, 'not-stored', this.#denied)
     if (this.#isEnded || this.#nats.isClosed()) throw failure('the connection is closed', 'not-stored')
     return new Promise((resolve, reject) => {
       const token = (this.#requests++).toString(36)
@@ -240,7 +247,7 @@ export class Connection {
         end()
         resolve(message)
       }
-      this.#asked.set(token, { answer, fail })
+      this.#asked.set(token, { subject, answer, fail })
       this.#send(() => {
         try {
           const reply = `${this.#inbox.subject}.${token}`
@@ -281,17 +288,29 @@ export class Connection {
   }
 
   async #follow(): Promise<void> {
-    for await (const { type } of this.#nats.status()) {
+    for await (const { type, error } of this.#nats.status()) {
       if (this.#isEnded) return
+      if (type === 'error') this.#deny(error)
       if (type === 'disconnect' || type === 'close') {
         this.#isConnected = false
         this.#break('the connection broke')
       } else if (type === 'reconnect') {
         this.#isConnected = true
+        this.#denied = undefined
         this.#maxPayload = this.#nats.info?.max_payload ?? this.#maxPayload
         for (const resume of [...this.#resuming, ...this.#onReconnect]) resume()
       }
     }
+  }
+
+  // What is not allowed has no answer, but is told of: and was not done.
+  #deny(error: unknown): void {
+    if (!isDenial(error)) return
+    const { operation, subject, message } = error
+    if (operation === 'subscription' && subject.startsWith(this.#inbox.subject)) this.#denied = error
+    for (const asked of this.#asked.values())
+      if (this.#denied || (operation === 'publish' && asked.subject === subject))
+        asked.fail(message, 'not-stored', error)
   }
 
   #break(why: string): void {
@@ -304,6 +323,11 @@ export class Connection {
 /** An error of ours: `what` of NATS, and what became of the call. */
 export function failure(what: string, outcome: Outcome, cause?: unknown): Error {
   return turnlogError('STORE_UNAVAILABLE', `NATS failed: ${what}`, { outcome }, { cause })
+}
+
+/** Whether an error says that something is not allowed. */
+export function isDenial(error: unknown): error is Error & { readonly operation: string; readonly subject: string } {
+  return error instanceof Error && error.name === 'PermissionViolationError'
 }
 
 /** A no of the server is an error of ours: nothing was stored, unless it does not know itself. */

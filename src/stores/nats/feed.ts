@@ -1,9 +1,23 @@
-import { API, type Connection } from './connection.ts'
+import { API, JetStreamError, type Connection } from './connection.ts'
 import { positionOf } from './pull.ts'
 
 /** How often the server says that it is there, and after how long without a word it is asked anew. */
 const HEARTBEAT_MS = 1_000
 const SILENCE_MS = 3_000
+
+/** How often a consumer is asked for, and how long each but the last of these may take. */
+const TRIES = 6
+const TRY_MS = 1_000
+
+const CONFIG = {
+  ack_policy: 'none',
+  deliver_policy: 'by_start_sequence',
+  headers_only: true,
+  flow_control: true,
+  idle_heartbeat: HEARTBEAT_MS * 1e6,
+  mem_storage: true,
+  num_replicas: 1
+}
 
 /**
  * Tells of each message that is stored in a stream from now on, by a consumer that is made anew when it has gone: with the connection, with its
@@ -54,7 +68,29 @@ export class Feed {
       )
       this.#seen = state.last_seq
     }
-    this.#stop()
+    for (let tries = 1; ; tries++) {
+      this.#stop()
+      const deliver_subject = this.#receive()
+      try {
+        const { name } = await this.#connection.api<{ readonly name: string }>(
+          `CONSUMER.CREATE.${this.#stream}`,
+          { stream_name: this.#stream, config: { ...CONFIG, opt_start_seq: this.#seen + 1, deliver_subject } },
+          'not-stored',
+          tries < TRIES ? TRY_MS : undefined
+        )
+        this.#consumer = name
+        break
+      } catch (error) {
+        // It may have been put where nobody is any more.
+        if (tries === TRIES || this.#hasEnded || error instanceof JetStreamError) throw error
+      }
+    }
+    if (this.#hasEnded) this.#stop()
+    else this.#listen()
+  }
+
+  // At an inbox of its own, where nothing comes of a consumer before it.
+  #receive(): string {
     let delivered = 0
     const inbox = this.#connection.inbox((message) => {
       this.#listen()
@@ -71,24 +107,7 @@ export class Feed {
       }
     })
     this.#endInbox = inbox.end
-    const config = {
-      ack_policy: 'none',
-      deliver_policy: 'by_start_sequence',
-      opt_start_seq: this.#seen + 1,
-      deliver_subject: inbox.subject,
-      headers_only: true,
-      flow_control: true,
-      idle_heartbeat: HEARTBEAT_MS * 1e6,
-      mem_storage: true,
-      num_replicas: 1
-    }
-    const { name } = await this.#connection.api<{ readonly name: string }>(`CONSUMER.CREATE.${this.#stream}`, {
-      stream_name: this.#stream,
-      config
-    })
-    this.#consumer = name
-    if (this.#hasEnded) this.#stop()
-    else this.#listen()
+    return inbox.subject
   }
 
   #restart(): void {

@@ -51,6 +51,9 @@ const MEND_MS = 200
 const LEADER_TRIES = 200
 const LEADER_MS = 5
 
+/** How often an end is looked at that is purged while it is. */
+const TRIES = 10
+
 const EMPTY = new Uint8Array()
 
 /** Messages of single subjects, by the leaders of their streams. */
@@ -59,6 +62,8 @@ export class Logs {
   /** By stream: whether it has replicas, so that what is acknowledged may not count. */
   readonly #replicated: ReadonlyMap<string, boolean>
   readonly #known = new Map<string, KnownEnd>()
+  /** By subject, where there are replicas: the newest sequence that was seen, also when nothing else is known any more. */
+  readonly #seen = new Map<string, number>()
   readonly #mending = new Map<string, NodeJS.Timeout>()
   /** By stream that has replicas. */
   readonly #trails = new Map<string, Trail>()
@@ -82,19 +87,26 @@ export class Logs {
     this.#known.delete(subject)
   }
 
-  /** The end as it is now. One round trip where it is known or has no replicas. */
+  /** The end as it is now, never before what was seen here. One round trip where it is known or has no replicas. */
   async end(place: Place): Promise<End> {
-    const last = await this.#last(place)
-    if (!last) {
-      this.forget(place)
-      return { at: 0, last: 0, newest: undefined }
+    for (let tries = 1; ; tries++) {
+      const last = await this.#newest(place)
+      if (!last) {
+        this.forget(place)
+        return { at: 0, last: 0, newest: undefined }
+      }
+      const isKnown = this.known(place)?.last === last.seq && this.known(place)?.at === last.seq
+      const isSure = isKnown || !this.#replicated.get(place.stream)
+      const newest = isSure ? last : await this.#newestThatCounts(place, last)
+      if (newest === 'gone') {
+        if (tries === TRIES) throw failure('a server lacks messages for now', 'not-stored')
+        continue
+      }
+      const end: End = { at: newest && newest.note.kind !== 'purged' ? newest.seq : 0, last: last.seq, newest }
+      if (hasLog(end)) remember(this.#known, place.subject, knownIn(end))
+      else this.forget(place)
+      return end
     }
-    const isKnown = this.known(place)?.last === last.seq && this.known(place)?.at === last.seq
-    const newest = isKnown || !this.#replicated.get(place.stream) ? last : await this.#newestThatCounts(place, last)
-    const end: End = { at: newest && newest.note.kind !== 'purged' ? newest.seq : 0, last: last.seq, newest }
-    if (hasLog(end)) remember(this.#known, place.subject, knownIn(end))
-    else this.forget(place)
-    return end
   }
 
   /**
@@ -127,12 +139,13 @@ export class Logs {
       const acknowledged = await this.#connection.store(subject, body, headers)
       ;({ seq } = acknowledged)
       // What had been stored may have been purged since.
-      if (acknowledged.duplicate && (await this.#at(place, seq).catch(inDoubt)) === undefined)
+      if (acknowledged.duplicate && (await this.#isErased(place, seq).catch(inDoubt)))
         ({ seq } = await this.#connection.store(subject, body, { ...headers, 'Nats-Msg-Id': [] }))
     } catch (error) {
       if (error instanceof JetStreamError && error.code === CODES.wrongSequence) return undefined
       throw refused(error)
     }
+    this.#see(place, seq)
     if (
       this.#replicated.get(stream) &&
       !this.#isNext(place, seq, note.after) &&
@@ -149,7 +162,12 @@ export class Logs {
     return seq
   }
 
-  /** Waits until the leader of a stream has a sequence: another replica may have it, and tell of it, before. */
+  /**
+   * Waits until the leader of a stream has a sequence: another replica may have it, and tell of it, before; and who leads since just now, or
+   * no more, may be behind.
+   *
+   * @throws `STORE_UNAVAILABLE` where that takes long
+   */
   async reached(stream: string, seq: number): Promise<void> {
     for (let tries = 0; tries < LEADER_TRIES; tries++) {
       const { state } = await this.#connection.api<{ readonly state: { readonly last_seq: number } }>(
@@ -159,6 +177,7 @@ export class Logs {
       if (state.last_seq >= seq) return
       await new Promise((resolve) => setTimeout(resolve, LEADER_MS))
     }
+    throw failure('the server that leads is behind for now', 'not-stored')
   }
 
   /** Ends what a subject has, if it still ends like this, and removes it; gives whether it did. */
@@ -223,7 +242,14 @@ export class Logs {
 
   // What a log had is not there: it was purged meanwhile, with its newest message; or the server that answers lacks it for now.
   async #assertPurged(place: Place, newest: number): Promise<void> {
-    if (await this.#at(place, newest)) throw failure('a server lacks messages for now', 'not-stored')
+    if (!(await this.#isErased(place, newest))) throw failure('a server lacks messages for now', 'not-stored')
+  }
+
+  // Whether a message that was there is no more.
+  async #isErased(place: Place, seq: number): Promise<boolean> {
+    if (await this.#at(place, seq)) return false
+    await this.reached(place.stream, seq)
+    return !(await this.#at(place, seq))
   }
 
   // Not at once: who has come first, or comes again, has mended it by then.
@@ -289,40 +315,70 @@ export class Logs {
     return after > 0 && trail.isFree(subject, after, seq)
   }
 
-  // Whether a message is the first that follows `after`, and that is still there.
+  // Whether a message is the first that follows `after`, and that is still there. Who is asked may be behind: that something is not there
+  // is certain only from one who has what comes after it.
   async #counts(place: Place, seq: number, after: number): Promise<boolean> {
-    const [before, next] = await Promise.all([after === 0 ? true : this.#at(place, after), this.next(place, after + 1)])
-    if (!before) return false
-    if (next?.seq === seq) return true
-    const newest = await this.#walk(place, after, seq)
-    // It was acknowledged: where not even that is seen, who is asked is behind, or the log was purged.
-    if (!newest) throw failure('the server does not see what was stored', 'unknown')
-    return newest.seq === seq
+    const [first, second] = await this.#around(place, after)
+    if (isAt(first, after)) {
+      if (second?.seq === seq) return true
+      const newest = await this.#walk(place, first, seq)
+      if (newest !== 'gone') return newest?.seq === seq
+    } else if (first && first.seq <= seq) return false
+    // It was acknowledged: who is asked is behind, or the log was purged.
+    throw failure('the server does not see what was stored', 'unknown')
   }
 
   // Every message was written after one that counts: so only those between need to be looked at.
-  async #newestThatCounts(place: Place, last: Stored): Promise<Stored | undefined> {
+  async #newestThatCounts(place: Place, last: Stored): Promise<Stored | undefined | 'gone'> {
     const { after } = last.note
-    const [before, next] = await Promise.all([
-      after === 0 ? undefined : this.#at(place, after),
-      this.next(place, after + 1)
-    ])
-    if ((before || after === 0) && next?.seq === last.seq) return last
-    return before ? ((await this.#walk(place, after, last.seq)) ?? before) : this.#walk(place, 0, last.seq)
+    const [first, second] = await this.#around(place, after)
+    if (!isAt(first, after)) return this.#walk(place, undefined, last.seq)
+    return second?.seq === last.seq ? last : this.#walk(place, first, last.seq)
   }
 
-  // The newest that counts of those from `after` to `upTo`.
-  async #walk(place: Place, after: number, upTo: number): Promise<Stored | undefined> {
-    let newest: Stored | undefined
-    for (let at = after, seq = after + 1; seq <= upTo;) {
-      const message = await this.next(place, seq)
-      if (!message) break
-      seq = message.seq + 1
-      if (message.note.after !== at || message.seq > upTo) continue
-      at = message.note.kind === 'purged' ? 0 : message.seq
+  // The first message from `after` on, and the first after it. Before the first of all is none. The second is asked for before the first:
+  // what is asked together is answered in order, and where the first is still there, what comes between was not erased either.
+  async #around(place: Place, after: number): Promise<[Stored | undefined, Stored | undefined]> {
+    const second = this.next(place, after + 1)
+    const first = after === 0 ? undefined : this.next(place, after)
+    const found = await Promise.all([second, first])
+    return [found[1], found[0]]
+  }
+
+  // The newest that counts from `base`, which does, to the message `upTo`; `gone`: that is not seen.
+  async #walk(place: Place, base: Stored | undefined, upTo: number): Promise<Stored | undefined | 'gone'> {
+    let newest = base
+    let first = base?.seq
+    for (let at = base?.seq ?? 0, seq = at; seq < upTo;) {
+      const message = await this.next(place, seq + 1)
+      if (!message || message.seq > upTo) return 'gone'
+      ;({ seq } = message)
+      first ??= seq
+      if (message.note.after !== at) continue
+      at = message.note.kind === 'purged' ? 0 : seq
       newest = message
     }
-    return newest
+    // Where the first of them were erased meanwhile, it may have missed some that others follow.
+    return first === upTo || (await this.#at(place, first!)) ? newest : this.#walk(place, undefined, upTo)
+  }
+
+  // The newest message of a subject, by a leader that has what was seen of it.
+  async #newest(place: Place): Promise<Stored | undefined> {
+    let last = await this.#last(place)
+    for (let tries = 1; ; tries++) {
+      const seen = this.#seen.get(place.subject) ?? 0
+      if ((last?.seq ?? 0) >= seen) break
+      if (tries === TRIES) throw failure('a server lacks messages for now', 'not-stored')
+      const isErased = await this.#isErased(place, seen)
+      last = await this.#last(place)
+      if (isErased && this.#seen.get(place.subject) === seen) this.#seen.delete(place.subject)
+    }
+    if (last) this.#see(place, last.seq)
+    return last
+  }
+
+  #see({ stream, subject }: Place, seq: number): void {
+    if (this.#replicated.get(stream) && seq > (this.#seen.get(subject) ?? 0)) remember(this.#seen, subject, seq)
   }
 
   async #at({ stream, subject }: Place, seq: number): Promise<Stored | undefined> {
@@ -372,6 +428,11 @@ const TRAIL = 4096
 
 interface Got {
   readonly message: { readonly subject: string; readonly seq: number; readonly hdrs?: string; readonly data?: string }
+}
+
+// Whether what was found is the message that another follows, which is none where that is the first.
+function isAt(found: Stored | undefined, after: number): boolean {
+  return (found?.seq ?? 0) === after
 }
 
 // The message is with the server: that it cannot be asked about does not make it unstored.

@@ -63,7 +63,7 @@ export async function* pull(
     }
   } finally {
     inbox.end()
-    connection.api(`CONSUMER.DELETE.${stream}.${consumer.name}`, {}).catch(() => undefined)
+    remove(connection, stream, consumer)
   }
 }
 
@@ -72,23 +72,49 @@ interface Consumer {
   readonly num_pending: number
 }
 
-// In a cluster it is put on any server, also on one that is gone: then nobody answers, and another try may fall on another.
+// In a cluster it is put on any server, for half a minute also on one that is gone, and then nobody answers: so it is asked for again and
+// again, until one answers; others that do are removed.
 async function create(connection: Connection, stream: string, settings: object): Promise<Consumer> {
   const more = { ack_policy: 'none', inactive_threshold: IDLE_NS, mem_storage: true, num_replicas: 1 }
   const question = { stream_name: stream, config: { ...settings, ...more } }
-  for (let tries = 1; ; tries++) {
-    try {
-      const timeoutMs = tries < TRIES ? TRY_MS : undefined
-      return await connection.api<Consumer>(`CONSUMER.CREATE.${stream}`, question, 'not-stored', timeoutMs)
-    } catch (error) {
-      if (tries === TRIES || error instanceof JetStreamError) throw refused(error)
-    }
+  let [tries, unanswered, isOver] = [0, 0, false]
+  let timer: NodeJS.Timeout | undefined
+  const end = (): void => {
+    isOver = true
+    clearTimeout(timer)
   }
+  return new Promise<Consumer>((resolve, reject) => {
+    const ask = (): void => {
+      unanswered++
+      clearTimeout(timer)
+      if (++tries < TRIES) timer = setTimeout(ask, TRY_MS)
+      connection.api<Consumer>(`CONSUMER.CREATE.${stream}`, question).then(
+        (consumer) => {
+          if (isOver) return remove(connection, stream, consumer)
+          end()
+          resolve(consumer)
+        },
+        (error: unknown) => {
+          unanswered--
+          if (isOver) return
+          if (error instanceof JetStreamError || (unanswered === 0 && tries === TRIES)) {
+            end()
+            reject(refused(error))
+          } else if (unanswered === 0) ask()
+        }
+      )
+    }
+    ask()
+  })
 }
 
-/** How often a consumer is asked for, and how long each but the last of these may take. */
-const TRIES = 5
-const TRY_MS = 1_000
+function remove(connection: Connection, stream: string, { name }: Consumer): void {
+  connection.api(`CONSUMER.DELETE.${stream}.${name}`, {}).catch(() => undefined)
+}
+
+/** How often a consumer is asked for, and how long after each other. */
+const TRIES = 15
+const TRY_MS = 300
 
 /**
  * The newest message of each subject that fits, without its body, oldest first, in pages. With `next`, which gives the first from a

@@ -1,6 +1,6 @@
 import { misuse } from '../../arguments.ts'
 import { turnlogError } from '../../errors.ts'
-import { CODES, JetStreamError, refused, type Connection } from './connection.ts'
+import { CODES, isDenial, JetStreamError, refused, type Connection } from './connection.ts'
 import { Layout } from './layout.ts'
 
 /** The form of what is stored. */
@@ -77,7 +77,7 @@ async function ledInfoOf(connection: Connection, name: string): Promise<StreamIn
       const info = await infoOf(connection, name, ANSWER_MS)
       if (!info || info.config.num_replicas === 1 || info.cluster?.leader || performance.now() > end) return info
     } catch (error) {
-      if (performance.now() > end) throw error
+      if (performance.now() > end || isDenial((error as Error).cause)) throw error
     }
     await new Promise((resolve) => setTimeout(resolve, 100))
   }

@@ -62,8 +62,7 @@ export class Watchers {
     let feed = this.#feeds.get(stream)
     if (!feed) {
       const ofStream = (): void => {
-        for (const topic of this.#topics.values())
-          if (topic.place.stream === stream) void topic.refresh().catch(() => undefined)
+        for (const topic of this.#topics.values()) if (topic.place.stream === stream) this.#refresh(topic)
       }
       feed = new Feed(this.#connection, stream, (subject, seq) => this.#changed(subject, seq), ofStream)
       this.#feeds.set(stream, feed)
@@ -87,13 +86,22 @@ export class Watchers {
   }
 
   #changed(subject: string, seq = 0): void {
-    // Where it cannot be read now, that is done when there is a connection again.
-    this.#topics
-      .get(subject)
-      ?.refresh(seq)
-      .catch(() => undefined)
+    const topic = this.#topics.get(subject)
+    if (topic) this.#refresh(topic, seq)
+  }
+
+  // Where it cannot be read now, as while a stream has no leader, again a while later: no other hint may come.
+  #refresh(topic: Topic, seq = 0): void {
+    topic.refresh(seq).catch(() => {
+      setTimeout(() => {
+        if (this.#topics.get(topic.place.subject) === topic) this.#refresh(topic)
+      }, AGAIN_MS).unref()
+    })
   }
 }
+
+/** After how long it is read again. */
+const AGAIN_MS = 500
 
 /** A session that is watched. */
 class Topic {
