@@ -17,7 +17,7 @@ import { Forks } from './nats/forks.ts'
 import { Layout, remember, type Place } from './nats/layout.ts'
 import { hasLog, knownIn, Logs, NONE, type LogEnd } from './nats/logs.ts'
 import { newestOfEach } from './nats/pull.ts'
-import type { Ending, Stored } from './nats/records.ts'
+import { seqIn, type Ending, type Link, type NewNote, type Stored } from './nats/records.ts'
 import { prepareStreams } from './nats/streams.ts'
 import { Watchers } from './nats/watchers.ts'
 
@@ -352,7 +352,7 @@ class NatsStore implements EventStore {
     for (let end = found.end; hasLog(end);) {
       const { note } = end.newest
       if (note.logId !== logId || note.touchedAt! >= at) return
-      const touched: Ending = { ...note, kind: 'touch', after: end.at, touchedAt: at }
+      const touched: NewNote = { ...note, kind: 'touch', after: end.at, touchedAt: at }
       if ((await logs.put(place, end.last, touched)) !== undefined) return
       const again = await logs.end(place)
       if (!hasLog(again)) return
@@ -405,7 +405,7 @@ class NatsStore implements EventStore {
     const place = layout.place(key)
     const { summary } = commits.at(-1)!
     const body = Buffer.from(texts.length === 1 ? texts[0]! : `[${texts.map((text) => text.slice(1, -1)).join()}]`)
-    const commit = (after: number, known?: Pick<Ending, 'touchedAt' | 'fork'>): Ending => {
+    const commit = (after: Link, known?: Pick<Ending, 'touchedAt' | 'fork'>): NewNote => {
       const { touchedAt, fork } = known ?? {}
       return { kind: 'commit', after, logId, from: expectedVersion + 1, summary, touchedAt, fork }
     }
@@ -418,14 +418,14 @@ class NatsStore implements EventStore {
       if (copy === 'orphaned') return ORPHANED
       if (copy === 'conflict') return CONFLICT
       const last = copy.parts.at(-1)!
-      const seq = await logs.put(
+      const stored = await logs.put(
         place,
-        last,
+        seqIn(last),
         commit(last, { touchedAt: undefined, fork: copy.fork }),
         body,
         events[0]!.id
       )
-      if (seq === undefined) {
+      if (stored === undefined) {
         await forks.remove(place, copy)
         return CONFLICT
       }
@@ -437,8 +437,8 @@ class NatsStore implements EventStore {
     let known = logs.known(place) ?? NONE
     for (let isFresh = false; ; isFresh = true) {
       if (known.version === expectedVersion && (known.logId === logId || expectedVersion === 0)) {
-        const seq = await logs.put(place, known.last, commit(known.at, known), body, events[0]!.id)
-        if (seq !== undefined) {
+        const stored = await logs.put(place, known.last, commit(known.at, known), body, events[0]!.id)
+        if (stored !== undefined) {
           if (expectedVersion === 0) remember(this.#places, logId, place)
           return STORED
         }

@@ -1,7 +1,16 @@
 import { describe, expect, it } from 'vitest'
 import { JetStreamError, type Connection } from '../../src/stores/nats/connection.ts'
 import { hasLog, Logs, type End } from '../../src/stores/nats/logs.ts'
-import { HEADER, parseNote, type Ending, type Note } from '../../src/stores/nats/records.ts'
+import {
+  HEADER,
+  linkAfter,
+  linkTo,
+  parseNote,
+  seqIn,
+  type Ending,
+  type Link,
+  type NewNote
+} from '../../src/stores/nats/records.ts'
 import { begin, TRIP } from '../../src/testing/kit.ts'
 
 // Servers with replicas do what no server does when it is asked to: they take in rivals, and who leads changes between two questions.
@@ -39,20 +48,21 @@ class Stream {
   /** Those that count, also where they were erased since. */
   get counting(): number[] {
     const counting: number[] = []
-    let at = 0
+    let at: Link = ''
     for (const { seq, text } of this.messages) {
-      const { after, kind } = parseNote(text)
-      if (after !== at) continue
+      const note = parseNote(text)
+      if (note.after !== at) continue
       counting.push(seq)
-      at = kind === 'purged' ? 0 : seq
+      at = linkAfter({ subject: PLACE.subject, seq, note, body: new Uint8Array() })
     }
     return counting
   }
 
-  add(note: Note): number {
+  add(note: NewNote): Link {
     const seq = this.messages.length + 1
-    this.messages.push({ seq, text: JSON.stringify(note) })
-    return seq
+    const named = { ...note, id: `m${seq}` }
+    this.messages.push({ seq, text: JSON.stringify(named) })
+    return linkTo({ seq, note: named })
   }
 
   /** One connection: what it asks is answered in order. */
@@ -107,45 +117,50 @@ function logsOf(stream: Stream): Logs {
   return new Logs(stream.connection(), new Map([[PLACE.stream, true]]))
 }
 
-function commit(after: number, logId = 'one', version = 1): Ending {
+function commit(after: Link, logId = 'one', version = 1): Omit<Ending, 'id'> {
   return { kind: 'commit', after, logId, from: version, summary: { ...begin(TRIP).summary, version } }
+}
+
+/** A log of five commits, and their end. */
+function addPurged(stream: Stream): Link {
+  let after: Link = ''
+  for (let version = 1; version <= 5; version++) after = stream.add(commit(after, 'one', version))
+  return stream.add({ kind: 'purged', after })
 }
 
 describe('what NATS has acknowledged', () => {
   it('is not said to have lost where the one that is asked does not know what it follows', async () => {
     const stream = new Stream()
-    stream.add(commit(0))
+    const first = stream.add(commit(''))
     const logs = logsOf(stream)
     await logs.end(PLACE)
     // A rival of another process is between, so that it has to be asked; and who answers is far behind.
     stream.onAsk = (call) => {
       if (call === 'STORED') stream.has = () => 0
     }
-    stream.add({ kind: 'part', after: 7, logId: 'x', from: 1, to: 1 })
+    stream.add({ kind: 'part', after: '7 x', logId: 'x', from: 1, to: 1 })
     stream.takes = () => true
-    await expect(logs.put(PLACE, 1, commit(1, 'one', 2))).rejects.toMatchObject({ outcome: 'unknown' })
+    await expect(logs.put(PLACE, 1, commit(first, 'one', 2))).rejects.toMatchObject({ outcome: 'unknown' })
   })
 
   it('is not where the first of a log that was purged are erased while it looks', async () => {
     const stream = new Stream()
-    for (let version = 1; version <= 5; version++) stream.add(commit(version - 1, 'one', version))
-    const purged = stream.add({ kind: 'purged', after: 5 })
+    const purged = addPurged(stream)
     const logs = logsOf(stream)
     stream.onAsk = (_, { next_by_subj: next, seq }) => {
-      if (next && seq === 4) stream.erase(purged)
+      if (next && seq === 4) stream.erase(seqIn(purged))
     }
-    expect(await logs.put(PLACE, purged, commit(0, 'two'))).toBe(7)
+    expect(seqIn((await logs.put(PLACE, seqIn(purged), commit('', 'two')))!)).toBe(7)
     stream.onAsk = () => undefined
     expect((await logsOf(stream).end(PLACE)).newest?.seq).toBe(7)
   })
 
   it('is seen where the first of a log that was purged are erased while it looks', async () => {
     const stream = new Stream()
-    for (let version = 1; version <= 5; version++) stream.add(commit(version - 1, 'one', version))
-    const purged = stream.add({ kind: 'purged', after: 5 })
-    stream.add(commit(0, 'two'))
+    const purged = addPurged(stream)
+    stream.add(commit('', 'two'))
     stream.onAsk = (_, { next_by_subj: next, seq }) => {
-      if (next && seq === 4) stream.erase(purged)
+      if (next && seq === 4) stream.erase(seqIn(purged))
     }
     expect((await logsOf(stream).end(PLACE)).newest).toMatchObject({ seq: 7, note: { logId: 'two' } })
   })
@@ -154,9 +169,9 @@ describe('what NATS has acknowledged', () => {
 describe('the end of a log', () => {
   it('does not go back to what a new leader has, also after a failure; it is waited for', async () => {
     const stream = new Stream()
-    stream.add(commit(0))
+    const first = stream.add(commit(''))
     const logs = logsOf(stream)
-    expect(await logs.put(PLACE, 1, commit(1, 'one', 2))).toBe(2)
+    expect(seqIn((await logs.put(PLACE, 1, commit(first, 'one', 2)))!)).toBe(2)
     logs.forget(PLACE)
     for (const count of [0, 1]) {
       let asked = 0
@@ -167,13 +182,13 @@ describe('the end of a log', () => {
 
   it('is none once it was purged', async () => {
     const stream = new Stream()
-    stream.add(commit(0))
+    stream.add(commit(''))
     const [one, other] = [logsOf(stream), logsOf(stream)]
     const end = await one.end(PLACE)
     await other.end(PLACE)
     expect(await one.clear(PLACE, end)).toBe(true)
     for (const logs of [one, other])
-      for (let i = 0; i < 2; i++) expect(await logs.end(PLACE)).toEqual({ at: 0, last: 0, newest: undefined })
+      for (let i = 0; i < 2; i++) expect(await logs.end(PLACE)).toEqual({ at: '', last: 0, newest: undefined })
   })
 })
 
@@ -208,8 +223,8 @@ describe.each([
             }
             if (end.newest && !stream.counting.includes(end.newest.seq))
               faults.push(`${process} sees ${end.newest.seq}, which does not count`)
-            if (hasLog(end) && end.at < floor) faults.push(`${process} goes back from ${floor} to ${end.at}`)
-            floor = Math.max(floor, end.at)
+            if (hasLog(end) && seqIn(end.at) < floor) faults.push(`${process} goes back from ${floor} to ${end.at}`)
+            floor = Math.max(floor, seqIn(end.at))
             const isPurge = hasLog(end) && random() < purging
             const name = `${process}-${round}`
             const version = hasLog(end) ? end.newest.note.summary.version + 1 : 1

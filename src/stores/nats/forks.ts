@@ -2,13 +2,13 @@ import type { StoredEvent } from '../../event.ts'
 import type { Connection } from './connection.ts'
 import type { Layout, Place } from './layout.ts'
 import { hasLog, type End, type LogEnd, type Logs } from './logs.ts'
-import { HEADER, noteText, type ForkNote, type Stored } from './records.ts'
+import { HEADER, noteText, seqIn, type ForkNote, type Link, type Stored } from './records.ts'
 
 /** What was copied for a fork that is not there yet. */
 export interface Copy {
   readonly fork: ForkNote
-  /** The sequences of its parts. */
-  readonly parts: readonly number[]
+  /** Links to its parts. */
+  readonly parts: readonly Link[]
 }
 
 /** What a message may have beside the events of a part. */
@@ -62,14 +62,15 @@ export class Forks {
     end: End
   ): Promise<Copy | 'orphaned' | 'conflict'> {
     const { logId, fork } = originEnd.newest.note
-    const parts: number[] = []
+    const parts: Link[] = []
     let after = end.at
     let last = end.last
     const write = async (of: string, from: number, to: number, body: Uint8Array): Promise<boolean> => {
-      const seq = await this.#logs.put(place, last, { kind: 'part', after, logId: of, from, to }, body)
-      if (seq === undefined) return false
-      parts.push(seq)
-      after = last = seq
+      const part = await this.#logs.put(place, last, { kind: 'part', after, logId: of, from, to }, body)
+      if (part === undefined) return false
+      parts.push(part)
+      after = part
+      last = seqIn(part)
       return true
     }
     const undo = async <T>(why: T): Promise<T> => {
@@ -111,7 +112,7 @@ export class Forks {
     const ancestors = await Promise.all(
       copied.map(async (each) => ({ ...each, pointer: await this.#point(each.logId, each.origin, place) }))
     )
-    return { fork: { parent: logId, base: parts[0]!, ancestors }, parts }
+    return { fork: { parent: logId, base: seqIn(parts[0]!), ancestors }, parts }
   }
 
   /** Removes what was copied for a fork that was not made; what another log has begun after goes with that. */
@@ -138,7 +139,7 @@ export class Forks {
 
   async #point(logId: string, origin: string, fork: Place): Promise<number> {
     const { subject } = this.#layout.pointer(logId, fork)
-    const headers = { [HEADER]: [noteText({ kind: 'pointer', after: 0, origin })] }
+    const headers = { [HEADER]: [noteText({ kind: 'pointer', id: '', after: '', origin })] }
     return (await this.#connection.store(subject, new Uint8Array(), headers)).seq
   }
 }

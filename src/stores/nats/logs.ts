@@ -1,13 +1,26 @@
 import { turnlogError } from '../../errors.ts'
+import { freshId } from '../../ids.ts'
 import { CODES, JetStreamError, failure, refused, type Connection } from './connection.ts'
 import { remember, type Place } from './layout.ts'
 import { pull } from './pull.ts'
-import { HEADER, noteIn, noteText, type Ending, type Note, type Stored } from './records.ts'
+import {
+  HEADER,
+  linkAfter,
+  linkTo,
+  noteIn,
+  noteText,
+  seqIn,
+  type Ending,
+  type Link,
+  type NewNote,
+  type Note,
+  type Stored
+} from './records.ts'
 
 /** How a subject ends. */
 export interface End {
-  /** The sequence of the message that the next one follows; 0 where a log begins. */
-  readonly at: number
+  /** Names the message that the next one follows; `''` where a log begins. */
+  readonly at: Link
   /** The sequence of the newest message, which is what the server compares. */
   readonly last: number
   /** What the newest message that counts says; `undefined`: there is none. */
@@ -26,7 +39,7 @@ export type KnownEnd = Pick<End, 'at' | 'last'> &
   Pick<Ending, 'logId' | 'touchedAt' | 'fork'> & { readonly version: number }
 
 /** What is known where nothing is. */
-export const NONE: KnownEnd = { at: 0, last: 0, logId: '', version: 0, touchedAt: undefined, fork: undefined }
+export const NONE: KnownEnd = { at: '', last: 0, logId: '', version: 0, touchedAt: undefined, fork: undefined }
 
 /** What there is to know of an end. */
 export function knownIn(end: End): KnownEnd {
@@ -93,16 +106,16 @@ export class Logs {
       const last = await this.#newest(place)
       if (!last) {
         this.forget(place)
-        return { at: 0, last: 0, newest: undefined }
+        return { at: '', last: 0, newest: undefined }
       }
-      const isKnown = this.known(place)?.last === last.seq && this.known(place)?.at === last.seq
+      const isKnown = this.known(place)?.at === linkTo(last)
       const isSure = isKnown || !this.#replicated.get(place.stream)
       const newest = isSure ? last : await this.#newestThatCounts(place, last)
       if (newest === 'gone') {
         if (tries === TRIES) throw failure('a server lacks messages for now', 'not-stored')
         continue
       }
-      const end: End = { at: newest && newest.note.kind !== 'purged' ? newest.seq : 0, last: last.seq, newest }
+      const end: End = { at: newest ? linkAfter(newest) : '', last: last.seq, newest }
       if (hasLog(end)) remember(this.#known, place.subject, knownIn(end))
       else this.forget(place)
       return end
@@ -110,7 +123,7 @@ export class Logs {
   }
 
   /**
-   * Stores a message after the one that `note` names, if `last` is the newest of the subject. Gives its sequence, or `undefined`
+   * Stores a message after the one that `note` names, if `last` is the newest of the subject. Gives the link to it, or `undefined`
    * where something else came first. It is stored once for one `id`.
    *
    * @throws as `Connection.store`
@@ -118,11 +131,12 @@ export class Logs {
   async put(
     place: Place,
     last: number,
-    note: Note,
+    newNote: NewNote,
     body: Uint8Array = EMPTY,
     id?: string
-  ): Promise<number | undefined> {
+  ): Promise<Link | undefined> {
     const { subject, stream } = place
+    const note: Note = { ...newNote, id: id ?? freshId() }
     const text = noteText(note)
     const room = this.#connection.maxPayload - Buffer.byteLength(text) - SERVER_HEADERS
     if (body.length > room) {
@@ -148,8 +162,8 @@ export class Logs {
     this.#see(place, seq)
     if (
       this.#replicated.get(stream) &&
-      !this.#isNext(place, seq, note.after) &&
-      !(await this.#counts(place, seq, note.after).catch(inDoubt))
+      !this.#isNext(place, seq, seqIn(note.after)) &&
+      !(await this.#counts(place, { seq, note }).catch(inDoubt))
     ) {
       this.forget(place)
       this.#mendLater(place)
@@ -157,9 +171,16 @@ export class Logs {
     }
     if (note.kind === 'commit' || note.kind === 'touch') {
       const { logId, summary, touchedAt, fork } = note
-      remember(this.#known, subject, { at: seq, last: seq, logId, version: summary.version, touchedAt, fork })
+      remember(this.#known, subject, {
+        at: linkTo({ seq, note }),
+        last: seq,
+        logId,
+        version: summary.version,
+        touchedAt,
+        fork
+      })
     } else this.forget(place)
-    return seq
+    return linkTo({ seq, note })
   }
 
   /**
@@ -183,9 +204,9 @@ export class Logs {
   /** Ends what a subject has, if it still ends like this, and removes it; gives whether it did. */
   async clear(place: Place, { at, last }: End): Promise<boolean> {
     // From this message on it is no more: what is written at the same time comes before it and goes, or conflicts.
-    const seq = await this.put(place, last, { kind: 'purged', after: at })
-    if (seq !== undefined) await this.erase(place, seq)
-    return seq !== undefined
+    const purged = await this.put(place, last, { kind: 'purged', after: at })
+    if (purged !== undefined) await this.erase(place, seqIn(purged))
+    return purged !== undefined
   }
 
   /** Removes what a subject has up to a sequence. */
@@ -208,36 +229,45 @@ export class Logs {
       return
     }
     const start = from === 1 ? undefined : await this.#startFor(place, from, end)
-    yield* this.counting(place, start?.note.after ?? 0, (start?.note.after ?? 0) + 1, end.at)
+    const after = start?.note.after ?? ''
+    yield* this.counting(place, after, seqIn(after) + 1, end.at)
   }
 
-  /** Those from `seq` to `upTo` that count, where the first of them follows `after`. */
-  async *counting(place: Place, after: number, seq: number, upTo: number): AsyncGenerator<readonly Stored[]> {
+  /** Those from the sequence `seq` to the message `end` that count, where the first of them follows `after`. */
+  async *counting(place: Place, after: Link, seq: number, end: Link): AsyncGenerator<readonly Stored[]> {
     let at = after
+    const upTo = seqIn(end)
     const config = { filter_subject: place.subject, deliver_policy: 'by_start_sequence', opt_start_seq: seq }
-    let last = 0
-    const lagging = this.#replicated.get(place.stream) ? upTo : undefined
-    for await (const page of pull(this.#connection, place.stream, config, lagging)) {
-      last = page.at(-1)!.seq
+    const isReplicated = this.#replicated.get(place.stream)
+    for await (const page of pull(this.#connection, place.stream, config, isReplicated ? upTo : undefined)) {
       const counting: Stored[] = []
+      let last = at
       for (const message of page) {
-        if (message.note.after !== at || message.seq > upTo) continue
-        at = message.note.kind === 'purged' ? 0 : message.seq
+        if (message.note.after !== last || message.seq > upTo) continue
+        last = linkAfter(message)
         counting.push(message)
       }
+      // Where the leader has the last of them, it has all: each names the one before it.
+      if (isReplicated && last !== end && counting.length > 0 && !(await this.#has(place, counting.at(-1)!))) break
+      at = last
       if (counting.length > 0) yield counting
-      if (last >= upTo) break
+      if (page.at(-1)!.seq >= upTo) break
     }
-    if (lagging === undefined) return
-    // A replica that was away may be behind, or lack some in the midst, and everything after those does not follow. The leader has them.
-    for (let next = at + 1; at < upTo;) {
+    if (!isReplicated) return
+    // A replica that was away may be behind, or lack some in the midst, or have others. The leader has them.
+    for (let next = Math.max(seq, seqIn(at) + 1); at !== end;) {
       const message = await this.next(place, next)
       if (!message || message.seq > upTo) return this.#assertPurged(place, upTo)
       next = message.seq + 1
       if (message.note.after !== at) continue
-      at = message.note.kind === 'purged' ? 0 : message.seq
+      at = linkAfter(message)
       yield [message]
     }
+  }
+
+  async #has(place: Place, message: Stored): Promise<boolean> {
+    const found = await this.#at(place, message.seq)
+    return found !== undefined && linkTo(found) === linkTo(message)
   }
 
   // What a log had is not there: it was purged meanwhile, with its newest message; or the server that answers lacks it for now.
@@ -281,9 +311,9 @@ export class Logs {
     for (let message: Stored | undefined = newest; few.length < STEPS;) {
       few.unshift(message)
       const { note } = message
-      if (note.after === 0 || (note.kind === 'commit' && note.from <= from)) return few
-      message = await this.#at(place, note.after)
-      if (!message) {
+      if (note.after === '' || (note.kind === 'commit' && note.from <= from)) return few
+      message = await this.#at(place, seqIn(note.after))
+      if (!message || linkTo(message) !== note.after) {
         await this.#assertPurged(place, newest.seq)
         return []
       }
@@ -294,7 +324,7 @@ export class Logs {
   // A message before the one that has version `from`, or that one: by halves of the stream.
   async #startFor(place: Place, from: number, end: LogEnd): Promise<Stored | undefined> {
     let start: Stored | undefined
-    for (let [low, high] = [1, end.at]; high - low > NEAR;) {
+    for (let [low, high] = [1, seqIn(end.at)]; high - low > NEAR;) {
       const middle = Math.floor((low + high) / 2)
       const message = await this.next(place, middle)
       if (!message || message.seq >= high) high = middle
@@ -317,12 +347,14 @@ export class Logs {
 
   // Whether a message is the first that follows `after`, and that is still there. Who is asked may be behind: that something is not there
   // is certain only from one who has what comes after it.
-  async #counts(place: Place, seq: number, after: number): Promise<boolean> {
-    const [first, second] = await this.#around(place, after)
-    if (isAt(first, after)) {
-      if (second?.seq === seq) return true
+  async #counts(place: Place, stored: Pick<Stored, 'seq' | 'note'>): Promise<boolean> {
+    const { seq, note } = stored
+    const link = linkTo(stored)
+    const [first, second] = await this.#around(place, seqIn(note.after))
+    if (isAt(first, note.after)) {
+      if (second && linkTo(second) === link) return true
       const newest = await this.#walk(place, first, seq)
-      if (newest !== 'gone') return newest?.seq === seq
+      if (newest !== 'gone') return newest !== undefined && linkTo(newest) === link
     } else if (first && first.seq <= seq) return false
     // It was acknowledged: who is asked is behind, or the log was purged.
     throw failure('the server does not see what was stored', 'unknown')
@@ -331,7 +363,7 @@ export class Logs {
   // Every message was written after one that counts: so only those between need to be looked at.
   async #newestThatCounts(place: Place, last: Stored): Promise<Stored | undefined | 'gone'> {
     const { after } = last.note
-    const [first, second] = await this.#around(place, after)
+    const [first, second] = await this.#around(place, seqIn(after))
     if (!isAt(first, after)) return this.#walk(place, undefined, last.seq)
     return second?.seq === last.seq ? last : this.#walk(place, first, last.seq)
   }
@@ -349,13 +381,13 @@ export class Logs {
   async #walk(place: Place, base: Stored | undefined, upTo: number): Promise<Stored | undefined | 'gone'> {
     let newest = base
     let first = base?.seq
-    for (let at = base?.seq ?? 0, seq = at; seq < upTo;) {
+    for (let at = base ? linkTo(base) : '', seq = base?.seq ?? 0; seq < upTo;) {
       const message = await this.next(place, seq + 1)
       if (!message || message.seq > upTo) return 'gone'
       ;({ seq } = message)
       first ??= seq
       if (message.note.after !== at) continue
-      at = message.note.kind === 'purged' ? 0 : seq
+      at = linkAfter(message)
       newest = message
     }
     // Where the first of them were erased meanwhile, it may have missed some that others follow.
@@ -431,8 +463,8 @@ interface Got {
 }
 
 // Whether what was found is the message that another follows, which is none where that is the first.
-function isAt(found: Stored | undefined, after: number): boolean {
-  return (found?.seq ?? 0) === after
+function isAt(found: Stored | undefined, after: Link): boolean {
+  return (found ? linkTo(found) : '') === after
 }
 
 // The message is with the server: that it cannot be asked about does not make it unstored.
