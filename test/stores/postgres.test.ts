@@ -220,6 +220,72 @@ describeThere(`postgresStore${because}`, () => {
     await history.stop()
   })
 
+  describe('where transactions are usually stricter than READ COMMITTED', () => {
+    /** A database whose owner has set it so. */
+    async function strictDatabase(level: string): Promise<string> {
+      const name = `strict_${++made}`
+      await admin.query(`CREATE DATABASE ${name}`)
+      await admin.query(`ALTER DATABASE ${name} SET default_transaction_isolation = '${level}'`)
+      return `${url.slice(0, url.lastIndexOf('/'))}/${name}`
+    }
+
+    it.each(['repeatable read', 'serializable'])('is opened by many, and writes, at once: %s', async (level) => {
+      const connectionString = await strictDatabase(level)
+      const histories = await Promise.all(
+        Array.from({ length: 4 }, () => createSessionHistory({ store: postgresStore({ connectionString }) }))
+      )
+      const ids = ['a', 'b', 'c', 'd']
+      for (const id of ids) await histories[0]!.createSession('ada', id)
+      const stored = await Promise.all(
+        histories.flatMap((history, i) => ids.map((id) => history.appendMessage({ userId: 'ada', id }, saying(`${i}`))))
+      )
+      expect(stored.map((session) => session?.version).toSorted()).toEqual(
+        [2, 3, 4, 5].flatMap((version) => ids.map(() => version))
+      )
+      await Promise.all(histories.map((history) => history.stop()))
+    })
+
+    it('a purge leaves what a fork has come to share while it was under way', async () => {
+      const own = new Pool({ connectionString: await strictDatabase('repeatable read') })
+      own.on('error', () => undefined)
+      let purging: (() => Promise<unknown>) | undefined
+      const pool = watched(
+        async ({ text }) => {
+          if (text.includes('SET owner = NULL')) await purging?.()
+        },
+        { pool: own }
+      )
+      const history = await createSessionHistory({ store: postgresStore({ pool }) })
+      const forker = await createSessionHistory({ store: postgresStore({ pool: own }) })
+      const session = await history.createSession('ada', 'trip')
+      for (const said of ['one', 'two']) await history.appendMessage(session, saying(said))
+      // It has looked at the tables, and not locked the log.
+      purging = () => forker.fork(session, { sessionId: 'fork' })
+      await history.purgeSession('ada', 'trip')
+      await forker.stop()
+      expect(await textsOf(history, 'fork', 'ada')).toEqual(['one', 'two'])
+      await history.stop()
+      await own.end()
+    })
+
+    it('a statement that had to give way is tried again as READ COMMITTED', async () => {
+      let isCommitted = false
+      let failures = 0
+      const pool = watched(({ text }) => {
+        if (text.startsWith('BEGIN')) isCommitted = text.includes('READ COMMITTED')
+        if (!text.includes('followed AS') || isCommitted) return
+        failures++
+        throw Object.assign(new Error('could not serialize access'), { code: '40001' })
+      })
+      const history = await createSessionHistory({ store: postgresStore({ pool, schema: newSchema() }) })
+      const session = await history.createSession('ada', 'trip')
+      isCommitted = false
+      expect((await history.appendMessage(session, saying('one')))?.version).toBe(2)
+      expect(failures).toBe(1)
+      await history.stop()
+    })
+  })
+
   it('harms no commit of others with one that the server refuses', async () => {
     const store = postgresStore({ pool: admin, schema: newSchema() })
     const history = await createSessionHistory({ store, ids: { event: eventIds() } })
@@ -529,7 +595,7 @@ it('postgresStore refuses what makes no sense', () => {
  */
 function watched(
   before: (query: PostgresQuery, client: PostgresClient) => unknown,
-  { isDeaf = false } = {}
+  { isDeaf = false, pool = admin } = {}
 ): PostgresPool {
   const wrapped = (client: PoolClient): PostgresClient => ({
     query: async (query) => {
@@ -542,7 +608,7 @@ function watched(
     off: (event: string, listener: (value: never) => void) => client.off(event, listener as () => void)
   })
   return {
-    connect: async () => wrapped(await admin.connect()),
+    connect: async () => wrapped(await pool.connect()),
     on: () => undefined,
     off: () => undefined
   }

@@ -98,8 +98,19 @@ export class Connections {
   }
 
   /** One statement, which is a transaction of its own. */
-  ask<Row>(text: string, values: readonly PostgresValue[] = []): Promise<Row[]> {
-    return this.with((connection) => connection.ask<Row>(text, values, { settles: true }))
+  async ask<Row>(text: string, values: readonly PostgresValue[] = [], name?: string): Promise<Row[]> {
+    try {
+      return await this.with((connection) => connection.ask<Row>(text, values, { name, settles: true }))
+    } catch (error) {
+      if (!(error instanceof ServerError && error.code === NOT_SERIALIZABLE)) throw error
+    }
+    // Transactions are not usually READ COMMITTED here: another was quicker, and the statement has not looked at what that has left.
+    let rows: Row[] = []
+    await this.transaction(async (connection) => {
+      rows = await connection.ask<Row>(text, values, { name })
+      return true
+    })
+    return rows
   }
 
   /** The same, for a statement that comes again and again: each connection prepares it, where that can be. */
@@ -109,7 +120,7 @@ export class Connections {
       // A pooler may hand the connection of one to another: of that name there is no other statement.
       if (!name) this.#statementNames.set(text, (name = `turnlog_${hashOf(text).toString('hex', 0, 12)}`))
       try {
-        return await this.with((connection) => connection.ask<Row>(text, values, { name, settles: true }))
+        return await this.ask<Row>(text, values, name)
       } catch (error) {
         if (!(error instanceof ServerError && UNPREPARED.has(error.code))) throw error
         this.#canPrepare = false
@@ -118,12 +129,15 @@ export class Connections {
     return this.ask<Row>(text, values)
   }
 
-  /** What `work` does, all or nothing; nothing where it gives `false`. */
+  /**
+   * What `work` does, all or nothing; nothing where it gives `false`. Each statement sees what was committed before it, whatever is usual in
+   * the database: who waited for a lock has to see what was done under it.
+   */
   async transaction(work: (connection: Connection) => Promise<boolean>): Promise<void> {
     await this.with(async (connection) => {
       let isToBeStored: boolean
       try {
-        await connection.ask('BEGIN')
+        await connection.ask('BEGIN ISOLATION LEVEL READ COMMITTED')
         isToBeStored = await work(connection)
       } catch (error) {
         await connection.rollBack()
@@ -220,6 +234,9 @@ export class Connection {
 
 /** There is no such prepared statement, or there is already: a pooler has changed the connection. Nothing was done. */
 const UNPREPARED: ReadonlySet<string> = new Set(['26000', '42P05'])
+
+/** Does not come where transactions are READ COMMITTED, but for what a standby that reads has to give up. */
+export const NOT_SERIALIZABLE = '40001'
 
 /** Rejects when `promise` takes too long; what becomes of that is nobody's concern then. */
 export function inTime<T>(promise: Promise<T>, ms: number, failure: string): Promise<T> {

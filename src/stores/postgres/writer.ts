@@ -117,14 +117,13 @@ export class LogWriter {
       try {
         return await ask()
       } catch (error) {
-        if (!(error instanceof ServerError && GIVES_WAY.has(error.code)) || tries === 0) throw error
+        if (!(error instanceof ServerError && error.code === DEADLOCK) || tries === 0) throw error
       }
     }
   }
 }
 
-/** A deadlock; where transactions are serializable, another that was quicker. */
-const GIVES_WAY: ReadonlySet<string> = new Set(['40P01', '40001'])
+const DEADLOCK = '40P01'
 
 /** Eight of a session's bytes: enough for a hint, and 400 of them in what NOTIFY takes. */
 const TAG = "encode(substr(owner, 1, 4) || substr(session, 1, 4), 'hex')"
