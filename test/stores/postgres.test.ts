@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import { Pool, type PoolClient } from 'pg'
 import { afterAll, describe, expect, it, vi } from 'vitest'
 import { createSessionHistory, isTurnlogError, type EventStore, type SessionHistoryService } from '../../src/index.ts'
@@ -466,6 +468,24 @@ describeThere(`postgresStore${because}`, () => {
       await one.end()
     })
 
+    it('keeps one connection at most of a pool of two, however many stores share it', async () => {
+      let listening = 0
+      const pool = watched(({ text }) => {
+        if (text.startsWith('LISTEN')) listening++
+      })
+      let waiting = 0
+      let goOn = (): void => undefined
+      const isThere = new Promise<void>((resolve) => (goOn = resolve))
+      const untilAll = async (): Promise<void> => {
+        if (++waiting === 3) goOn()
+        await isThere
+        // From here on, one may end and leave its connection to another.
+        expect(listening).toBe(1)
+      }
+      const schemas = [newSchema(), newSchema(), newSchema()]
+      await Promise.all(schemas.map((schema) => hearsOfAppends(pool, schema, {}, untilAll)))
+    })
+
     it('asks for them where it is not to listen', async () => {
       const asked: string[] = []
       const pool = watched(({ text }) => void asked.push(text))
@@ -548,6 +568,93 @@ describeThere(`postgresStore${because}`, () => {
       await store.close()
     })
 
+    it('says so where a new one is ended as soon as it is there', async () => {
+      const uncaught: unknown[] = []
+      const note = (error: unknown): void => void uncaught.push(error)
+      process.on('uncaughtException', note)
+      const ready = Buffer.from('5a0000000549', 'hex')
+      const fields = ['SFATAL', 'C57P01', 'Mterminating connection due to administrator command', '', ''].join('\0')
+      const ending = Buffer.concat([Buffer.from('E'), Buffer.alloc(4), Buffer.from(fields)])
+      ending.writeInt32BE(ending.length - 1, 1)
+      // In one piece, as where this process has been busy.
+      await using relay = await relayTo(server!.port, (client, upstream) => {
+        client.pipe(upstream)
+        upstream.on('data', (chunk: Buffer) => {
+          if (chunk.subarray(-ready.length).equals(ready)) client.end(Buffer.concat([chunk, ending]))
+          else client.write(chunk)
+        })
+      })
+      const store = postgresStore({ connectionString: relay.url, schema: newSchema() })
+      await expect(store.open()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE', outcome: 'not-stored' })
+      process.off('uncaughtException', note)
+      expect(uncaught).toEqual([])
+    })
+
+    it('does not wait for new ones that are never answered', async () => {
+      let isAnswering = true
+      const clients = new Set<Socket>()
+      await using relay = await relayTo(server!.port, (client, upstream) => {
+        clients.add(client)
+        if (isAnswering) client.pipe(upstream).pipe(client)
+      })
+      const store = postgresStore({
+        connectionString: relay.url,
+        schema: newSchema(),
+        maxConnections: 1,
+        timeoutMs: 500
+      })
+      await store.open()
+      isAnswering = false
+      for (const client of clients) client.destroy()
+      for (let failures = 0; failures < 2; failures++)
+        await expect(store.heads()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' })
+      isAnswering = true
+      // The place in the pool may take a moment to be free again.
+      while (!(await store.health()));
+      expect(await store.heads()).toEqual([])
+      await store.close()
+    })
+
+    it('does not keep those to a server that only reads', async () => {
+      await admin.query('CREATE DATABASE failover')
+      const set = (isReadOnly: boolean): Promise<unknown> =>
+        admin.query(`ALTER DATABASE failover SET default_transaction_read_only = ${isReadOnly}`)
+      const connectionString = `${url.slice(0, url.lastIndexOf('/'))}/failover`
+      const history = await createSessionHistory({ store: postgresStore({ connectionString, maxConnections: 1 }) })
+      const session = await history.createSession('ada', 'trip')
+      await set(true)
+      await admin.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'failover'")
+      // The connection that was cut may be the first to be asked.
+      for (let isRefused = false; !isRefused;) {
+        const error = await history.appendMessage(session, saying('one')).catch((thrown: unknown) => thrown)
+        expect(error).toMatchObject({ code: 'STORE_UNAVAILABLE' })
+        isRefused = String(error).includes('read-only transaction')
+      }
+      expect((await history.getSession('ada', 'trip'))?.version).toBe(1)
+      await set(false)
+      await history.appendMessage(session, saying('two')).catch(() => undefined)
+      expect((await history.appendMessage(session, saying('three')))?.messages.length).toBeGreaterThan(0)
+      await history.stop()
+    })
+
+    it('takes no code of the operating system for one of the server', async () => {
+      let isCut = false
+      const pool = watched(() => {
+        if (isCut) throw Object.assign(new Error('write EPERM'), { code: 'EPERM' })
+      })
+      const store = postgresStore({ pool, schema: newSchema() })
+      const history = await createSessionHistory({ store })
+      await history.createSession('ada', 'trip')
+      const [head] = await store.heads()
+      const [[event] = []] = await all(store.read(head!.logId))
+      isCut = true
+      const commit = { expectedVersion: 1, events: [{ ...event!, version: 2 }], summary: head!.summary }
+      const results = await store.append([{ key: head!.summary, logId: head!.logId, ...commit }])
+      expect(results).toMatchObject([{ status: 'failed', outcome: 'unknown' }])
+      isCut = false
+      await history.stop()
+    })
+
     it('does without prepared statements where they get lost', async () => {
       const schema = newSchema()
       let lost = 0
@@ -611,6 +718,39 @@ function watched(
     connect: async () => wrapped(await pool.connect()),
     on: () => undefined,
     off: () => undefined
+  }
+}
+
+/** Stands between clients and the server, with `link` between the two ends of each connection. */
+async function relayTo(
+  target: number,
+  link: (client: Socket, upstream: Socket) => void
+): Promise<AsyncDisposable & { readonly url: string }> {
+  const sockets = new Set<Socket>()
+  const relay = createServer((client) => {
+    const upstream = connect(target, '127.0.0.1')
+    for (const [socket, other] of [
+      [client, upstream],
+      [upstream, client]
+    ] as const) {
+      sockets.add(socket)
+      socket.on('error', () => undefined)
+      socket.once('close', () => {
+        sockets.delete(socket)
+        other.destroy()
+      })
+    }
+    link(client, upstream)
+  })
+  relay.listen(0, '127.0.0.1')
+  await once(relay, 'listening')
+  return {
+    url: url.replace(/:\d+\//, `:${(relay.address() as AddressInfo).port}/`),
+    async [Symbol.asyncDispose]() {
+      relay.close()
+      for (const socket of sockets) socket.destroy()
+      await once(relay, 'close')
+    }
   }
 }
 
