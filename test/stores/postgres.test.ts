@@ -123,6 +123,39 @@ describeThere(`postgresStore${because}`, () => {
     await history.stop()
   })
 
+  it.each([0, 3])(
+    'walks over all sessions page by page, in %i partitions, without looking at all for each',
+    async (partitions) => {
+      const asked: PostgresQuery[] = []
+      const pool = watched((query) => void asked.push(query))
+      const schema = newSchema()
+      const store = postgresStore({ pool, schema, partitions })
+      await store.open()
+      const [sessions, logs] = ['sessions', 'logs'].map((name) => `${quoted(schema)}.turnlog_${name}`)
+      await admin.query(`
+      INSERT INTO ${sessions} (owner, session, version, updated, deleted, place, log_id, name, summary)
+      SELECT sha256((i % 500)::text::bytea), sha256(i::text::bytea), 1, i, false, i::text::bytea, to_json(i::text), '["u","s"]',
+        '{"version":1}' FROM generate_series(1, 20000) AS i`)
+      await admin.query(`
+      INSERT INTO ${logs} (log, key, owner, session)
+      SELECT sha256((log_id::json #>> '{}')::bytea), key, owner, session FROM ${sessions}`)
+      await admin.query(`ANALYZE ${sessions}, ${logs}`)
+      asked.length = 0
+      const page = await store.heads({ limit: 1_000 })
+      expect(page).toHaveLength(1_000)
+      const seen = new Set(page.map(({ logId }) => logId))
+      const next = await store.heads({ limit: 1_000, after: page.at(-1)!.logId })
+      expect(next.filter(({ logId }) => seen.has(logId))).toEqual([])
+      await store.listUsers({ limit: 100 })
+      for (const { text, values } of asked) {
+        const { rows } = await admin.query(`EXPLAIN ${text}`, values)
+        const plan = (rows as { 'QUERY PLAN': string }[]).map((row) => row['QUERY PLAN']).join('\n')
+        expect(plan, text).not.toMatch(/Seq Scan|Hash Join/)
+      }
+      await store.close()
+    }
+  )
+
   it('reads large messages a few at a time', async () => {
     const store = postgresStore({ pool: admin, schema: newSchema() })
     const history = await createSessionHistory({ store })
