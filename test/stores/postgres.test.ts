@@ -242,6 +242,36 @@ describeThere(`postgresStore${because}`, () => {
     await history.stop()
   })
 
+  it('leaves nothing of a log that is purged at the same time as its last fork', async () => {
+    const schema = newSchema()
+    let purging: (() => Promise<unknown>) | undefined
+    const pool = watched(async ({ text }) => {
+      if (!text.startsWith('DELETE') || !text.includes('version >')) return
+      await purging?.()
+    })
+    const history = await createSessionHistory({ store: postgresStore({ pool, schema }) })
+    const other = await createSessionHistory({ store: postgresStore({ pool: admin, schema }) })
+    const session = await history.createSession('ada', 'trip')
+    await history.appendMessage(session, saying('one'))
+    await history.fork(session, { sessionId: 'fork' })
+    // The first has seen that the fork needs it, and has not said so.
+    let purged: Promise<void> | undefined
+    purging = async () => {
+      purging = undefined
+      let isOver = false
+      purged = other.purgeSession('ada', 'fork').finally(() => (isOver = true))
+      for (let isWaiting = false; !isWaiting && !isOver;) {
+        const { rows } = await admin.query("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        isWaiting = rows.length > 0
+      }
+    }
+    await history.purgeSession('ada', 'trip')
+    await purged
+    for (const table of ['sessions', 'logs', 'events'])
+      expect((await admin.query(`SELECT FROM ${quoted(schema)}.turnlog_${table}`)).rows, table).toHaveLength(0)
+    await Promise.all([history.stop(), other.stop()])
+  })
+
   it('tries again where the server has it give way to another', async () => {
     let failures = 0
     const pool = watched(({ text }) => {
