@@ -272,7 +272,7 @@ const IS_OVER: ReadonlySet<string> = new Set(['25P03', '25P04', '25006'])
 const UNPREPARED: ReadonlySet<string> = new Set(['26000', '42P05'])
 
 /** Does not come where transactions are READ COMMITTED, but for what a standby that reads has to give up. */
-export const NOT_SERIALIZABLE = '40001'
+const NOT_SERIALIZABLE = '40001'
 
 /** Rejects when `promise` takes too long; what becomes of that is nobody's concern then. */
 export function inTime<T>(promise: Promise<T>, ms: number, failure: string): Promise<T> {
