@@ -24,7 +24,8 @@ admin.on('error', () => undefined)
 afterAll(async () => {
   await admin.end()
   await server?.stop()
-})
+  // It writes all that the tests have made to the disk, which others may keep busy.
+}, 60_000)
 // Vitest shows the titles of what is skipped.
 const describeThere: typeof describe | typeof describe.skip = postgresMissing === undefined ? describe : describe.skip
 const because = postgresMissing === undefined ? '' : ` (skipped: ${postgresMissing})`
