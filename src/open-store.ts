@@ -64,17 +64,20 @@ function addressOf(url: string): Address {
   const scheme = /^([a-z]+):/.exec(url)?.[1] ?? ''
   const address = Object.hasOwn(SCHEMES, scheme) ? SCHEMES[scheme]!(url) : undefined
   if (address) return address
-  throw misuse('the address of a store', KINDS, url)
+  // Also where a slash is missing: what is before the last @ may be a password.
+  const shown: unknown = typeof url === 'string' ? url.replace(/(?<=^\w+:\/*)[^/].*@/s, '***@') : url
+  throw misuse('the address of a store', KINDS, shown)
 }
 
 function postgresAddress(url: string): Address | undefined {
   // What URL throws has the address in it.
   if (!/^\w+:\/\//.test(url) || !URL.canParse(url)) return undefined
-  const { hostname, port, pathname, searchParams } = new URL(url)
+  const { hostname, port, pathname, username, searchParams } = new URL(url)
   const { schema, partitions } = Object.fromEntries(searchParams)
   const host = hostname || searchParams.get('host')
   return {
-    place: `postgres://${host}:${port || (searchParams.get('port') ?? 5432)}${pathname} ${schema ?? ''}`,
+    // Without a database, it is the one that has the name of the user.
+    place: `postgres://${host}:${port || (searchParams.get('port') ?? 5432)}${pathname.length > 1 ? pathname : `/${username}`} ${schema ?? 'turnlog'}`,
     open: () =>
       postgresStore({
         connectionString: withoutParameters(url, ['schema', 'partitions']),
@@ -86,7 +89,7 @@ function postgresAddress(url: string): Address | undefined {
 
 function natsAddress(url: string): Address | undefined {
   const [, credentials, hosts, query] = /^nats:\/\/(?:([^@/?#]*)@)?([^@/?#\s]+)\/?(?:\?([^#]*))?$/.exec(url) ?? []
-  if (hosts === undefined) return undefined
+  if (hosts === undefined || !isEncoded(credentials ?? '')) return undefined
   const { prefix, replicas, streams, ...others } = Object.fromEntries(new URLSearchParams(query))
   const [unknown] = Object.keys(others)
   if (unknown !== undefined) throw misuse('a parameter of nats://', 'prefix, replicas or streams', unknown)
@@ -107,6 +110,14 @@ function natsAddress(url: string): Address | undefined {
 function credentialsOf(text: string): object {
   const [first = '', ...rest] = text.split(':').map((part) => decodeURIComponent(part))
   return rest.length === 0 ? { token: first } : { user: first, pass: rest.join(':') }
+}
+
+function isEncoded(text: string): boolean {
+  try {
+    return decodeURIComponent(text) !== undefined
+  } catch {
+    return false
+  }
 }
 
 // As it was written but for those: what is not ours is not for us to encode anew.

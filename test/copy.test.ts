@@ -178,6 +178,33 @@ describe('a copy', () => {
     for (const head of before) expect(await to.head(head.summary)).toEqual(head)
   })
 
+  it('reads a bounded number of logs at once, however many forks one has', async () => {
+    const [from, to] = await Promise.all([memory(), memory()])
+    const history = await historyOf(from)
+    const session = await history.createSession('ada', 'trip')
+    const count = 300
+    for (let i = 0; i < count; i++) await history.fork(session, { sessionId: `fork-${i}` })
+    await history.stop()
+    await from.open()
+    let [reading, most] = [0, 0]
+    const source = changed(from, {
+      // The youngest first.
+      heads: async () => (await from.heads()).toReversed(),
+      async *read(logId, range) {
+        most = Math.max(most, ++reading)
+        try {
+          yield* from.read(logId, range)
+        } finally {
+          reading--
+        }
+      }
+    })
+    expect(await copied(source, to)).toMatchObject({ copied: count + 1, refused: [] })
+    expect(most).toBeLessThan(50)
+    const { logId } = (await to.head({ userId: 'ada', sessionId: 'trip' }))!
+    expect(await to.forks(logId)).toEqual(await from.forks(logId))
+  })
+
   it('is of one user where one is named', async () => {
     const [from, to] = [await memory(), await memory()]
     await fill(from)

@@ -61,6 +61,10 @@ describe('openStore', () => {
       'postgres://user:secret@host:port/app',
       `postgres://user:${long}@host:port/app`,
       'nats://user:sec/ret@host',
+      'postgres:/user:secret@host/app',
+      'postgres:user:secret@host/app',
+      'nats://user:%zzsecret@host',
+      'nats://user:%ffsecret@host',
       'nats://secret@',
       'redis://host?password=secret'
     ]) {
@@ -100,7 +104,10 @@ describe('openStore', () => {
       ['nats://one,two:4222', 'nats://a:b@two,one', true],
       ['nats://one', 'nats://one?prefix=other', false],
       ['sqlite:a.db', 'sqlite:a.db', true],
-      ['memory:', 'memory:', false]
+      ['memory:', 'memory:', false],
+      ['postgres://a@host/app', 'postgres://b@host/app?schema=turnlog', true],
+      ['postgres://a@host', 'postgres://b@host', false],
+      ['postgres://a@host', 'postgres://b@host/a', true]
     ] as const)
       expect(nameOneStore(one, other), `${one} ${other}`).toBe(isOne)
   })

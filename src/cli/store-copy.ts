@@ -47,6 +47,15 @@ interface Ending {
   readonly version: number
 }
 
+/** The forks of a log, in order of their creation. */
+interface Forks {
+  readonly keys: readonly SessionKey[]
+  /** So many of them have been copied, or cannot be. */
+  done: number
+  /** The one after those is on its way. */
+  next: Promise<void> | undefined
+}
+
 /** Why one log is left as it is; the others go on. */
 class Refusal extends Error {}
 
@@ -76,8 +85,7 @@ export class StoreCopy {
   /** Logs that are on their way, or have been copied for their forks and are not counted yet. */
   readonly #logs = new Map<string, Promise<Ending>>()
   readonly #trunks = new Map<string, Promise<void>>()
-  /** By log the keys of its forks, in order of their creation. */
-  readonly #forks = new Map<string, Promise<readonly SessionKey[]>>()
+  readonly #forks = new Map<string, Promise<Forks>>()
   /** What was copied, and is to be read back: versions by log. About 100 bytes each. */
   readonly #done = new Map<string, number>()
 
@@ -259,18 +267,30 @@ export class StoreCopy {
     }
   }
 
-  // A store gives forks in order of their creation: so before one comes the one that was created before it.
+  // A store gives forks in order of their creation: so before one come those that were created before it. One after the other, as each has
+  // read a page of its log: there may be many thousands.
   async #elder(parentLogId: string, { userId, sessionId }: SessionKey): Promise<void> {
-    let forks = this.#forks.get(parentLogId)
-    if (!forks) {
-      forks = this.#from
-        .forks(parentLogId)
-        .then((all) => all.map((fork) => ({ userId: fork.userId, sessionId: fork.sessionId })))
-      this.#forks.set(parentLogId, forks)
+    let coming = this.#forks.get(parentLogId)
+    if (!coming) {
+      coming = this.#from.forks(parentLogId).then((all) => ({
+        keys: all.map((fork) => ({ userId: fork.userId, sessionId: fork.sessionId })),
+        done: 0,
+        next: undefined
+      }))
+      this.#forks.set(parentLogId, coming)
     }
-    const all = await forks
-    const place = all.findIndex((fork) => fork.sessionId === sessionId && fork.userId === userId)
-    if (place > 0) await this.#early(await this.#from.head(all[place - 1]!))
+    const forks = await coming
+    const place = forks.keys.findIndex((fork) => fork.sessionId === sessionId && fork.userId === userId)
+    while (forks.done < place) await (forks.next ??= this.#nextOf(forks))
+  }
+
+  async #nextOf(forks: Forks): Promise<void> {
+    try {
+      await this.#early(await this.#from.head(forks.keys[forks.done]!))
+      forks.done++
+    } finally {
+      forks.next = undefined
+    }
   }
 
   /** Copies a log before its turn; where that cannot be, it is told of when it is its turn. */

@@ -74,7 +74,8 @@ export interface PostgresSettings {
  * commit was sent, its outcome is `unknown`.
  *
  * Subscribers hear by LISTEN and NOTIFY; where that does not come through, as behind PgBouncer, the server is asked ten times a second. Nothing
- * is set for a session, and what it prepares it can do without: transaction pooling is fine.
+ * is set for a session, and what it prepares it can do without: transaction pooling is fine. Statement pooling is not, as it allows no
+ * transactions.
  *
  * What is purged is deleted; it is out of the files when PostgreSQL has vacuumed, and its write-ahead log and backups have gone.
  *

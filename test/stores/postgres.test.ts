@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import { Pool, type PoolClient } from 'pg'
 import { afterAll, describe, expect, it, vi } from 'vitest'
 import { createSessionHistory, isTurnlogError, type EventStore, type SessionHistoryService } from '../../src/index.ts'
@@ -22,7 +24,8 @@ admin.on('error', () => undefined)
 afterAll(async () => {
   await admin.end()
   await server?.stop()
-})
+  // It writes all that the tests have made to the disk, which others may keep busy.
+}, 60_000)
 // Vitest shows the titles of what is skipped.
 const describeThere: typeof describe | typeof describe.skip = postgresMissing === undefined ? describe : describe.skip
 const because = postgresMissing === undefined ? '' : ` (skipped: ${postgresMissing})`
@@ -121,6 +124,39 @@ describeThere(`postgresStore${because}`, () => {
     await history.stop()
   })
 
+  it.each([0, 3])(
+    'walks over all sessions page by page, in %i partitions, without looking at all for each',
+    async (partitions) => {
+      const asked: PostgresQuery[] = []
+      const pool = watched((query) => void asked.push(query))
+      const schema = newSchema()
+      const store = postgresStore({ pool, schema, partitions })
+      await store.open()
+      const [sessions, logs] = ['sessions', 'logs'].map((name) => `${quoted(schema)}.turnlog_${name}`)
+      await admin.query(`
+      INSERT INTO ${sessions} (owner, session, version, updated, deleted, place, log_id, name, summary)
+      SELECT sha256((i % 500)::text::bytea), sha256(i::text::bytea), 1, i, false, i::text::bytea, to_json(i::text), '["u","s"]',
+        '{"version":1}' FROM generate_series(1, 20000) AS i`)
+      await admin.query(`
+      INSERT INTO ${logs} (log, key, owner, session)
+      SELECT sha256((log_id::json #>> '{}')::bytea), key, owner, session FROM ${sessions}`)
+      await admin.query(`ANALYZE ${sessions}, ${logs}`)
+      asked.length = 0
+      const page = await store.heads({ limit: 1_000 })
+      expect(page).toHaveLength(1_000)
+      const seen = new Set(page.map(({ logId }) => logId))
+      const next = await store.heads({ limit: 1_000, after: page.at(-1)!.logId })
+      expect(next.filter(({ logId }) => seen.has(logId))).toEqual([])
+      await store.listUsers({ limit: 100 })
+      for (const { text, values } of asked) {
+        const { rows } = await admin.query(`EXPLAIN ${text}`, values)
+        const plan = (rows as { 'QUERY PLAN': string }[]).map((row) => row['QUERY PLAN']).join('\n')
+        expect(plan, text).not.toMatch(/Seq Scan|Hash Join/)
+      }
+      await store.close()
+    }
+  )
+
   it('reads large messages a few at a time', async () => {
     const store = postgresStore({ pool: admin, schema: newSchema() })
     const history = await createSessionHistory({ store })
@@ -207,6 +243,36 @@ describeThere(`postgresStore${because}`, () => {
     await history.stop()
   })
 
+  it('leaves nothing of a log that is purged at the same time as its last fork', async () => {
+    const schema = newSchema()
+    let purging: (() => Promise<unknown>) | undefined
+    const pool = watched(async ({ text }) => {
+      if (!text.startsWith('DELETE') || !text.includes('version >')) return
+      await purging?.()
+    })
+    const history = await createSessionHistory({ store: postgresStore({ pool, schema }) })
+    const other = await createSessionHistory({ store: postgresStore({ pool: admin, schema }) })
+    const session = await history.createSession('ada', 'trip')
+    await history.appendMessage(session, saying('one'))
+    await history.fork(session, { sessionId: 'fork' })
+    // The first has seen that the fork needs it, and has not said so.
+    let purged: Promise<void> | undefined
+    purging = async () => {
+      purging = undefined
+      let isOver = false
+      purged = other.purgeSession('ada', 'fork').finally(() => (isOver = true))
+      for (let isWaiting = false; !isWaiting && !isOver;) {
+        const { rows } = await admin.query("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        isWaiting = rows.length > 0
+      }
+    }
+    await history.purgeSession('ada', 'trip')
+    await purged
+    for (const table of ['sessions', 'logs', 'events'])
+      expect((await admin.query(`SELECT FROM ${quoted(schema)}.turnlog_${table}`)).rows, table).toHaveLength(0)
+    await Promise.all([history.stop(), other.stop()])
+  })
+
   it('tries again where the server has it give way to another', async () => {
     let failures = 0
     const pool = watched(({ text }) => {
@@ -218,6 +284,72 @@ describeThere(`postgresStore${because}`, () => {
     await history.createSession('ada', 'trip')
     expect(failures).toBe(2)
     await history.stop()
+  })
+
+  describe('where transactions are usually stricter than READ COMMITTED', () => {
+    /** A database whose owner has set it so. */
+    async function strictDatabase(level: string): Promise<string> {
+      const name = `strict_${++made}`
+      await admin.query(`CREATE DATABASE ${name}`)
+      await admin.query(`ALTER DATABASE ${name} SET default_transaction_isolation = '${level}'`)
+      return `${url.slice(0, url.lastIndexOf('/'))}/${name}`
+    }
+
+    it.each(['repeatable read', 'serializable'])('is opened by many, and writes, at once: %s', async (level) => {
+      const connectionString = await strictDatabase(level)
+      const histories = await Promise.all(
+        Array.from({ length: 4 }, () => createSessionHistory({ store: postgresStore({ connectionString }) }))
+      )
+      const ids = ['a', 'b', 'c', 'd']
+      for (const id of ids) await histories[0]!.createSession('ada', id)
+      const stored = await Promise.all(
+        histories.flatMap((history, i) => ids.map((id) => history.appendMessage({ userId: 'ada', id }, saying(`${i}`))))
+      )
+      expect(stored.map((session) => session?.version).toSorted()).toEqual(
+        [2, 3, 4, 5].flatMap((version) => ids.map(() => version))
+      )
+      await Promise.all(histories.map((history) => history.stop()))
+    })
+
+    it('a purge leaves what a fork has come to share while it was under way', async () => {
+      const own = new Pool({ connectionString: await strictDatabase('repeatable read') })
+      own.on('error', () => undefined)
+      let purging: (() => Promise<unknown>) | undefined
+      const pool = watched(
+        async ({ text }) => {
+          if (text.includes('SET owner = NULL')) await purging?.()
+        },
+        { pool: own }
+      )
+      const history = await createSessionHistory({ store: postgresStore({ pool }) })
+      const forker = await createSessionHistory({ store: postgresStore({ pool: own }) })
+      const session = await history.createSession('ada', 'trip')
+      for (const said of ['one', 'two']) await history.appendMessage(session, saying(said))
+      // It has looked at the tables, and not locked the log.
+      purging = () => forker.fork(session, { sessionId: 'fork' })
+      await history.purgeSession('ada', 'trip')
+      await forker.stop()
+      expect(await textsOf(history, 'fork', 'ada')).toEqual(['one', 'two'])
+      await history.stop()
+      await own.end()
+    })
+
+    it('a statement that had to give way is tried again as READ COMMITTED', async () => {
+      let isCommitted = false
+      let failures = 0
+      const pool = watched(({ text }) => {
+        if (text.startsWith('BEGIN')) isCommitted = text.includes('READ COMMITTED')
+        if (!text.includes('followed AS') || isCommitted) return
+        failures++
+        throw Object.assign(new Error('could not serialize access'), { code: '40001' })
+      })
+      const history = await createSessionHistory({ store: postgresStore({ pool, schema: newSchema() }) })
+      const session = await history.createSession('ada', 'trip')
+      isCommitted = false
+      expect((await history.appendMessage(session, saying('one')))?.version).toBe(2)
+      expect(failures).toBe(1)
+      await history.stop()
+    })
   })
 
   it('harms no commit of others with one that the server refuses', async () => {
@@ -400,6 +532,24 @@ describeThere(`postgresStore${because}`, () => {
       await one.end()
     })
 
+    it('keeps one connection at most of a pool of two, however many stores share it', async () => {
+      let listening = 0
+      const pool = watched(({ text }) => {
+        if (text.startsWith('LISTEN')) listening++
+      })
+      let waiting = 0
+      let goOn = (): void => undefined
+      const isThere = new Promise<void>((resolve) => (goOn = resolve))
+      const untilAll = async (): Promise<void> => {
+        if (++waiting === 3) goOn()
+        await isThere
+        // From here on, one may end and leave its connection to another.
+        expect(listening).toBe(1)
+      }
+      const schemas = [newSchema(), newSchema(), newSchema()]
+      await Promise.all(schemas.map((schema) => hearsOfAppends(pool, schema, {}, untilAll)))
+    })
+
     it('asks for them where it is not to listen', async () => {
       const asked: string[] = []
       const pool = watched(({ text }) => void asked.push(text))
@@ -491,6 +641,93 @@ describeThere(`postgresStore${because}`, () => {
       await store.close()
     })
 
+    it('says so where a new one is ended as soon as it is there', async () => {
+      const uncaught: unknown[] = []
+      const note = (error: unknown): void => void uncaught.push(error)
+      process.on('uncaughtException', note)
+      const ready = Buffer.from('5a0000000549', 'hex')
+      const fields = ['SFATAL', 'C57P01', 'Mterminating connection due to administrator command', '', ''].join('\0')
+      const ending = Buffer.concat([Buffer.from('E'), Buffer.alloc(4), Buffer.from(fields)])
+      ending.writeInt32BE(ending.length - 1, 1)
+      // In one piece, as where this process has been busy.
+      await using relay = await relayTo(server!.port, (client, upstream) => {
+        client.pipe(upstream)
+        upstream.on('data', (chunk: Buffer) => {
+          if (chunk.subarray(-ready.length).equals(ready)) client.end(Buffer.concat([chunk, ending]))
+          else client.write(chunk)
+        })
+      })
+      const store = postgresStore({ connectionString: relay.url, schema: newSchema() })
+      await expect(store.open()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE', outcome: 'not-stored' })
+      process.off('uncaughtException', note)
+      expect(uncaught).toEqual([])
+    })
+
+    it('does not wait for new ones that are never answered', async () => {
+      let isAnswering = true
+      const clients = new Set<Socket>()
+      await using relay = await relayTo(server!.port, (client, upstream) => {
+        clients.add(client)
+        if (isAnswering) client.pipe(upstream).pipe(client)
+      })
+      const store = postgresStore({
+        connectionString: relay.url,
+        schema: newSchema(),
+        maxConnections: 1,
+        timeoutMs: 500
+      })
+      await store.open()
+      isAnswering = false
+      for (const client of clients) client.destroy()
+      for (let failures = 0; failures < 2; failures++)
+        await expect(store.heads()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' })
+      isAnswering = true
+      // The place in the pool may take a moment to be free again.
+      while (!(await store.health()));
+      expect(await store.heads()).toEqual([])
+      await store.close()
+    })
+
+    it('does not keep those to a server that only reads', async () => {
+      await admin.query('CREATE DATABASE failover')
+      const set = (isReadOnly: boolean): Promise<unknown> =>
+        admin.query(`ALTER DATABASE failover SET default_transaction_read_only = ${isReadOnly}`)
+      const connectionString = `${url.slice(0, url.lastIndexOf('/'))}/failover`
+      const history = await createSessionHistory({ store: postgresStore({ connectionString, maxConnections: 1 }) })
+      const session = await history.createSession('ada', 'trip')
+      await set(true)
+      await admin.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'failover'")
+      // The connection that was cut may be the first to be asked.
+      for (let isRefused = false; !isRefused;) {
+        const error = await history.appendMessage(session, saying('one')).catch((thrown: unknown) => thrown)
+        expect(error).toMatchObject({ code: 'STORE_UNAVAILABLE' })
+        isRefused = String(error).includes('read-only transaction')
+      }
+      expect((await history.getSession('ada', 'trip'))?.version).toBe(1)
+      await set(false)
+      await history.appendMessage(session, saying('two')).catch(() => undefined)
+      expect((await history.appendMessage(session, saying('three')))?.messages.length).toBeGreaterThan(0)
+      await history.stop()
+    })
+
+    it('takes no code of the operating system for one of the server', async () => {
+      let isCut = false
+      const pool = watched(() => {
+        if (isCut) throw Object.assign(new Error('write EPERM'), { code: 'EPERM' })
+      })
+      const store = postgresStore({ pool, schema: newSchema() })
+      const history = await createSessionHistory({ store })
+      await history.createSession('ada', 'trip')
+      const [head] = await store.heads()
+      const [[event] = []] = await all(store.read(head!.logId))
+      isCut = true
+      const commit = { expectedVersion: 1, events: [{ ...event!, version: 2 }], summary: head!.summary }
+      const results = await store.append([{ key: head!.summary, logId: head!.logId, ...commit }])
+      expect(results).toMatchObject([{ status: 'failed', outcome: 'unknown' }])
+      isCut = false
+      await history.stop()
+    })
+
     it('does without prepared statements where they get lost', async () => {
       const schema = newSchema()
       let lost = 0
@@ -538,7 +775,7 @@ it('postgresStore refuses what makes no sense', () => {
  */
 function watched(
   before: (query: PostgresQuery, client: PostgresClient) => unknown,
-  { isDeaf = false } = {}
+  { isDeaf = false, pool = admin } = {}
 ): PostgresPool {
   const wrapped = (client: PoolClient): PostgresClient => ({
     query: async (query) => {
@@ -551,9 +788,42 @@ function watched(
     off: (event: string, listener: (value: never) => void) => client.off(event, listener as () => void)
   })
   return {
-    connect: async () => wrapped(await admin.connect()),
+    connect: async () => wrapped(await pool.connect()),
     on: () => undefined,
     off: () => undefined
+  }
+}
+
+/** Stands between clients and the server, with `link` between the two ends of each connection. */
+async function relayTo(
+  target: number,
+  link: (client: Socket, upstream: Socket) => void
+): Promise<AsyncDisposable & { readonly url: string }> {
+  const sockets = new Set<Socket>()
+  const relay = createServer((client) => {
+    const upstream = connect(target, '127.0.0.1')
+    for (const [socket, other] of [
+      [client, upstream],
+      [upstream, client]
+    ] as const) {
+      sockets.add(socket)
+      socket.on('error', () => undefined)
+      socket.once('close', () => {
+        sockets.delete(socket)
+        other.destroy()
+      })
+    }
+    link(client, upstream)
+  })
+  relay.listen(0, '127.0.0.1')
+  await once(relay, 'listening')
+  return {
+    url: url.replace(/:\d+\//, `:${(relay.address() as AddressInfo).port}/`),
+    async [Symbol.asyncDispose]() {
+      relay.close()
+      for (const socket of sockets) socket.destroy()
+      await once(relay, 'close')
+    }
   }
 }
 

@@ -5,7 +5,9 @@ import { hashOf } from './encode.ts'
 export interface PostgresPool {
   connect(): Promise<PostgresClient>
   on(event: 'error', listener: (error: Error) => void): unknown
+  on(event: 'connect', listener: (client: PostgresClient) => void): unknown
   off(event: 'error', listener: (error: Error) => void): unknown
+  off(event: 'connect', listener: (client: PostgresClient) => void): unknown
   readonly options?: { readonly max?: number | undefined }
 }
 
@@ -56,6 +58,9 @@ export interface ConnectionsOptions {
   readonly timeoutMs: number
 }
 
+/** How many connections of a pool those who listen keep: several stores may share it. */
+const keptOf = new WeakMap<PostgresPool, number>()
+
 /** Asks the server, and tells of each failure whether it may have done what it was asked. */
 export class Connections {
   readonly #options: ConnectionsOptions
@@ -68,9 +73,23 @@ export class Connections {
     this.#options = options
   }
 
-  /** Whether one connection may be kept, and others still be had. */
+  /** Whether one connection more may be kept, and others still be had. */
   get canKeepOne(): boolean {
-    return (this.#pool?.options?.max ?? 2) > 1
+    const pool = this.#pool
+    return pool !== undefined && (keptOf.get(pool) ?? 0) + 1 < (pool.options?.max ?? 2)
+  }
+
+  /** As {@link take}; until it is given back, it counts as kept. */
+  async takeToKeep(): Promise<Connection> {
+    const pool = this.#pool
+    const count = (change: number): void => void (pool && keptOf.set(pool, (keptOf.get(pool) ?? 0) + change))
+    count(1)
+    try {
+      return await this.take(() => count(-1))
+    } catch (error) {
+      count(-1)
+      throw error
+    }
   }
 
   async open(): Promise<void> {
@@ -78,13 +97,20 @@ export class Connections {
     if (pool) this.#pool = pool
     else {
       const Pool = await importPool()
-      // Connections that do nothing let the process end.
-      const own = new Pool({ connectionString, max: maxConnections, allowExitOnIdle: true })
+      const own = new Pool({
+        connectionString,
+        max: maxConnections,
+        // What is never answered would take a place of the pool for good.
+        connectionTimeoutMillis: this.#options.timeoutMs,
+        // Connections that do nothing let the process end.
+        allowExitOnIdle: true
+      })
       this.#pool = own
       this.#end = () => own.end()
     }
     // Without a listener, a connection that is lost while nobody uses it ends the process.
     this.#pool.on('error', ignore)
+    this.#pool.on('connect', guardNew)
   }
 
   /** Resolves when all connections are given back. */
@@ -93,13 +119,25 @@ export class Connections {
     this.#pool = undefined
     this.#end = undefined
     // Of our own, connections are still being closed when it has ended, and may be lost until they are.
-    if (end) await end()
-    else pool?.off('error', ignore)
+    if (end) return end()
+    pool?.off('error', ignore)
+    pool?.off('connect', guardNew)
   }
 
   /** One statement, which is a transaction of its own. */
-  ask<Row>(text: string, values: readonly PostgresValue[] = []): Promise<Row[]> {
-    return this.with((connection) => connection.ask<Row>(text, values, { settles: true }))
+  async ask<Row>(text: string, values: readonly PostgresValue[] = [], name?: string): Promise<Row[]> {
+    try {
+      return await this.with((connection) => connection.ask<Row>(text, values, { name, settles: true }))
+    } catch (error) {
+      if (!(error instanceof ServerError && error.code === NOT_SERIALIZABLE)) throw error
+    }
+    // Transactions are not usually READ COMMITTED here: another was quicker, and the statement has not looked at what that has left.
+    let rows: Row[] = []
+    await this.transaction(async (connection) => {
+      rows = await connection.ask<Row>(text, values, { name })
+      return true
+    })
+    return rows
   }
 
   /** The same, for a statement that comes again and again: each connection prepares it, where that can be. */
@@ -109,7 +147,7 @@ export class Connections {
       // A pooler may hand the connection of one to another: of that name there is no other statement.
       if (!name) this.#statementNames.set(text, (name = `turnlog_${hashOf(text).toString('hex', 0, 12)}`))
       try {
-        return await this.with((connection) => connection.ask<Row>(text, values, { name, settles: true }))
+        return await this.ask<Row>(text, values, name)
       } catch (error) {
         if (!(error instanceof ServerError && UNPREPARED.has(error.code))) throw error
         this.#canPrepare = false
@@ -118,12 +156,15 @@ export class Connections {
     return this.ask<Row>(text, values)
   }
 
-  /** What `work` does, all or nothing; nothing where it gives `false`. */
+  /**
+   * What `work` does, all or nothing; nothing where it gives `false`. Each statement sees what was committed before it, whatever is usual in
+   * the database: who waited for a lock has to see what was done under it.
+   */
   async transaction(work: (connection: Connection) => Promise<boolean>): Promise<void> {
     await this.with(async (connection) => {
       let isToBeStored: boolean
       try {
-        await connection.ask('BEGIN')
+        await connection.ask('BEGIN ISOLATION LEVEL READ COMMITTED')
         isToBeStored = await work(connection)
       } catch (error) {
         await connection.rollBack()
@@ -139,7 +180,7 @@ export class Connections {
    *
    * @throws {ServerError} `not-stored`
    */
-  async take(): Promise<Connection> {
+  async take(onRelease?: () => void): Promise<Connection> {
     if (!this.#pool) throw new ServerError(new Error('it is closed'), 'not-stored')
     const { timeoutMs } = this.#options
     let isLate = false
@@ -148,7 +189,7 @@ export class Connections {
       return client
     })
     try {
-      return new Connection(await inTime(coming, timeoutMs, 'there was no connection'), timeoutMs)
+      return new Connection(await inTime(coming, timeoutMs, 'there was no connection'), timeoutMs, onRelease)
     } catch (error) {
       isLate = true
       throw new ServerError(error, 'not-stored')
@@ -170,12 +211,14 @@ export class Connections {
 export class Connection {
   readonly client: PostgresClient
   readonly #timeoutMs: number
+  readonly #onRelease: (() => void) | undefined
   #isBroken = false
   #isReleased = false
 
-  constructor(client: PostgresClient, timeoutMs: number) {
+  constructor(client: PostgresClient, timeoutMs: number, onRelease?: () => void) {
     this.client = client
     this.#timeoutMs = timeoutMs
+    this.#onRelease = onRelease
     client.on('error', this.#breaks)
   }
 
@@ -194,7 +237,7 @@ export class Connection {
       return (await inTime(this.client.query(query), this.#timeoutMs, 'the server did not answer')).rows as Row[]
     } catch (error) {
       const isCertain = isRefusal(error)
-      if (!isCertain) this.#isBroken = true
+      if (!isCertain || IS_OVER.has(sqlState(error))) this.#isBroken = true
       throw new ServerError(error, isCertain || !settles ? 'not-stored' : 'unknown')
     }
   }
@@ -210,6 +253,7 @@ export class Connection {
     this.#isReleased = true
     this.client.release(destroy || this.#isBroken)
     this.client.off('error', this.#breaks)
+    this.#onRelease?.()
   }
 
   // Without a listener, a connection that is lost ends the process.
@@ -218,8 +262,17 @@ export class Connection {
   }
 }
 
+/**
+ * Nothing was done, and the connection is of no use any more: it was idle in a transaction for too long, or the transaction took too long;
+ * or it leads to a server that only reads, and after a failover another may lead to the one that writes.
+ */
+const IS_OVER: ReadonlySet<string> = new Set(['25P03', '25P04', '25006'])
+
 /** There is no such prepared statement, or there is already: a pooler has changed the connection. Nothing was done. */
 const UNPREPARED: ReadonlySet<string> = new Set(['26000', '42P05'])
+
+/** Does not come where transactions are READ COMMITTED, but for what a standby that reads has to give up. */
+const NOT_SERIALIZABLE = '40001'
 
 /** Rejects when `promise` takes too long; what becomes of that is nobody's concern then. */
 export function inTime<T>(promise: Promise<T>, ms: number, failure: string): Promise<T> {
@@ -246,8 +299,8 @@ function isRefusal(error: unknown): boolean {
 /** @see https://www.postgresql.org/docs/current/errcodes-appendix.html */
 function sqlState(error: unknown): string {
   const { code } = (error ?? {}) as { readonly code?: unknown }
-  // Node's own codes are longer, or do not begin like these.
-  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) && code !== 'EPIPE' ? code : ''
+  // Node's own codes are longer, or begin with an E.
+  return typeof code === 'string' && /^[0-9FHPX][0-9A-Z]{4}$/.test(code) ? code : ''
 }
 
 // Where no connection was to be had at any of several addresses, the error has no text of its own.
@@ -259,6 +312,7 @@ function textOf(error: unknown): string {
 type PoolConstructor = new (options: {
   readonly connectionString: string | undefined
   readonly max: number
+  readonly connectionTimeoutMillis: number
   readonly allowExitOnIdle: boolean
 }) => PostgresPool & { end(): Promise<void> }
 
@@ -274,3 +328,10 @@ async function importPool(): Promise<PoolConstructor> {
 }
 
 function ignore(): void {}
+
+// The pool has stopped to listen for errors of a new connection, and whoever waits for it has not begun to: what comes along with the end of
+// the handshake, as where the server is shutting down, would end the process.
+function guardNew(client: PostgresClient): void {
+  client.on('error', ignore)
+  setImmediate(() => client.off('error', ignore))
+}

@@ -156,9 +156,14 @@ function statementsFor({ sessions, logs, events, version }: Names): Readonly<Rec
     forks: `
       SELECT ${columns} FROM ${logs} AS fork JOIN ${sessions} AS log USING (owner, session)
       WHERE fork.parent = $1 ORDER BY fork.key`,
+    // The page first, and its rows one by one: of a join, PostgreSQL expects that next to none of the sessions are found, and looks at all.
     heads: `
-      SELECT ${columns} FROM ${logs} AS own JOIN ${sessions} AS log USING (owner, session)
-      WHERE own.log > $1 ORDER BY own.log LIMIT $2`,
+      SELECT ${columns} FROM (
+        SELECT own.log AS id, owner, session FROM ${logs} AS own WHERE own.log > $1 AND owner IS NOT NULL ORDER BY own.log LIMIT $2
+      ) AS page
+      CROSS JOIN LATERAL (
+        SELECT * FROM ${sessions} AS named WHERE named.owner = page.owner AND named.session = page.session OFFSET 0
+      ) AS log ORDER BY id`,
     check: `SELECT version FROM ${version}`,
     nameOf: `SELECT name FROM ${logs} AS own JOIN ${sessions} USING (owner, session) WHERE own.log = $1`
   }

@@ -143,7 +143,7 @@ export class Watchers {
     this.#retryMs = Math.min(2 * this.#retryMs, LONGEST_RETRY_MS)
     let connection: Connection | undefined
     try {
-      connection = await this.#connections.take()
+      connection = await this.#connections.takeToKeep()
       const ear = new Ear(connection, channel)
       ear.onTags = (tags) => this.#noteTags(tags)
       ear.onHearing = () => {

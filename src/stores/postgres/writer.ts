@@ -92,10 +92,15 @@ export class LogWriter {
         if (end && (end.logId !== logId || end.version !== found.version)) return false
         await connection.ask(unname, [owner, session])
         await connection.ask(notify, [this.#names.channel, owner, session])
-        type Log = { readonly log: Buffer; readonly key: string; readonly parent: Buffer | null }
+        interface Log {
+          readonly log: Buffer
+          readonly key: string
+          readonly parent: Buffer | null
+          readonly is_named: boolean
+        }
         // Locked from here on, so that no fork of it begins.
         let [log] = await connection.ask<Log>(release, [hashOf(logId)])
-        while (log) {
+        while (log && !log.is_named) {
           const [{ kept } = { kept: 0 }] = await connection.ask<{ kept: number }>(needed, [log.log])
           await connection.ask(cut, [log.key, kept])
           if (kept > 0) {
@@ -103,7 +108,8 @@ export class LogWriter {
             break
           }
           await connection.ask(remove, [log.log])
-          // Of a log that nobody needs any more, its own beginning goes, too, unless it is needed or has a name.
+          // Of a log that nobody needs any more, its own beginning goes, too, unless it is needed or has a name. It is locked in any case:
+          // if it is being purged as well, whoever has the lock last finds that nobody needs it.
           ;[log] = log.parent ? await connection.ask<Log>(trunk, [log.parent]) : []
         }
         return true
@@ -117,14 +123,13 @@ export class LogWriter {
       try {
         return await ask()
       } catch (error) {
-        if (!(error instanceof ServerError && GIVES_WAY.has(error.code)) || tries === 0) throw error
+        if (!(error instanceof ServerError && error.code === DEADLOCK) || tries === 0) throw error
       }
     }
   }
 }
 
-/** A deadlock; where transactions are serializable, another that was quicker. */
-const GIVES_WAY: ReadonlySet<string> = new Set(['40P01', '40001'])
+const DEADLOCK = '40P01'
 
 /** Eight of a session's bytes: enough for a hint, and 400 of them in what NOTIFY takes. */
 const TAG = "encode(substr(owner, 1, 4) || substr(session, 1, 4), 'hex')"
@@ -193,12 +198,12 @@ function statementsFor({ sessions, logs, events }: Names): Record<StatementName,
     named: `SELECT log_id, version FROM ${sessions} WHERE owner = $1 AND session = $2 FOR UPDATE`,
     unname: `DELETE FROM ${sessions} WHERE owner = $1 AND session = $2`,
     notify: `SELECT pg_notify($1, ${TAG}) FROM (SELECT $2::bytea AS owner, $3::bytea AS session) AS purged`,
-    release: `UPDATE ${logs} SET owner = NULL, session = NULL, kept = 0 WHERE log = $1 RETURNING log, key, parent`,
+    release: `UPDATE ${logs} SET owner = NULL, session = NULL, kept = 0 WHERE log = $1 RETURNING log, key, parent, false AS is_named`,
     needed: `SELECT coalesce(max(base), 0) AS kept FROM ${logs} WHERE parent = $1`,
     cut: `DELETE FROM ${events} WHERE key = $1 AND version > $2`,
     keep: `UPDATE ${logs} SET kept = $2 WHERE log = $1`,
     remove: `DELETE FROM ${logs} WHERE log = $1`,
-    trunk: `SELECT log, key, parent FROM ${logs} WHERE log = $1 AND owner IS NULL FOR UPDATE`
+    trunk: `SELECT log, key, parent, owner IS NOT NULL AS is_named FROM ${logs} WHERE log = $1 FOR UPDATE`
   }
 }
 
