@@ -305,7 +305,7 @@ describeThere(`postgresStore${because}`, () => {
       const stored = await Promise.all(
         histories.flatMap((history, i) => ids.map((id) => history.appendMessage({ userId: 'ada', id }, saying(`${i}`))))
       )
-      expect(stored.map((session) => session?.version).toSorted()).toEqual(
+      expect(stored.map((session) => session!.version).toSorted((a, b) => a - b)).toEqual(
         [2, 3, 4, 5].flatMap((version) => ids.map(() => version))
       )
       await Promise.all(histories.map((history) => history.stop()))
@@ -314,10 +314,10 @@ describeThere(`postgresStore${because}`, () => {
     it('a purge leaves what a fork has come to share while it was under way', async () => {
       const own = new Pool({ connectionString: await strictDatabase('repeatable read') })
       own.on('error', () => undefined)
-      let purging: (() => Promise<unknown>) | undefined
+      let meanwhile = (): Promise<unknown> => Promise.resolve()
       const pool = watched(
         async ({ text }) => {
-          if (text.includes('SET owner = NULL')) await purging?.()
+          if (text.includes('SET owner = NULL')) await meanwhile()
         },
         { pool: own }
       )
@@ -326,7 +326,7 @@ describeThere(`postgresStore${because}`, () => {
       const session = await history.createSession('ada', 'trip')
       for (const said of ['one', 'two']) await history.appendMessage(session, saying(said))
       // It has looked at the tables, and not locked the log.
-      purging = () => forker.fork(session, { sessionId: 'fork' })
+      meanwhile = () => forker.fork(session, { sessionId: 'fork' })
       await history.purgeSession('ada', 'trip')
       await forker.stop()
       expect(await textsOf(history, 'fork', 'ada')).toEqual(['one', 'two'])
@@ -546,8 +546,8 @@ describeThere(`postgresStore${because}`, () => {
         // From here on, one may end and leave its connection to another.
         expect(listening).toBe(1)
       }
-      const schemas = [newSchema(), newSchema(), newSchema()]
-      await Promise.all(schemas.map((schema) => hearsOfAppends(pool, schema, {}, untilAll)))
+      const three = [newSchema(), newSchema(), newSchema()]
+      await Promise.all(three.map((schema) => hearsOfAppends(pool, schema, {}, untilAll)))
     })
 
     it('asks for them where it is not to listen', async () => {
