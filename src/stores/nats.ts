@@ -493,8 +493,8 @@ class NatsStore implements EventStore {
   /** The ends of the logs whose subjects fit, by their headers alone. With replicas, one may come again, newer. */
   async *#ends(all: Place): AsyncGenerator<{ readonly place: Place; readonly note: Ending }> {
     const { connection, layout, logs, replicated } = this.#open()
-    const next = replicated.get(all.stream) ? (seq: number) => logs.next(all, seq) : undefined
-    for await (const page of newestOfEach(connection, all, next)) {
+    const pages = replicated.get(all.stream) ? logs.newestOfEach(all) : newestOfEach(connection, all)
+    for await (const page of pages) {
       for (const { subject, seq, note } of page) {
         const place = layout.placeAt(subject)
         if (note.kind === 'commit' || note.kind === 'touch') yield { place, note }

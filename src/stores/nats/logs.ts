@@ -2,7 +2,7 @@ import { turnlogError } from '../../errors.ts'
 import { freshId } from '../../ids.ts'
 import { CODES, JetStreamError, failure, refused, type Connection } from './connection.ts'
 import { remember, type Place } from './layout.ts'
-import { pull } from './pull.ts'
+import { newestOfEach, pull } from './pull.ts'
 import {
   HEADER,
   linkAfter,
@@ -265,6 +265,42 @@ export class Logs {
     }
   }
 
+  /**
+   * The newest message of each subject that fits, as the leader has them, where a consumer may fall on a replica that is behind or has lost
+   * some. A subject may come again, newer.
+   *
+   * @throws `STORE_UNAVAILABLE` where it falls on no other
+   */
+  async *newestOfEach(all: Place): AsyncGenerator<readonly Stored[]> {
+    const newest = new Map<string, number>()
+    for (let tries = 1; ; tries++) {
+      const expected = await this.#subjectsOf(all)
+      let seq = 0
+      for await (const page of newestOfEach(this.#connection, all)) {
+        seq = page.at(-1)!.seq
+        const news = page.filter((message) => message.seq > (newest.get(message.subject) ?? 0))
+        for (const message of news) newest.set(message.subject, message.seq)
+        if (news.length > 0) yield news
+      }
+      for (let message = await this.next(all, seq + 1); message; message = await this.next(all, message.seq + 1)) {
+        newest.set(message.subject, message.seq)
+        yield [message]
+      }
+      if (newest.size >= expected) return
+      if (tries === TRIES) throw failure('a server lacks messages for now', 'not-stored')
+    }
+  }
+
+  // How many that fit have messages, by the leader.
+  async #subjectsOf({ stream, subject }: Place): Promise<number> {
+    const isWhole = subject.endsWith('.*.*')
+    const question = isWhole ? {} : { subjects_filter: subject }
+    const { total = 0, state } = await this.#connection.api<SubjectsInfo>(`STREAM.INFO.${stream}`, question)
+    const { num_subjects: all = 0, subjects = {} } = state
+    // Newer servers give them in pages, and how many there are.
+    return isWhole ? all : Math.max(total, Object.keys(subjects).length)
+  }
+
   async #has(place: Place, message: Stored): Promise<boolean> {
     const found = await this.#at(place, message.seq)
     return found !== undefined && linkTo(found) === linkTo(message)
@@ -457,6 +493,11 @@ class Trail {
 
 /** As many as a process has under way at once, and some. */
 const TRAIL = 4096
+
+interface SubjectsInfo {
+  readonly total?: number
+  readonly state: { readonly num_subjects?: number; readonly subjects?: object }
+}
 
 interface Got {
   readonly message: { readonly subject: string; readonly seq: number; readonly hdrs?: string; readonly data?: string }

@@ -116,22 +116,9 @@ function remove(connection: Connection, stream: string, { name }: Consumer): voi
 const TRIES = 15
 const TRY_MS = 300
 
-/**
- * The newest message of each subject that fits, without its body, oldest first, in pages. With `next`, which gives the first from a
- * sequence on by the leader, also those that a replica does not have yet: then a subject may come again.
- */
-export async function* newestOfEach(
-  connection: Connection,
-  { stream, subject }: Place,
-  next?: (seq: number) => Promise<Stored | undefined>
-): AsyncGenerator<readonly Stored[]> {
-  const config = { filter_subject: subject, deliver_policy: 'last_per_subject', headers_only: true }
-  let seq = 0
-  for await (const page of pull(connection, stream, config)) {
-    seq = page.at(-1)!.seq
-    yield page
-  }
-  for (let message = await next?.(seq + 1); message; message = await next?.(message.seq + 1)) yield [message]
+/** The newest message of each subject that fits, without its body, oldest first, in pages; as the server has them that a consumer falls on. */
+export function newestOfEach(connection: Connection, { stream, subject }: Place): AsyncGenerator<readonly Stored[]> {
+  return pull(connection, stream, { filter_subject: subject, deliver_policy: 'last_per_subject', headers_only: true })
 }
 
 /** Where in its stream a message of a consumer is; `undefined` where it is none, but the server's word. */
