@@ -50,8 +50,9 @@ export interface NatsSettings {
   readonly prefix?: string | undefined
   /**
    * How many servers have each stream that is made: 1 to 5. With 1, acknowledged means that it survives the death of the process;
-   * whether that of the machine, is for the server's `sync_interval` to say. With 3, it is on two of them. What is there stays as it is.
-   * @default 1
+   * whether that of the machine, is for the server's `sync_interval` to say. With 3, it is on two of them. Of streams that are there it
+   * has to be what they have.
+   * @default what they have; 1 where there are none
    */
   readonly replicas?: number | undefined
   /**
@@ -85,7 +86,7 @@ export function natsStore(options: NatsStoreOptions): EventStore {
     connection,
     connect,
     prefix = 'turnlog',
-    replicas = 1,
+    replicas,
     streams,
     timeoutMs = 5_000
   } = knownOptions(objectOf(options, 'options', 'an object with servers or connection'), OPTIONS)
@@ -101,6 +102,9 @@ export function natsStore(options: NatsStoreOptions): EventStore {
     )
   )
     throw misuse('servers', 'one or more addresses', servers)
+  // The driver would leave them out without a word.
+  if (addresses?.some((each) => each.includes('@')))
+    throw misuse('servers', 'without credentials: they go into connect, as { user, pass } or { token }', servers)
   if (connection !== undefined && (typeof connection.publish !== 'function' || typeof connection.status !== 'function'))
     throw misuse('connection', 'a connection by @nats-io/transport-node', connection)
   if (typeof prefix !== 'string' || !/^[\w-]{1,32}$/.test(prefix))
@@ -110,7 +114,7 @@ export function natsStore(options: NatsStoreOptions): EventStore {
     connection,
     options: connect && objectOf(connect, 'connect'),
     prefix,
-    replicas: requiredWholeNumber('replicas', replicas, 1, 5),
+    replicas: replicas === undefined ? undefined : requiredWholeNumber('replicas', replicas, 1, 5),
     streams: streams === undefined ? undefined : requiredWholeNumber('streams', streams, 1, 1_000),
     timeoutMs: requiredWholeNumber('timeoutMs', timeoutMs, 1, 2 ** 31 - 1)
   })
@@ -131,7 +135,7 @@ interface Settings {
   readonly connection: NatsConnection | undefined
   readonly options: object | undefined
   readonly prefix: string
-  readonly replicas: number
+  readonly replicas: number | undefined
   readonly streams: number | undefined
   readonly timeoutMs: number
 }

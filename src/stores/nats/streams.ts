@@ -20,11 +20,11 @@ interface StreamInfo {
 /**
  * Makes the streams that are not there.
  *
- * @throws `STORE_TOO_NEW`, `STORE_UNAVAILABLE`; `TypeError` where there are not as many as `streams`
+ * @throws `STORE_TOO_NEW`, `STORE_UNAVAILABLE`; `TypeError` where there are not as many as `streams`, or not with as many `replicas`
  */
 export async function prepareStreams(
   connection: Connection,
-  { prefix, replicas, streams }: { prefix: string; replicas: number; streams: number | undefined }
+  { prefix, replicas, streams }: { prefix: string; replicas: number | undefined; streams: number | undefined }
 ): Promise<Prepared> {
   const replicated = new Map<string, boolean>()
   const there = await ledInfoOf(connection, new Layout(prefix, 1).streams[0]!.name)
@@ -39,13 +39,16 @@ export async function prepareStreams(
         name,
         subjects: [subjects],
         description: `turnlog ${FORM}, over ${count}`,
-        num_replicas: replicas,
+        num_replicas: replicas ?? there?.config.num_replicas ?? 1,
         storage: 'file',
         retention: 'limits',
         discard: 'new',
         ...more
       }))
-    replicated.set(name, info.config.num_replicas > 1)
+    const { num_replicas: has } = info.config
+    if (replicas !== undefined && replicas !== has)
+      throw misuse('replicas', `${has}, as the stream ${JSON.stringify(name)} has`, replicas)
+    replicated.set(name, has > 1)
   }
   return { count, replicated }
 }
