@@ -26,7 +26,7 @@ export function knownOptions<T extends object>(options: T, known: Readonly<Recor
 }
 
 // Whether one becomes the other by at most two letters more, less or changed.
-function isNear(a: string, b: string): boolean {
+export function isNear(a: string, b: string): boolean {
   let distances = Array.from({ length: b.length + 1 }, (_, i) => i)
   for (let i = 1; i <= a.length; i++) {
     const next = [i]

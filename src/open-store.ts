@@ -1,11 +1,12 @@
-import { misuse } from './arguments.ts'
+import { isNear, misuse } from './arguments.ts'
 import type { EventStore } from './store.ts'
 import { memoryStore } from './stores/memory.ts'
 import { natsStore } from './stores/nats.ts'
 import { postgresStore } from './stores/postgres.ts'
 import { sqliteStore } from './stores/sqlite.ts'
 
-const KINDS = "'memory:', 'sqlite:PATH', 'postgres://…' or 'nats://…'"
+// Without slashes: what hides credentials hides all from them to an @.
+const KINDS = "'memory:', 'sqlite:PATH', 'postgres:…' or 'nats:…'"
 
 /** A store's address, taken apart. Drivers are imported when the store is opened. */
 interface Address {
@@ -73,7 +74,12 @@ function postgresAddress(url: string): Address | undefined {
   // What URL throws has the address in it.
   if (!/^\w+:\/\//.test(url) || !URL.canParse(url)) return undefined
   const { hostname, port, pathname, username, searchParams } = new URL(url)
-  const { schema, partitions } = Object.fromEntries(searchParams)
+  const { schema, partitions, ...others } = Object.fromEntries(searchParams)
+  // All others are for the driver, which passes over what it does not know.
+  for (const key of Object.keys(others)) {
+    const meant = ['schema', 'partitions'].find((each) => isNear(key.toLowerCase(), each))
+    if (meant !== undefined) throw new TypeError(`${key} is no parameter of an address: is ${meant} meant?`)
+  }
   const host = hostname || searchParams.get('host')
   return {
     // Without a database, it is the one that has the name of the user.

@@ -79,6 +79,14 @@ describe('openStore', () => {
       expect(inspect(thrown(() => postgresStore(options as never)))).not.toContain('secret')
   })
 
+  it('tells of a parameter that was meant to be one of ours: the driver would pass over it', () => {
+    expect(thrown(() => openStore('postgres://host/app?shema=mine'))).toMatchObject({
+      message: 'shema is no parameter of an address: is schema meant?'
+    })
+    expect(thrown(() => openStore('nats://host?prefx=mine'))).toBeInstanceOf(TypeError)
+    openStore('postgres://host/app?sslmode=require&application_name=mine&schema=mine&options=-c')
+  })
+
   it('imports no driver before the store is opened', async () => {
     const loaded: string[] = []
     vi.doMock('pg', () => loaded.push('pg') && {})
