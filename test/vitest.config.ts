@@ -26,7 +26,8 @@ export default defineConfig({
     // One more than Vitest takes of a small machine: much of the time goes to waiting for disks and processes.
     maxWorkers: 2,
     sequence: { sequencer: LongFirst },
-    // So that worker threads run the source, too.
+    // Threads of the source.
+    globalSetup: [fileURLToPath(new URL('global-setup.ts', import.meta.url))],
     execArgv: ['--import', new URL('threads.mjs', import.meta.url).href]
   }
 })

@@ -92,31 +92,31 @@ export function natsStore(options: NatsStoreOptions): EventStore {
   } = knownOptions(objectOf(options, 'options', 'an object with servers or connection'), OPTIONS)
   if ((servers === undefined) === (connection === undefined))
     throw misuse('natsStore', 'given servers or connection', options)
-  const addresses: readonly string[] | undefined = typeof servers === 'string' ? [servers] : servers
-  if (
-    addresses &&
-    !(
-      Array.isArray(addresses) &&
-      addresses.length > 0 &&
-      addresses.every((each) => typeof each === 'string' && each !== '')
-    )
-  )
-    throw misuse('servers', 'one or more addresses', servers)
-  // The driver would leave them out without a word.
-  if (addresses?.some((each) => each.includes('@')))
-    throw misuse('servers', 'without credentials: they go into connect, as { user, pass } or { token }', servers)
+  const addresses = servers === undefined ? undefined : addressesOf(servers)
   if (connection !== undefined && (typeof connection.publish !== 'function' || typeof connection.status !== 'function'))
     throw misuse('connection', 'a connection by @nats-io/transport-node', connection)
   if (typeof prefix !== 'string' || !/^[\w-]{1,32}$/.test(prefix))
     throw misuse('prefix', 'of 1 to 32 letters, digits, - and _', prefix)
   return new NatsStore({
-    servers: addresses && Array.from<string>(addresses),
+    servers: addresses,
     connection,
     options: connect && objectOf(connect, 'connect'),
     prefix,
     replicas: replicas === undefined ? undefined : requiredWholeNumber('replicas', replicas, 1, 5),
     streams: streams === undefined ? undefined : requiredWholeNumber('streams', streams, 1, 1_000),
     timeoutMs: requiredWholeNumber('timeoutMs', timeoutMs, 1, 2 ** 31 - 1)
+  })
+}
+
+function addressesOf(servers: unknown): string[] {
+  const all: unknown = typeof servers === 'string' ? [servers] : servers
+  if (!Array.isArray(all) || all.length === 0) throw misuse('servers', 'one or more addresses', servers)
+  return all.map((each: unknown) => {
+    if (typeof each !== 'string' || each === '') throw misuse('servers', 'one or more addresses', servers)
+    // The driver would leave them out without a word.
+    if (each.includes('@'))
+      throw misuse('servers', 'without credentials: they go into connect, as { user, pass } or { token }', servers)
+    return each
   })
 }
 

@@ -59,7 +59,7 @@ describe('a list', () => {
     const seen = new Map<string, number>()
     for await (const page of logsOf(all).newestOfEach({ stream: 'logs', subject: 'log.*.*' }))
       for (const { subject, seq } of page) seen.set(subject, seq)
-    expect(Array.from(seen.values()).sort()).toEqual([1, 2, 3, 4, 5, 6])
+    expect(Array.from(seen.values()).toSorted((a, b) => a - b)).toEqual([1, 2, 3, 4, 5, 6])
   })
 
   it('fails where all servers lack them, instead of being short', async () => {
