@@ -8,10 +8,10 @@ import { proxyTo, type Network, type Proxy } from './proxy.ts'
 export const IS_SOAK = Boolean(process.env['TURNLOG_SOAK'])
 
 /** How often each fault comes. */
-const ROUNDS = IS_SOAK ? 20 : 2
+const ROUNDS = IS_SOAK ? 20 : 1
 
 /** A limit on the time of a scenario: on a machine that does much else it takes many times as long as usual. */
-export const PATIENCE = { timeout: 120_000 * ROUNDS }
+export const PATIENCE = { timeout: 240_000 * ROUNDS }
 
 /** A server that scenarios break. */
 export interface Server extends AsyncDisposable {
@@ -57,7 +57,12 @@ export async function cutOff(load: Load, network: Network): Promise<void> {
 }
 
 /** The network is slow, or passes nothing for a while. `store` is opened through it. */
-export async function slowDown(load: Load, network: Network, store: EventStore, rounds = ROUNDS): Promise<void> {
+export async function slowDown(
+  load: Load,
+  network: Network,
+  store: EventStore,
+  rounds = Math.max(ROUNDS, 2)
+): Promise<void> {
   const history = await createSessionHistory({ store })
   try {
     for (let round = 1; round <= rounds; round++) {
