@@ -197,6 +197,8 @@ class NatsStore implements EventStore {
         const logs = new Logs(connection, replicated)
         const forks = new Forks(connection, logs, layout)
         const watchers = new Watchers(connection, layout, logs)
+        // Another server may lead now, and have lost what this one has acknowledged.
+        connection.onReconnect(() => logs.forgetAll())
         this.#opened = { connection, layout, logs, forks, watchers, replicated }
       } catch (error) {
         await connection.close()
@@ -503,7 +505,7 @@ class NatsStore implements EventStore {
         const place = layout.placeAt(subject)
         if (note.kind === 'commit' || note.kind === 'touch') yield { place, note }
         // Somebody's purge has ended before its time.
-        else if (note.kind === 'purged') logs.erase(place, seq).catch(() => undefined)
+        else if (note.kind === 'purged') logs.erasePurged(place, seq).catch(() => undefined)
       }
     }
   }

@@ -51,8 +51,48 @@ describe('a log of which a replica', () => {
   })
 })
 
+describe('a purge that does not count', () => {
+  // Another writer was first, and the server has acknowledged both.
+  const log = chain(400)
+  const purged = (seq: number, after: Stored): Stored => ({
+    subject: PLACE.subject,
+    seq,
+    note: { kind: 'purged', id: 'late', after: linkTo(after) },
+    body: new Uint8Array()
+  })
+
+  it('erases nothing', async () => {
+    const logs = logsOf([...log, purged(401, log[398]!)])
+    await logs.erasePurged(PLACE, 401)
+    expect(purges).toEqual([])
+  })
+
+  // Other sessions have what is between, so that a search by halves comes upon it.
+  it.each([50, 150, 300])('hides nothing of a read that begins in the midst (%i others before it)', async (others) => {
+    const moved = log.slice(201).map((each) => ({ ...each, seq: each.seq + others }))
+    const all = relinked([...log.slice(0, 201), ...moved])
+    const messages = [...all.slice(0, 201), purged(201 + others, all[199]!), ...all.slice(201)]
+    replicas = [messages]
+    const logs = logsOf(messages)
+    for (const from of [50, 150, 199, 200, 201, 300]) {
+      const read: number[] = []
+      for await (const page of logs.from(PLACE, from, (await logs.end(PLACE)) as LogEnd))
+        for (const { note } of page) if (note.kind === 'commit') read.push(note.summary.version)
+      expect(read.filter((version) => version >= from)).toEqual(Array.from({ length: 401 - from }, (_, i) => from + i))
+    }
+  })
+})
+
 describe('a list', () => {
-  const all = Array.from({ length: 6 }, (_, i) => stored(i + 1, `m${i}`, '', 1, `log.${i}`))
+  const all = Array.from({ length: 6 }, (_, i) => stored(i + 1, `m${i}`, '', 1, `log.ada.${i}`))
+
+  it('of a user has the sessions that the leader has, whatever the server lacks', async () => {
+    replicas = [all.slice(2, 4)]
+    const seen = new Set<string>()
+    for await (const page of logsOf(all).newestOfEach({ stream: 'logs', subject: 'log.ada.*' }))
+      for (const { subject } of page) seen.add(subject)
+    expect(seen.size).toBe(6)
+  })
 
   it('is asked for again where the server lacks sessions that the leader has', async () => {
     replicas = [all.slice(3), all.slice(0, 4), all]
@@ -95,21 +135,39 @@ function stored(seq: number, id: string, after: string, version: number, subject
   return { subject, seq, note, body: new Uint8Array() }
 }
 
+/** The same messages, each of which names the one before it as it is now. */
+function relinked(messages: readonly Stored[]): Stored[] {
+  const log: Stored[] = []
+  for (const message of messages)
+    log.push({ ...message, note: { ...message.note, after: log.length === 0 ? '' : linkTo(log.at(-1)!) } as Ending })
+  return log
+}
+
+/** Calls that erase something. */
+let purges: object[] = []
+
 interface Question {
   readonly seq?: number
   readonly last_by_subj?: string
   readonly next_by_subj?: string
+  readonly subjects_filter?: string
 }
 
 /** By a leader that has these messages. */
 function logsOf(messages: readonly Stored[]): Logs {
-  const api = async (call: string, { seq, last_by_subj: last, next_by_subj: next }: Question): Promise<object> => {
-    if (call.startsWith('STREAM.INFO'))
-      return { state: { last_seq: messages.length, num_subjects: new Set(messages.map((each) => each.subject)).size } }
+  purges = []
+  const api = async (call: string, question: Question): Promise<object> => {
+    const { seq, last_by_subj: last, next_by_subj: next, subjects_filter: filter } = question
+    if (call.startsWith('STREAM.PURGE')) return { purged: purges.push(question) }
+    if (call.startsWith('STREAM.INFO')) {
+      const subjects = new Set(messages.map((each) => each.subject))
+      const named = filter !== undefined && { subjects: Object.fromEntries(Array.from(subjects, (name) => [name, 1])) }
+      return { state: { last_seq: messages.at(-1)!.seq, num_subjects: subjects.size, ...named } }
+    }
     const found =
       last === undefined
         ? messages.find((each) => (next === undefined ? each.seq === seq : each.seq >= seq!))
-        : messages.at(-1)
+        : messages.findLast((each) => each.subject === last)
     if (!found) throw new JetStreamError({ err_code: 10037 })
     const hdrs = Buffer.from(`NATS/1.0\r\n${HEADER}: ${JSON.stringify(found.note)}\r\n\r\n`).toString('base64')
     return { message: { subject: found.subject, seq: found.seq, hdrs } }

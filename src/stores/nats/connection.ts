@@ -1,4 +1,3 @@
-import type * as transport from '@nats-io/transport-node'
 import { turnlogError } from '../../errors.ts'
 
 /** What is needed of a connection to NATS: that of `@nats-io/transport-node` and `wsconnect` have it. */
@@ -64,7 +63,12 @@ interface Asked {
 /** The status of an answer that says that nobody listens. */
 const NOBODY = 503
 
-type Driver = Pick<typeof transport, 'connect' | 'MsgHdrsImpl' | 'createInbox'>
+/** What is needed of `@nats-io/transport-node`; its own types would have to be there for whoever compiles against these. */
+interface Driver {
+  connect(options: object): Promise<NatsConnection>
+  createInbox(): string
+  readonly MsgHdrsImpl: { fromRecord(headers: Record<string, string[]>): object }
+}
 
 export const API = '$JS.API'
 

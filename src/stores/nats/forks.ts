@@ -82,6 +82,8 @@ export class Forks {
       for await (const page of this.parts(origin, fork.base, originEnd))
         for (const { note, body } of page)
           if (note.kind === 'part' && !(await write(note.logId, note.from, note.to, body))) return undo('conflict')
+      // Purged meanwhile.
+      if (parts.length === 0) return undo('orphaned')
     }
     const most = this.#connection.maxPayload - PART_HEADROOM
     let packed: string[] = []
@@ -129,7 +131,7 @@ export class Forks {
   /** The messages before the first commit of a fork that ends like this, in pages, from the one with the sequence `base` on. */
   async *parts(place: Place, base: number, end: LogEnd): AsyncGenerator<readonly Stored[]> {
     const first = await this.#logs.next(place, base)
-    if (first?.seq !== base) return
+    if (first?.seq !== base) return this.#logs.assertPurged(place, seqIn(end.at))
     for await (const page of this.#logs.counting(place, first.note.after, base, end.at)) {
       const rest = page.findIndex(({ note }) => note.kind !== 'part')
       yield rest < 0 ? page : page.slice(0, rest)

@@ -100,6 +100,11 @@ export class Logs {
     this.#known.delete(subject)
   }
 
+  forgetAll(): void {
+    this.#known.clear()
+    this.#trails.clear()
+  }
+
   /** The end as it is now, never before what was seen here. One round trip where it is known or has no replicas. */
   async end(place: Place): Promise<End> {
     for (let tries = 1; ; tries++) {
@@ -191,10 +196,7 @@ export class Logs {
    */
   async reached(stream: string, seq: number): Promise<void> {
     for (let tries = 0; tries < LEADER_TRIES; tries++) {
-      const { state } = await this.#connection.api<{ readonly state: { readonly last_seq: number } }>(
-        `STREAM.INFO.${stream}`,
-        {}
-      )
+      const { state } = await this.#ledInfo(stream, {})
       if (state.last_seq >= seq) return
       await new Promise((resolve) => setTimeout(resolve, LEADER_MS))
     }
@@ -211,7 +213,14 @@ export class Logs {
 
   /** Removes what a subject has up to a sequence. */
   async erase({ stream, subject }: Place, upTo: number): Promise<void> {
-    await this.#connection.api(`STREAM.PURGE.${stream}`, { filter: subject, seq: upTo + 1 }, 'unknown')
+    await this.#connection.api(`STREAM.PURGE.${stream}`, { filter: subject, seq: upTo + 1 }, 'unknown').catch(refuse)
+  }
+
+  /** Removes a log whose purge has begun with the message `seq`, if that counts. */
+  async erasePurged(place: Place, seq: number): Promise<void> {
+    if (!this.#replicated.get(place.stream)) return this.erase(place, seq)
+    const { newest } = await this.end(place)
+    if (newest?.note.kind === 'purged') await this.erase(place, newest.seq)
   }
 
   /** The first message of a subject, or of all that fit it, from a sequence on. */
@@ -257,7 +266,7 @@ export class Logs {
     // A replica that was away may be behind, or lack some in the midst, or have others. The leader has them.
     for (let next = Math.max(seq, seqIn(at) + 1); at !== end;) {
       const message = await this.next(place, next)
-      if (!message || message.seq > upTo) return this.#assertPurged(place, upTo)
+      if (!message || message.seq > upTo) return this.assertPurged(place, upTo)
       next = message.seq + 1
       if (message.note.after !== at) continue
       at = linkAfter(message)
@@ -266,39 +275,70 @@ export class Logs {
   }
 
   /**
-   * The newest message of each subject that fits, as the leader has them, where a consumer may fall on a replica that is behind or has lost
-   * some. A subject may come again, newer.
+   * The newest message of each subject that fits. With replicas a consumer may fall on one that is behind or has lost some: those of a user are
+   * told by name by the leader, and got from it where they are missing; of a whole stream it tells how many there are, and where there are
+   * fewer, another consumer is asked for. A subject may come again, newer.
    *
-   * @throws `STORE_UNAVAILABLE` where it falls on no other
+   * @throws `STORE_UNAVAILABLE` where none has them all
    */
   async *newestOfEach(all: Place): AsyncGenerator<readonly Stored[]> {
     const newest = new Map<string, number>()
-    for (let tries = 1; ; tries++) {
-      const expected = await this.#subjectsOf(all)
-      let seq = 0
+    for (let tries = 1; tries <= TRIES; tries++) {
+      const before = await this.#subjectsOf(all)
+      const there = new Set<string>()
+      let [seq, behind] = [0, 0]
       for await (const page of newestOfEach(this.#connection, all)) {
         seq = page.at(-1)!.seq
         const news = page.filter((message) => message.seq > (newest.get(message.subject) ?? 0))
+        for (const { subject } of page) there.add(subject)
         for (const message of news) newest.set(message.subject, message.seq)
         if (news.length > 0) yield news
       }
-      for (let message = await this.next(all, seq + 1); message; message = await this.next(all, message.seq + 1)) {
-        newest.set(message.subject, message.seq)
+      for (; seq < before.lastSeq && behind <= NEAR; behind++) {
+        const message = await this.next(all, seq + 1)
+        if (!message || message.seq > before.lastSeq) break
+        seq = message.seq
+        there.add(message.subject)
+        newest.set(message.subject, seq)
         yield [message]
       }
-      if (newest.size >= expected) return
-      if (tries === TRIES) throw failure('a server lacks messages for now', 'not-stored')
+      if (behind > NEAR) continue
+      if (before.names) {
+        for (const subject of before.names) {
+          const missing = there.has(subject) ? undefined : await this.#last({ stream: all.stream, subject })
+          if (missing) yield [missing]
+        }
+        return
+      }
+      // Of those that come or go meanwhile none can be said to be missing.
+      if (there.size >= before.count || there.size >= (await this.#subjectsOf(all)).count) return
     }
+    throw failure('a server lacks messages for now', 'not-stored')
   }
 
-  // How many that fit have messages, by the leader.
-  async #subjectsOf({ stream, subject }: Place): Promise<number> {
+  // How many that fit have messages, by the leader; of those of a user also which, as far as one answer tells.
+  async #subjectsOf({ stream, subject }: Place): Promise<{
+    readonly lastSeq: number
+    readonly count: number
+    readonly names: readonly string[] | undefined
+  }> {
     const isWhole = subject.endsWith('.*.*')
-    const question = isWhole ? {} : { subjects_filter: subject }
-    const { total = 0, state } = await this.#connection.api<SubjectsInfo>(`STREAM.INFO.${stream}`, question)
-    const { num_subjects: all = 0, subjects = {} } = state
+    const { total = 0, state } = await this.#ledInfo(stream, isWhole ? {} : { subjects_filter: subject })
+    const { last_seq: lastSeq, num_subjects: all = 0, subjects = {} } = state
+    const names = Object.keys(subjects)
     // Newer servers give them in pages, and how many there are.
-    return isWhole ? all : Math.max(total, Object.keys(subjects).length)
+    if (isWhole || total > names.length) return { lastSeq, count: isWhole ? all : total, names: undefined }
+    return { lastSeq, count: names.length, names }
+  }
+
+  // While nobody leads, whoever is asked may answer.
+  async #ledInfo(stream: string, question: object): Promise<StreamState> {
+    for (let tries = 1; tries <= LEADER_TRIES; tries++) {
+      const info = await this.#connection.api<StreamState>(`STREAM.INFO.${stream}`, question).catch(refuse)
+      if (!info.cluster || info.cluster.leader) return info
+      await new Promise((resolve) => setTimeout(resolve, LEADER_MS))
+    }
+    throw failure('no server leads for now', 'not-stored')
   }
 
   async #has(place: Place, message: Stored): Promise<boolean> {
@@ -306,8 +346,8 @@ export class Logs {
     return found !== undefined && linkTo(found) === linkTo(message)
   }
 
-  // What a log had is not there: it was purged meanwhile, with its newest message; or the server that answers lacks it for now.
-  async #assertPurged(place: Place, newest: number): Promise<void> {
+  /** What a log had is not there: it was purged meanwhile, with its newest message. @throws where the server that answers lacks it for now */
+  async assertPurged(place: Place, newest: number): Promise<void> {
     if (!(await this.#isErased(place, newest))) throw failure('a server lacks messages for now', 'not-stored')
   }
 
@@ -350,7 +390,7 @@ export class Logs {
       if (note.after === '' || (note.kind === 'commit' && note.from <= from)) return few
       message = await this.#at(place, seqIn(note.after))
       if (!message || linkTo(message) !== note.after) {
-        await this.#assertPurged(place, newest.seq)
+        await this.assertPurged(place, newest.seq)
         return []
       }
     }
@@ -364,13 +404,20 @@ export class Logs {
       const middle = Math.floor((low + high) / 2)
       const message = await this.next(place, middle)
       if (!message || message.seq >= high) high = middle
-      else if (versionIn(message, end.newest.note.logId) >= from) high = middle
+      else if ((await this.#versionBy(place, message, end.newest.note.logId)) >= from) high = middle
       else {
         start = message
         low = message.seq + 1
       }
     }
     return start
+  }
+
+  // The newest version of a log that a message tells of. A purge that does not count is one after a message that does.
+  async #versionBy(place: Place, message: Stored, logId: string): Promise<number> {
+    const { kind, after } = message.note
+    const telling = kind === 'purged' ? await this.#at(place, seqIn(after)) : message
+    return telling ? versionIn(telling, logId) : 0
   }
 
   // Whether all between the two are messages that were stored from here, of other subjects: then nothing came between.
@@ -436,10 +483,11 @@ export class Logs {
     for (let tries = 1; ; tries++) {
       const seen = this.#seen.get(place.subject) ?? 0
       if ((last?.seq ?? 0) >= seen) break
-      if (tries === TRIES) throw failure('a server lacks messages for now', 'not-stored')
-      const isErased = await this.#isErased(place, seen)
+      if (tries === LEADER_TRIES) throw failure('a server lacks messages for now', 'not-stored')
+      if (await this.#isErased(place, seen)) {
+        if (this.#seen.get(place.subject) === seen) this.#seen.delete(place.subject)
+      } else await new Promise((resolve) => setTimeout(resolve, LEADER_MS))
       last = await this.#last(place)
-      if (isErased && this.#seen.get(place.subject) === seen) this.#seen.delete(place.subject)
     }
     if (last) this.#see(place, last.seq)
     return last
@@ -494,9 +542,11 @@ class Trail {
 /** As many as a process has under way at once, and some. */
 const TRAIL = 4096
 
-interface SubjectsInfo {
+interface StreamState {
   readonly total?: number
-  readonly state: { readonly num_subjects?: number; readonly subjects?: object }
+  readonly state: { readonly last_seq: number; readonly num_subjects?: number; readonly subjects?: object }
+  /** Where there are several servers. */
+  readonly cluster?: { readonly leader?: string }
 }
 
 interface Got {
@@ -506,6 +556,10 @@ interface Got {
 // Whether what was found is the message that another follows, which is none where that is the first.
 function isAt(found: Stored | undefined, after: Link): boolean {
   return (found ? linkTo(found) : '') === after
+}
+
+function refuse(error: unknown): never {
+  throw refused(error)
 }
 
 // The message is with the server: that it cannot be asked about does not make it unstored.

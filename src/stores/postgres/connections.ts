@@ -36,7 +36,7 @@ export interface PostgresNotification {
 }
 
 /** What is bound to a statement. */
-export type PostgresValue = string | number | boolean | Buffer | null
+export type PostgresValue = string | number | boolean | Uint8Array | null
 
 /** A failure: PostgreSQL's SQLSTATE, if it was the server that spoke, and whether what was asked may be done all the same. */
 export class ServerError extends Error {
