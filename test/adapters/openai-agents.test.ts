@@ -1,0 +1,350 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import {
+  Agent,
+  MemorySession,
+  OutputGuardrailTripwireTriggered,
+  RunState,
+  run,
+  setTracingDisabled,
+  tool,
+  user,
+  type AgentInputItem,
+  type FunctionCallItem,
+  type SessionHistoryTransaction
+} from '@openai/agents-core'
+import { assistantMessage, functionCall, modelError, modelResponder, ScriptedModel } from '@openai/agents-core/testing'
+import { afterAll, describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import { TurnlogSession } from '../../src/adapters/openai-agents.ts'
+import {
+  createSessionHistory,
+  memoryStore,
+  type EventStore,
+  type SessionHistoryService,
+  type TurnlogErrorCode
+} from '../../src/index.ts'
+import { sqliteStore } from '../../src/stores/sqlite.ts'
+import { fails, misuses } from '../service/kit.ts'
+
+setTracingDisabled(true)
+
+const directory = mkdtempSync(join(tmpdir(), 'turnlog-agents-'))
+afterAll(() => rmSync(directory, { recursive: true }))
+let files = 0
+
+const STORES: Record<string, () => () => EventStore> = {
+  memory: () => {
+    const store = memoryStore()
+    return () => store
+  },
+  SQLite: () => {
+    const path = join(directory, `${++files}.db`)
+    return () => sqliteStore({ path })
+  }
+}
+
+const said = (text: string) => assistantMessage(text)
+const textsOf = (items: readonly AgentInputItem[]): string[] =>
+  items.map((item) => {
+    if (item.type === 'function_call') return `${item.name}(${item.arguments})`
+    if (item.type === 'function_call_result')
+      return `= ${(item.output as { text?: string }).text ?? String(item.output)}`
+    const { content } = item as { content: string | { text?: string }[] }
+    return typeof content === 'string' ? content : content.map((part) => part.text).join('')
+  })
+
+describe.each(Object.keys(STORES))('a session of the Agents SDK over %s', (name) => {
+  async function begin(): Promise<{ history: SessionHistoryService; again: () => Promise<SessionHistoryService> }> {
+    const open = STORES[name]!()
+    const again = () => createSessionHistory({ store: open(), logger: { warn: () => undefined } })
+    return { history: await again(), again }
+  }
+
+  it('is made by what is first written, and goes on after a restart', async () => {
+    const { history, again } = await begin()
+    const model = new ScriptedModel([[said('At 22:47.')], [said('On track 4.')]])
+    const agent = new Agent({ name: 'clerk', model })
+    const session = new TurnlogSession({ history, userId: 'ada', sessionId: 'trip' })
+    expect(await history.listSessions('ada')).toEqual([])
+    await run(agent, 'When?', { session })
+    const items = await session.getItems()
+    await history.stop()
+
+    const later = await again()
+    const resumed = new TurnlogSession({ history: later, userId: 'ada', sessionId: 'trip' })
+    expect(await resumed.getItems()).toEqual(items)
+    await run(agent, 'Where?', { session: resumed })
+    expect(textsOf(await resumed.getItems())).toEqual(['When?', 'At 22:47.', 'Where?', 'On track 4.'])
+    expect(textsOf(model.lastCall!.request.input as AgentInputItem[])).toEqual(['When?', 'At 22:47.', 'Where?'])
+    expect(textsOf(await resumed.getItems(2))).toEqual(['Where?', 'On track 4.'])
+    expect(await resumed.getItems(0)).toEqual([])
+    await later.stop()
+  })
+
+  it('has what tools were asked and have answered, as it comes in a stream', async () => {
+    const { history } = await begin()
+    const session = new TurnlogSession({ history, userId: 'ada' })
+    const model = new ScriptedModel([[functionCall('add', { a: 1, b: 2 }, { callId: 'c1' })], [said('3')]])
+    const agent = new Agent({ name: 'clerk', model, tools: [add] })
+    const result = await run(agent, 'What is 1 + 2?', { session, stream: true })
+    for await (const _ of result) continue
+    await result.completed
+    expect(textsOf(await session.getItems())).toEqual(['What is 1 + 2?', 'add({"a":1,"b":2})', '= 3', '3'])
+    await history.stop()
+  })
+
+  it('has what the SDK keeps of a run whose model fails in the midst, and goes on', async () => {
+    const { history } = await begin()
+    const session = new TurnlogSession({ history, userId: 'ada' })
+    const reference = new MemorySession()
+    for (const one of [session, reference]) {
+      const model = new ScriptedModel([
+        [functionCall('add', { a: 1, b: 2 }, { callId: 'c1' })],
+        modelError(new Error('overloaded')),
+        [said('3')]
+      ])
+      const agent = new Agent({ name: 'clerk', model, tools: [add] })
+      await expect(run(agent, 'What is 1 + 2?', { session: one })).rejects.toThrow('overloaded')
+      await run(agent, 'Well?', { session: one })
+    }
+    const texts = textsOf(await session.getItems())
+    expect(texts).toEqual(textsOf(await reference.getItems()))
+    expect(texts.slice(-2)).toEqual(['Well?', '3'])
+    await history.stop()
+  })
+
+  it('waits for an approval, also over a restart', async () => {
+    const { history, again } = await begin()
+    const model = new ScriptedModel([[functionCall('pay', { sum: 5 }, { callId: 'c1' })], [said('Paid.')]])
+    const pay = tool({
+      name: 'pay',
+      description: '',
+      parameters: z.object({ sum: z.number() }),
+      needsApproval: true,
+      execute: ({ sum }) => `${sum} paid`
+    })
+    const agent = new Agent({ name: 'clerk', model, tools: [pay] })
+    const first = await run(agent, 'Pay 5.', {
+      session: new TurnlogSession({ history, userId: 'ada', sessionId: 's' })
+    })
+    expect(first.interruptions).toHaveLength(1)
+    const text = first.state.toString()
+    await history.stop()
+
+    const later = await again()
+    const session = new TurnlogSession({ history: later, userId: 'ada', sessionId: 's' })
+    const state = await RunState.fromString(agent, text)
+    for (const interruption of state.getInterruptions()) state.approve(interruption)
+    await run(agent, state, { session })
+    expect(textsOf(await session.getItems())).toEqual(['Pay 5.', 'pay({"sum":5})', '= 5 paid', 'Paid.'])
+    await later.stop()
+  })
+
+  it('has the beginning of a run that was aborted', async () => {
+    const { history } = await begin()
+    const session = new TurnlogSession({ history, userId: 'ada' })
+    const controller = new AbortController()
+    const model = new ScriptedModel([
+      modelResponder(() => {
+        controller.abort()
+        return [said('too late')]
+      }),
+      [said('Here.')]
+    ])
+    const agent = new Agent({ name: 'clerk', model })
+    await run(agent, 'Are you there?', { session, signal: controller.signal }).catch(() => undefined)
+    await run(agent, 'And now?', { session })
+    expect(textsOf(await session.getItems()).slice(-2)).toEqual(['And now?', 'Here.'])
+    await history.stop()
+  })
+
+  it('loses nothing of runs side by side', async () => {
+    const { history } = await begin()
+    const runs = Array.from({ length: 8 }, (_, i) => {
+      const agent = new Agent({ name: 'clerk', model: new ScriptedModel([[said(`answer ${i}`)]]) })
+      return run(agent, `question ${i}`, { session: new TurnlogSession({ history, userId: 'ada', sessionId: 'one' }) })
+    })
+    await Promise.all(runs)
+    const texts = textsOf(await new TurnlogSession({ history, userId: 'ada', sessionId: 'one' }).getItems())
+    expect(texts).toHaveLength(16)
+    for (let i = 0; i < 8; i++) expect(texts.indexOf(`answer ${i}`)).toBeGreaterThan(texts.indexOf(`question ${i}`))
+    await history.stop()
+  })
+
+  it('keeps a tool call whose answer a guardrail has blocked', async () => {
+    const { history } = await begin()
+    const session = new TurnlogSession({ history, userId: 'ada' })
+    const model = new ScriptedModel([[functionCall('add', { a: 1, b: 2 }, { callId: 'c1' })], [said('a secret')]])
+    const agent = new Agent({
+      name: 'clerk',
+      model,
+      tools: [add],
+      outputGuardrails: [
+        { name: 'no secrets', execute: async () => ({ tripwireTriggered: true, outputInfo: undefined }) }
+      ]
+    })
+    await expect(run(agent, 'What is 1 + 2?', { session })).rejects.toBeInstanceOf(OutputGuardrailTripwireTriggered)
+    const texts = textsOf(await session.getItems())
+    expect(texts.slice(0, 3)).toEqual(['What is 1 + 2?', 'add({"a":1,"b":2})', '= 3'])
+    expect(texts).not.toContain('a secret')
+    await history.stop()
+  })
+
+  it('takes away what it is told to, and nothing is lost', async () => {
+    const { history } = await begin()
+    const session = new TurnlogSession({ history, userId: 'ada' })
+    expect(await session.popItem()).toBeUndefined()
+    await session.addItems([user('one'), user('two'), user('three')])
+    expect(textsOf([(await session.popItem())!])).toEqual(['three'])
+    await session.replaceHistoryWithCompaction([user('in short'), user('two')])
+    expect(textsOf(await session.getItems())).toEqual(['in short', 'two'])
+    await session.clearSession()
+    expect(await session.getItems()).toEqual([])
+    expect(await session.getSessionId()).toBe(session.id)
+    const versions = await Promise.all(
+      [4, 5, 7].map(async (at) => textsOf((await session.history.getSession('ada', session.id, { at }))!.messages))
+    )
+    expect(versions).toEqual([['one', 'two', 'three'], ['one', 'two'], ['in short']])
+    await session.history.rewind(session, 4)
+    expect(textsOf(await session.getItems())).toEqual(['one', 'two', 'three'])
+    const fork = await session.history.fork(session, { at: 3 })
+    const other = new TurnlogSession({ history, userId: 'ada', sessionId: fork.id })
+    expect(textsOf(await other.getItems())).toEqual(['one', 'two'])
+    await history.stop()
+  })
+
+  it('pops each item once, however many pop at once', async () => {
+    const { history } = await begin()
+    const session = new TurnlogSession({ history, userId: 'ada' })
+    await session.addItems(Array.from({ length: 6 }, (_, i) => user(`${i}`)))
+    const popped = await Promise.all(Array.from({ length: 8 }, () => session.popItem()))
+    expect(textsOf(popped.filter((item) => item !== undefined)).toSorted()).toEqual(['0', '1', '2', '3', '4', '5'])
+    await history.stop()
+  })
+
+  it('rewrites calls as the SDK does', async () => {
+    const { history } = await begin()
+    const session = new TurnlogSession({ history, userId: 'ada' })
+    const reference = new MemorySession()
+    const call = (name: string): FunctionCallItem => functionCall(name, {}, { callId: 'c1' })
+    for (const one of [session, reference]) {
+      await one.addItems([user('go'), call('a'), user('and'), call('b')])
+      await one.applyHistoryMutations({
+        mutations: [{ type: 'replace_function_call', callId: 'c1', replacement: call('c') }]
+      })
+      await one.applyHistoryMutations({ mutations: [] })
+    }
+    expect(await session.getItems()).toEqual(await reference.getItems())
+    await history.stop()
+  })
+
+  describe('a transaction', () => {
+    const append = { type: 'append_items' as const, items: [user('x')] }
+
+    it('is applied once', async () => {
+      const { history, again } = await begin()
+      const session = new TurnlogSession({ history, userId: 'ada', sessionId: 's' })
+      for (let i = 0; i < 2; i++) await session.applyHistoryTransaction({ operationId: 'a', transaction: append })
+      const replace = {
+        type: 'replace_suffix' as const,
+        expectedSuffix: [user('x')],
+        replacement: [user('y'), user('z')]
+      }
+      for (let i = 0; i < 2; i++) await session.applyHistoryTransaction({ operationId: 'b', transaction: replace })
+      await session.addItems([user('more')])
+      await history.stop()
+      // A retry may come much later, in another process.
+      const later = await again()
+      const resumed = new TurnlogSession({ history: later, userId: 'ada', sessionId: 's' })
+      await resumed.applyHistoryTransaction({ operationId: 'a', transaction: append })
+      await resumed.applyHistoryTransaction({ operationId: 'b', transaction: replace })
+      await resumed.addItems([user('x')])
+      await resumed.applyHistoryTransaction({ operationId: 'b', transaction: replace })
+      expect(textsOf(await resumed.getItems())).toEqual(['y', 'z', 'more', 'x'])
+      await later.stop()
+    })
+
+    it('changes nothing where the id was used for another, or the end is not what it expects', async () => {
+      const { history } = await begin()
+      const session = new TurnlogSession({ history, userId: 'ada' })
+      await session.addItems([user('one'), user('two')])
+      const replace = (expected: string, by: string) => ({
+        type: 'replace_suffix' as const,
+        expectedSuffix: [user(expected)],
+        replacement: [user(by)]
+      })
+      await session.applyHistoryTransaction({ operationId: 'a', transaction: append })
+      await session.applyHistoryTransaction({ operationId: 'b', transaction: replace('x', 'y') })
+      const before = await session.getItems()
+      for (const [operationId, transaction, code] of [
+        ['a', { ...append, items: [user('other')] }, 'IDEMPOTENCY_CONFLICT'],
+        ['b', replace('x', 'other'), 'IDEMPOTENCY_CONFLICT'],
+        ['b', replace('y', 'other'), 'IDEMPOTENCY_CONFLICT'],
+        ['a', replace('two', 'z'), 'IDEMPOTENCY_CONFLICT'],
+        ['c', replace('two', 'z'), 'VERSION_CONFLICT']
+      ] satisfies [string, SessionHistoryTransaction, TurnlogErrorCode][])
+        await fails(() => session.applyHistoryTransaction({ operationId, transaction }), code)
+      expect(await session.getItems()).toEqual(before)
+      await history.stop()
+    })
+
+    it('of several at once, one replaces the same end', async () => {
+      const { history } = await begin()
+      const session = new TurnlogSession({ history, userId: 'ada' })
+      await session.addItems([user('end')])
+      const ends = await Promise.allSettled(
+        Array.from({ length: 6 }, (_, i) =>
+          session.applyHistoryTransaction({
+            operationId: `op ${i}`,
+            transaction: { type: 'replace_suffix', expectedSuffix: [user('end')], replacement: [user(`${i}`)] }
+          })
+        )
+      )
+      expect(ends.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
+      expect(await session.getItems()).toHaveLength(1)
+      await history.stop()
+    })
+  })
+
+  it('refuses what it cannot keep, before anything is stored', async () => {
+    const { history } = await begin()
+    const session = new TurnlogSession({ history, userId: 'ada' })
+    const image = { type: 'message', role: 'user', content: [{ type: 'input_image', image: new Uint8Array(3) }] }
+    await fails(() => session.addItems([user('a'), image as never]), 'INVALID_MESSAGE', {
+      path: [0, 'messages', 1, 'content', 0, 'image']
+    })
+    await fails(() => session.addItems([{ content: 'no role' } as never]), 'INVALID_MESSAGE')
+    for (const transaction of [
+      undefined,
+      { type: 'append_items' },
+      { type: 'append_items', items: [], more: 1 },
+      { type: 'other', items: [] },
+      { type: 'replace_suffix', expectedSuffix: [], replacement: 'x' }
+    ])
+      await expect(session.applyHistoryTransaction({ operationId: 'a', transaction } as never)).rejects.toThrow()
+    await misuses(
+      () =>
+        session.applyHistoryTransaction({
+          operationId: ' ',
+          transaction: { type: 'append_items', items: [user('a')] }
+        }),
+      'operationId'
+    )
+    expect(await history.listSessions('ada')).toEqual([])
+    // What another has written is another's.
+    await history.createSession('ada', 'chat')
+    const chat = new TurnlogSession({ history, userId: 'ada', sessionId: 'chat' })
+    await fails(() => chat.getItems(), 'FORMAT_MISMATCH', { expected: 'openai-agents', actual: 'message' })
+    await fails(() => chat.addItems([user('a')]), 'FORMAT_MISMATCH')
+    await history.stop()
+  })
+})
+
+const add = tool({
+  name: 'add',
+  description: '',
+  parameters: z.object({ a: z.number(), b: z.number() }),
+  execute: ({ a, b }) => String(a + b)
+})
