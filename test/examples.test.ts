@@ -29,6 +29,12 @@ const TELLING: Readonly<Record<string, readonly string[]>> = {
     '{"role":"assistant","content":"Yes: one at 22:47."}',
     "trip { title: 'To Oslo', tags: [ 'travel' ] }"
   ],
+  'openai-agents': [
+    'Output guardrail triggered: "an account number"',
+    'after a restart: user, function_call, function_call_result',
+    'and on: user, function_call, function_call_result, user, assistant',
+    'in a fork: user, assistant'
+  ],
   'read-the-past': [
     '6  09:04  deleted',
     "at version 2 [ 'A train to Oslo?' ]",
