@@ -35,7 +35,7 @@ const blocked = clerk(
   [assistantMessage('Paid from NL91 ABNA.')]
 )
 const bill = new TurnlogSession({ history, userId: 'ada', sessionId: 'bill' })
-await run(blocked, 'Pay 40 euros.', { session: bill }).catch(({ message }: Error) => console.log(message))
+await run(blocked, 'Pay 40 euros.', { session: bill }).catch((error: unknown) => console.log((error as Error).message))
 await history.stop()
 
 // Another, later: what was done is known, so nothing is paid twice.

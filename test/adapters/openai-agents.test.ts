@@ -50,14 +50,14 @@ const textsOf = (items: readonly AgentInputItem[]): string[] =>
   items.map((item) => {
     if (item.type === 'function_call') return `${item.name}(${item.arguments})`
     if (item.type === 'function_call_result')
-      return `= ${(item.output as { text?: string }).text ?? String(item.output)}`
+      return `= ${typeof item.output === 'string' ? item.output : (item.output as { text?: string }).text}`
     const { content } = item as { content: string | { text?: string }[] }
     return typeof content === 'string' ? content : content.map((part) => part.text).join('')
   })
 
-describe.each(Object.keys(STORES))('a session of the Agents SDK over %s', (name) => {
+describe.each(Object.keys(STORES))('a session of the Agents SDK over %s', (kind) => {
   async function begin(): Promise<{ history: SessionHistoryService; again: () => Promise<SessionHistoryService> }> {
-    const open = STORES[name]!()
+    const open = STORES[kind]!()
     const again = () => createSessionHistory({ store: open(), logger: { warn: () => undefined } })
     return { history: await again(), again }
   }
