@@ -64,6 +64,9 @@ const MEND_MS = 200
 const LEADER_TRIES = 200
 const LEADER_MS = 5
 
+/** An answer that takes longer may be that of another leader. */
+const DISTURBED_MS = 200
+
 /** How often an end is looked at that is purged while it is. */
 const TRIES = 10
 
@@ -78,6 +81,7 @@ export class Logs {
   /** By subject, where there are replicas: the newest sequence that was seen, also when nothing else is known any more. */
   readonly #seen = new Map<string, number>()
   readonly #mending = new Map<string, NodeJS.Timeout>()
+
   /** By stream that has replicas. */
   readonly #trails = new Map<string, Trail>()
 
@@ -153,6 +157,7 @@ export class Logs {
       'Nats-Expected-Last-Subject-Sequence': [String(last)],
       ...(id !== undefined && { 'Nats-Msg-Id': [`${id} ${last}`] })
     }
+    const begun = performance.now()
     let seq: number
     try {
       const acknowledged = await this.#connection.store(subject, body, headers)
@@ -165,11 +170,7 @@ export class Logs {
       throw refused(error)
     }
     this.#see(place, seq)
-    if (
-      this.#replicated.get(stream) &&
-      !this.#isNext(place, seq, seqIn(note.after)) &&
-      !(await this.#counts(place, { seq, note }).catch(inDoubt))
-    ) {
+    if (this.#replicated.get(stream) && !(await this.#readBack(place, { seq, note }, begun).catch(inDoubt))) {
       this.forget(place)
       this.#mendLater(place)
       return undefined
@@ -341,7 +342,7 @@ export class Logs {
     throw failure('no server leads for now', 'not-stored')
   }
 
-  async #has(place: Place, message: Stored): Promise<boolean> {
+  async #has(place: Place, message: Pick<Stored, 'seq' | 'note'>): Promise<boolean> {
     const found = await this.#at(place, message.seq)
     return found !== undefined && linkTo(found) === linkTo(message)
   }
@@ -418,6 +419,15 @@ export class Logs {
     const { kind, after } = message.note
     const telling = kind === 'purged' ? await this.#at(place, seqIn(after)) : message
     return telling ? versionIn(telling, logId) : 0
+  }
+
+  // Whether a message that was acknowledged counts. Who acknowledged it may lead no more, and have lost it, or the one that it follows. A new
+  // leader takes its time: after an answer that did, nothing is known any more.
+  async #readBack(place: Place, stored: Pick<Stored, 'seq' | 'note'>, begun: number): Promise<boolean> {
+    const isNext = this.#isNext(place, stored.seq, seqIn(stored.note.after))
+    if (performance.now() - begun > DISTURBED_MS) this.forgetAll()
+    else if (isNext && (await this.#has(place, stored))) return true
+    return this.#counts(place, stored)
   }
 
   // Whether all between the two are messages that were stored from here, of other subjects: then nothing came between.
