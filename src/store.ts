@@ -154,6 +154,16 @@ export function keyString({ userId, sessionId }: SessionKey): string {
   return `${userId.length}:${userId}${sessionId}`
 }
 
+/** The order of `list`. */
+export function newestFirst(
+  a: Pick<Summary, 'updatedAt' | 'sessionId'>,
+  b: Pick<Summary, 'updatedAt' | 'sessionId'>
+): number {
+  if (a.updatedAt !== b.updatedAt) return b.updatedAt - a.updatedAt
+  if (a.sessionId === b.sessionId) return 0
+  return a.sessionId < b.sessionId ? -1 : 1
+}
+
 const METHODS = [
   'open',
   'close',

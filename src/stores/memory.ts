@@ -2,6 +2,7 @@ import { turnlogError } from '../errors.ts'
 import type { StoredEvent } from '../event.ts'
 import {
   keyString,
+  newestFirst,
   type AppendResult,
   type Commit,
   type EventStore,
@@ -240,12 +241,6 @@ function headOf({ logId, events, summary, touchedAt }: Log): Head {
 
 function isNamed({ summary, purged }: Log, { userId, sessionId }: SessionKey): boolean {
   return !purged && summary.sessionId === sessionId && summary.userId === userId
-}
-
-function newestFirst(a: Pick<Summary, 'updatedAt' | 'sessionId'>, b: Pick<Summary, 'updatedAt' | 'sessionId'>): number {
-  if (a.updatedAt !== b.updatedAt) return b.updatedAt - a.updatedAt
-  if (a.sessionId === b.sessionId) return 0
-  return a.sessionId < b.sessionId ? -1 : 1
 }
 
 /** Where those begin that are greater. */

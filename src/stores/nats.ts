@@ -3,6 +3,7 @@ import { isTurnlogError, turnlogError } from '../errors.ts'
 import type { StoredEvent } from '../event.ts'
 import {
   keyString,
+  newestFirst,
   type AppendResult,
   type Commit,
   type EventStore,
@@ -604,10 +605,4 @@ function eventsIn(
     if (end >= to) return { events, isLast: true }
   }
   return { events, isLast: false }
-}
-
-function newestFirst(a: Pick<Summary, 'updatedAt' | 'sessionId'>, b: Pick<Summary, 'updatedAt' | 'sessionId'>): number {
-  if (a.updatedAt !== b.updatedAt) return b.updatedAt - a.updatedAt
-  if (a.sessionId === b.sessionId) return 0
-  return a.sessionId < b.sessionId ? -1 : 1
 }
