@@ -1,0 +1,15 @@
+import type { Json } from '../../json.ts'
+import type { Message } from '../../message.ts'
+
+/** What the items of a session read as. */
+export type Reading = (items: readonly Json[]) => Message[]
+
+// Loaded where one is met. None needs its framework.
+const READINGS: { readonly [format: string]: () => Promise<Reading> } = {
+  'openai-agents': async () => (await import('../messages/openai-agents.ts')).toMessages as Reading
+}
+
+/** How sessions that an adapter has written read as messages; `undefined` of formats that are none of ours. */
+export async function readingOf(format: string): Promise<Reading | undefined> {
+  return Object.hasOwn(READINGS, format) ? READINGS[format]!() : undefined
+}
