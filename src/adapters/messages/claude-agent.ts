@@ -76,7 +76,7 @@ function grouped(blocks: readonly JsonObject[]): Group[] {
     const { type } = block
     const kind = piece?.kind === 'output' ? 'output' : /thinking$/.test(String(type)) ? 'thought' : 'said'
     const last = groups.at(-1)
-    const group = last?.kind === kind ? last : { kind, pieces: [], others: [], beside: [] }
+    const group: Group = last?.kind === kind ? last : { kind, pieces: [], others: [], beside: [] }
     if (group !== last) groups.push(group)
     if (piece) {
       group.pieces.push(piece)
@@ -153,7 +153,7 @@ function attached(entry: JsonObject, attachment: JsonObject, id: string): Messag
   )
 }
 
-// Of a notice, a summary, a title the text; of what else there is, all.
+// Of a notice or a summary the text; of what else there is, such as titles, all.
 function noticed(entry: JsonObject, id: string, type: string): Message {
   const { type: _, uuid: __, ...rest } = entry
   const said = SAID[type]
@@ -164,13 +164,7 @@ function noticed(entry: JsonObject, id: string, type: string): Message {
   return messageOf([{ kind: 'text', text }], { ...told, metadata: metadataOf(beside) })
 }
 
-const SAID: Readonly<Record<string, string>> = {
-  'ai-title': 'aiTitle',
-  'custom-title': 'customTitle',
-  'summary': 'summary',
-  'system': 'content',
-  'tag': 'tag'
-}
+const SAID: Readonly<Record<string, string>> = { summary: 'summary', system: 'content' }
 
 function metadataOf(rest: JsonObject): JsonObject {
   return Object.keys(rest).length > 0 ? { [CLAUDE_AGENT_FORMAT]: rest } : {}
