@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, realpathSync, rmSync } from 'node:fs'
 import { createServer, type ServerResponse } from 'node:http'
 import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
@@ -51,11 +51,17 @@ export function missingBinary(): string | undefined {
 
 /** A Messages API on this machine that answers from a list, and runs of the real Claude Code against it. */
 export interface Claude {
+  /** What the SDK makes of the folder of all runs. */
+  readonly projectKey: string
+  /** That folder, for the functions of the SDK that ask for one. */
+  readonly dir: string
   readonly asked: Asked[]
   /** What is answered from now on; what was left of before is forgotten. */
   will(...answers: readonly Answer[]): void
   /** Runs the real `query` to its end. Each run has a folder of its own for what Claude Code keeps, so it has nothing but what its store has. */
   run(prompt: string | AsyncIterable<SDKUserMessage>, options: Options): Promise<Run>
+  /** Resolves with the next request. */
+  nextRequest(): Promise<void>
   /** What was said in the newest request, without what Claude Code adds. */
   heard(): string[]
   close(): Promise<void>
@@ -68,15 +74,17 @@ export interface Run {
 }
 
 export async function claude(): Promise<Claude> {
-  const directory = mkdtempSync(join(tmpdir(), 'turnlog-claude-'))
+  const directory = realpathSync(mkdtempSync(join(tmpdir(), 'turnlog-claude-')))
   const answers: Answer[] = []
   const asked: Asked[] = []
+  const waiting: (() => void)[] = []
   const server = createServer((request, response) => {
     let body = ''
     request.on('data', (chunk: Buffer) => (body += chunk.toString()))
     request.on('end', () => {
       if (!request.url?.startsWith('/v1/messages?')) return response.writeHead(404).end('{}')
       asked.push(JSON.parse(body) as Asked)
+      for (const resolve of waiting.splice(0)) resolve()
       const answer = answers.shift() ?? { status: 500, type: 'api_error', message: 'no answer is left' }
       if (answer === 'nothing') return undefined
       return reply(response, answer, asked.length)
@@ -86,6 +94,8 @@ export async function claude(): Promise<Claude> {
   const { port } = server.address() as AddressInfo
 
   return {
+    projectKey: directory.replaceAll(/[^A-Za-z0-9]/g, '-'),
+    dir: directory,
     asked,
     will: (...more) => void answers.splice(0, Infinity, ...more),
     async run(prompt, options) {
@@ -118,6 +128,7 @@ export async function claude(): Promise<Claude> {
         return { messages, error }
       }
     },
+    nextRequest: () => new Promise((resolve) => void waiting.push(resolve)),
     heard: () => asked.at(-1)?.messages.flatMap(heardOf) ?? [],
     async close() {
       server.closeAllConnections()

@@ -1,0 +1,480 @@
+import { randomUUID } from 'node:crypto'
+import {
+  deleteSession,
+  foldSessionSummary,
+  forkSession,
+  getSessionMessages,
+  getSubagentMessages,
+  InMemorySessionStore,
+  listSessions,
+  listSubagents,
+  renameSession,
+  type SessionKey,
+  type SessionStoreEntry
+} from '@anthropic-ai/claude-agent-sdk'
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { fromMessages, toMessages, TurnlogSessionStore } from '../../src/adapters/claude-agent.ts'
+import { createSessionHistory, memoryStore, messageSchema, type SessionHistoryService } from '../../src/index.ts'
+import { fails, misuses } from '../service/kit.ts'
+import { calls, claude, missingBinary, says, type Claude } from './claude-agent-kit.ts'
+import { scenario, textsOf } from './claude-agent-scenario.ts'
+import { freshStore, STORES } from './kit.ts'
+
+const missing = missingBinary()
+const KEY: SessionKey = { projectKey: '-home-ada', sessionId: 's1' }
+const SUB: SessionKey = { ...KEY, subpath: 'subagents/agent-1' }
+
+const said = (text: string, more: object = {}): SessionStoreEntry => ({
+  type: 'user',
+  uuid: `u-${text}`,
+  timestamp: '2026-01-01T00:00:00.000Z',
+  message: { role: 'user', content: text },
+  ...more
+})
+const titled = (title: string): SessionStoreEntry => ({ type: 'custom-title', customTitle: title })
+
+describe.each(STORES)('a session store of the Claude Agent SDK over %s', (kind) => {
+  async function begin(): Promise<{
+    history: SessionHistoryService
+    store: TurnlogSessionStore
+    again: () => Promise<SessionHistoryService>
+  }> {
+    const again = freshStore(kind)
+    const history = await again()
+    return { history, store: new TurnlogSessionStore({ history, userId: 'ada' }), again }
+  }
+
+  it('goes through what it does in every store', async ({ skip }) => {
+    skip(missing !== undefined, missing)
+    await scenario(freshStore(kind))
+  }, 30_000)
+
+  it('does what the SDK has in memory, also over restarts', async () => {
+    const runs = kind === 'memory' ? 40 : 8
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 25 }), async (steps) => {
+        const open = freshStore(kind)
+        let history = await open()
+        let store = new TurnlogSessionStore({ history, userId: 'ada' })
+        const reference = new InMemorySessionStore()
+        for (const [i, one] of steps.entries()) {
+          if (one.does === 'restart') {
+            await history.stop()
+            history = await open()
+            store = new TurnlogSessionStore({ history, userId: 'ada' })
+          } else if (one.does === 'delete') {
+            await store.delete(one.key)
+            await reference.delete(one.key)
+          } else {
+            // The reference knows no uuids: here, none comes twice.
+            const given = one.entries.map((entry, j) => ({ ...entry, ...(entry.uuid && { uuid: `${i}.${j}` }) }))
+            await store.append(one.key, structuredClone(given))
+            await reference.append(one.key, structuredClone(given))
+          }
+        }
+        for (const projectKey of PROJECTS) {
+          const listed = await store.listSessions(projectKey)
+          const summaries = await store.listSessionSummaries(projectKey)
+          expect(ids(listed)).toEqual(ids(await reference.listSessions(projectKey)))
+          expect(dataOf(summaries)).toEqual(dataOf(await reference.listSessionSummaries(projectKey)))
+          expect(timesOf(summaries)).toEqual(timesOf(listed))
+        }
+        for (const key of KEYS) {
+          expect(await store.load(key)).toEqual(await reference.load(key))
+          expect((await store.listSubkeys(key)).sort()).toEqual((await reference.listSubkeys(key)).sort())
+        }
+        await history.stop()
+      }),
+      { numRuns: runs }
+    )
+  })
+
+  it('has each uuid once, however often a batch is given, and what has none each time', async () => {
+    const { history, store, again } = await begin()
+    const batch = [said('a'), titled('A'), said('b'), said('a', { message: 'twice in a batch' })]
+    await store.append(KEY, batch)
+    const versionNow = async () => (await store.history.getSession('ada/-home-ada', 's1'))!.version
+    const version = await versionNow()
+    await store.append(KEY, [said('b'), said('a')])
+    expect(await versionNow(), 'nothing is stored').toBe(version)
+    await history.stop()
+
+    const later = await again()
+    const resumed = new TurnlogSessionStore({ history: later, userId: 'ada' })
+    await resumed.append(KEY, [...batch, said('c')])
+    expect(await resumed.load(KEY)).toEqual([said('a'), titled('A'), said('b'), titled('A'), said('c')])
+    await later.stop()
+  })
+
+  it('loses nothing of appends side by side, and keeps the order of each', async () => {
+    const { history, store } = await begin()
+    const other = new TurnlogSessionStore({ history, userId: 'ada' })
+    const given = Array.from({ length: 12 }, (_, i) => [said(`${i}`), titled(`${i}`)])
+    // Both are given everything, and each stores what the other has not.
+    await Promise.all(given.flatMap((batch) => [store.append(KEY, batch), other.append(KEY, batch.slice(0, 1))]))
+    const entries = (await store.load(KEY))!
+    const uuids = entries.flatMap(({ uuid }) => uuid ?? [])
+    expect(uuids).toEqual(given.map(([first]) => first!.uuid))
+    expect(entries.filter(({ type }) => type === 'custom-title')).toEqual(given.map(([, title]) => title))
+    const [summary] = await store.listSessionSummaries(KEY.projectKey)
+    expect(summary!.data).toEqual(foldSessionSummary(undefined, KEY, entries).data)
+    await history.stop()
+  })
+
+  it('has the copies that are asked for, and gives no others away', async () => {
+    const { history, store } = await begin()
+    const entry = said('a', { nested: { list: [1, { deep: '\u0000' }], none: null, ['__proto__x']: '' } })
+    await store.append(KEY, [entry])
+    const [loaded] = (await store.load(KEY))!
+    expect(loaded).toEqual(entry)
+    loaded!['nested'] = 'changed'
+    expect(await store.load(KEY)).toEqual([entry])
+    const [summary] = await store.listSessionSummaries(KEY.projectKey)
+    summary!.data['firstPrompt'] = 'changed'
+    expect((await store.listSessionSummaries(KEY.projectKey))[0]!.data['firstPrompt']).toBe('a')
+    await history.stop()
+  })
+
+  it('deletes what is below, too, and what it has deleted can be brought back', async () => {
+    const { history, store } = await begin()
+    const elsewhere: SessionKey = { projectKey: '-home-ada', sessionId: 's10', subpath: 'subagents/agent-1' }
+    for (const key of [KEY, SUB, elsewhere]) await store.append(key, [said('a')])
+    const { userId, id } = store.refOf(KEY)
+    const { version } = (await store.history.getSession(userId, id))!
+    await store.delete(KEY)
+    for (const key of [KEY, SUB]) expect(await store.load(key)).toBeNull()
+    expect(await store.listSubkeys(KEY)).toEqual([])
+    expect(await store.load(elsewhere)).toEqual([said('a')])
+    await store.delete(KEY)
+
+    for (const key of [KEY, SUB]) await store.history.rewind(store.refOf(key), version)
+    expect(await store.load(KEY)).toEqual([said('a')])
+    expect(await store.listSubkeys(KEY)).toEqual(['subagents/agent-1'])
+    await store.delete(KEY)
+    // Begun anew, it has nothing of before.
+    await store.append(KEY, [said('b')])
+    expect(await store.load(KEY)).toEqual([said('b')])
+    expect(dataOf(await store.listSessionSummaries(KEY.projectKey))).toEqual([
+      ['s1', expect.objectContaining({ firstPrompt: 'b' })]
+    ])
+    await history.stop()
+  })
+
+  it('goes on from wherever it was set back to, and its summary with it', async () => {
+    const { history, store } = await begin()
+    await store.append(KEY, [said('a'), titled('A'), said('b'), titled('B')])
+    const at = (await store.versionOf(KEY, 'u-a'))!
+    expect(await store.versionOf(KEY, 'u-none')).toBeUndefined()
+    const ref = store.refOf(KEY)
+    await store.history.fork(ref, { at, sessionId: 'forked' })
+    await store.history.rewind(ref, at)
+    for (const sessionId of ['s1', 'forked']) {
+      const key = { ...KEY, sessionId }
+      expect(await store.load(key)).toEqual([said('a')])
+      // What is gone may come again.
+      await store.append(key, [said('b'), said('a')])
+      expect(await store.load(key)).toEqual([said('a'), said('b')])
+    }
+    const summaries = await store.listSessionSummaries(KEY.projectKey)
+    for (const { data } of summaries) {
+      expect(data).toEqual(foldSessionSummary(undefined, KEY, [said('a'), said('b')]).data)
+    }
+    expect(ids(summaries)).toEqual(['forked', 's1'])
+    await history.stop()
+  })
+
+  it('is as if never written where a process has ended before anything was stored', async () => {
+    const { history, store } = await begin()
+    expect(await store.load(KEY)).toBeNull()
+    await store.delete(KEY)
+    await store.delete(SUB)
+    expect(await history.listUsers(), 'reading makes nothing').toEqual([])
+    for (const key of [KEY, SUB]) {
+      const { userId, id } = store.refOf(key)
+      await store.history.createSession(userId, id)
+      expect(await store.load(key)).toBeNull()
+    }
+    expect(await store.listSessions(KEY.projectKey)).toEqual([])
+    expect(await store.listSubkeys(KEY)).toEqual([])
+    await store.append(KEY, [said('a')])
+    await store.append(SUB, [])
+    expect(await store.load(KEY)).toEqual([said('a')])
+    expect(await store.load(SUB)).toEqual([])
+    await history.stop()
+  })
+
+  it('waits while somebody holds a turn', async () => {
+    const { history, store } = await begin()
+    await store.append(KEY, [said('a')])
+    const turn = await store.history.beginTurn(store.refOf(KEY))
+    const appended = store.append(KEY, [said('b'), said('c')])
+    expect(await store.load(KEY)).toEqual([said('a')])
+    await turn.append(said('c'))
+    await turn.end()
+    await appended
+    expect(await store.load(KEY)).toEqual([said('a'), said('c'), said('b')])
+    await history.stop()
+  })
+
+  it('refuses what it cannot keep, before anything is stored', async () => {
+    const { history, store } = await begin()
+    await fails(() => store.append(KEY, [said('a'), said('b', { at: { when: new Date(0) } })]), 'INVALID_MESSAGE', {
+      path: [1, 'at', 'when']
+    })
+    for (const none of [null, 5, 'x', [], { uuid: 'u' }, { type: 7 }])
+      await fails(() => store.append(KEY, [said('a'), none as never]), 'INVALID_MESSAGE', { path: [1] })
+    await misuses(() => store.append(KEY, {} as never), 'entries')
+    await misuses(() => store.append({ ...KEY, subpath: '' }, []), 'key.subpath')
+    await misuses(() => store.append({ ...KEY, sessionId: undefined } as never, []), 'key.sessionId')
+    await misuses(() => store.load({ ...KEY, sessionId: 's'.repeat(513) }), 'key.sessionId')
+    await misuses(() => store.load({ ...KEY, projectKey: 'p'.repeat(512) }), 'userId')
+    await misuses(() => store.load({ ...KEY, projectKey: '\uD800' }), 'userId')
+    await misuses(() => store.load(undefined as never), 'key')
+    await misuses(() => new TurnlogSessionStore({ history, userId: ' ' }), 'userId')
+    await misuses(() => new TurnlogSessionStore({ history: {} as never, userId: 'ada' }), 'history')
+    await misuses(() => new TurnlogSessionStore({ history, userID: 'ada' } as never), 'userId')
+    expect(await history.listUsers()).toEqual([])
+    // What another has written is another's.
+    await history.createSession('ada/-home-ada', 's1')
+    await fails(() => store.load(KEY), 'FORMAT_MISMATCH', { expected: 'claude-agent', actual: 'message' })
+    await fails(() => store.append(KEY, [said('a')]), 'FORMAT_MISMATCH')
+    expect(await store.listSessions(KEY.projectKey)).toEqual([])
+    await history.stop()
+  })
+})
+
+it('no two keys are the same session, and each is listed under its own name', async () => {
+  const history = await createSessionHistory()
+  const part = fc
+    .array(fc.constantFrom('a', '/', '%', '%2F', ' ', '.', '25', '\t'), { maxLength: 3 })
+    .map((all) => all.join(''))
+  const key = fc.record({
+    userId: part.filter((id) => id.trim() !== ''),
+    projectKey: part,
+    sessionId: part,
+    subpath: fc.option(part.filter(Boolean), { nil: undefined })
+  })
+  await fc.assert(
+    fc.asyncProperty(fc.uniqueArray(key, { selector: (each) => JSON.stringify(each), maxLength: 6 }), async (keys) => {
+      const refs = keys.map(({ userId, ...rest }) =>
+        new TurnlogSessionStore({ history, userId }).refOf(rest as SessionKey)
+      )
+      expect(new Set(refs.map((ref) => JSON.stringify(ref))).size).toBe(keys.length)
+    }),
+    { numRuns: 300 }
+  )
+  await fc.assert(
+    fc.asyncProperty(key, async ({ userId, ...rest }) => {
+      const store = new TurnlogSessionStore({ history, userId })
+      await store.append(rest as SessionKey, [said('a')])
+      const listed =
+        rest.subpath === undefined ? ids(await store.listSessions(rest.projectKey)) : await store.listSubkeys(rest)
+      expect(listed).toContain(rest.subpath ?? rest.sessionId)
+      expect(await store.load(rest as SessionKey)).toEqual([said('a')])
+    }),
+    { numRuns: 60 }
+  )
+  await history.stop()
+})
+
+it('what a store does not take at once is stored in parts', async () => {
+  const inner = memoryStore()
+  const small = { ...inner, supports: { ...inner.supports, maxCommitBytes: 2500 } }
+  const history = await createSessionHistory({ store: small })
+  const store = new TurnlogSessionStore({ history, userId: 'ada' })
+  const given = Array.from({ length: 20 }, (_, i) => said(`${i}`))
+  await store.append(KEY, given)
+  expect(await store.load(KEY)).toEqual(given)
+  const [summary] = await store.listSessionSummaries(KEY.projectKey)
+  expect(summary!.data).toEqual(foldSessionSummary(undefined, KEY, given).data)
+  await fails(() => store.append(KEY, [said('x'.repeat(5000))]), 'COMMIT_TOO_LARGE')
+  await history.stop()
+})
+
+it.each(['create', 'null', 'throw'] as const)(
+  'whatever is done about missing sessions (%s), it is the same',
+  async (get) => {
+    const history = await createSessionHistory({ missing: { get, append: get === 'create' ? 'create' : 'throw' } })
+    const store = new TurnlogSessionStore({ history, userId: 'ada' })
+    expect(await store.load(KEY)).toBeNull()
+    await store.append(KEY, [said('a')])
+    expect(await store.load(KEY)).toEqual([said('a')])
+    await store.delete(KEY)
+    expect(await store.load(KEY)).toBeNull()
+    await history.stop()
+  }
+)
+
+it('the functions of the SDK find in it what they look for', async () => {
+  const history = await createSessionHistory()
+  const sessionStore = new TurnlogSessionStore({ history, userId: 'ada' })
+  const [sessionId, dir] = [randomUUID(), '/home/ada']
+  const key = { projectKey: '-home-ada', sessionId }
+  await sessionStore.append(key, [said('a', { uuid: randomUUID(), parentUuid: null, sessionId })])
+  await renameSession(sessionId, 'Trains', { sessionStore, dir })
+  expect(await listSessions({ sessionStore, dir })).toMatchObject([{ sessionId, summary: 'Trains', firstPrompt: 'a' }])
+  expect(await getSessionMessages(sessionId, { sessionStore, dir })).toMatchObject([{ type: 'user' }])
+  const fork = await forkSession(sessionId, { sessionStore, dir })
+  expect(textsOf(await sessionStore.load({ ...key, sessionId: fork.sessionId }))).toEqual(['a'])
+  await deleteSession(sessionId, { sessionStore, dir })
+  expect((await listSessions({ sessionStore, dir })).map((session) => session.sessionId)).toEqual([fork.sessionId])
+  await history.stop()
+})
+
+describe('the real runner', { timeout: 30_000, skip: missing !== undefined }, () => {
+  let runner: Claude
+  let history: SessionHistoryService
+  let store: TurnlogSessionStore
+  beforeAll(async () => {
+    runner = await claude()
+    history = await createSessionHistory()
+    store = new TurnlogSessionStore({ history, userId: 'ada' })
+  })
+  afterAll(async () => {
+    await runner.close()
+    await history.stop()
+  })
+  const begin = () => ({ projectKey: runner.projectKey, sessionId: randomUUID() })
+
+  it('asks for approvals, and both answers are kept', async () => {
+    const key = begin()
+    runner.will([...calls('toolu_1', 'pay', { sum: 5 }), ...calls('toolu_2', 'pay', { sum: 500 })], says('Half of it.'))
+    const { error } = await runner.run('Pay 5 and 500.', {
+      sessionStore: store,
+      sessionId: key.sessionId,
+      canUseTool: async (_, input) =>
+        input['sum'] === 5 ? { behavior: 'allow', updatedInput: input } : { behavior: 'deny', message: 'too much' }
+    })
+    expect(error).toBeUndefined()
+    const texts = textsOf(await store.load(key))
+    expect(texts).toEqual(expect.arrayContaining(['mcp__clerk__pay({"sum":500})', '= 5 paid', '= too much']))
+    expect([texts[0], texts.at(-1)]).toEqual(['Pay 5 and 500.', 'Half of it.'])
+  })
+
+  it('goes on after a run that was aborted', async () => {
+    const key = begin()
+    runner.will(says('Hello.'))
+    await runner.run('Hi', { sessionStore: store, sessionId: key.sessionId })
+    const before = (await store.load(key))!
+    runner.will('nothing')
+    const abortController = new AbortController()
+    const asked = runner.nextRequest()
+    const run = runner.run('Are you there?', { sessionStore: store, resume: key.sessionId, abortController })
+    await asked
+    abortController.abort()
+    expect((await run).error).toBeDefined()
+    runner.will(says('Here.'))
+    await runner.run('And now?', { sessionStore: store, resume: key.sessionId })
+    const entries = (await store.load(key))!
+    expect(entries.slice(0, before.length)).toEqual(before)
+    expect(textsOf(entries).slice(-2)).toEqual(['And now?', 'Here.'])
+    expect(runner.heard().slice(0, 2)).toEqual(['Hi', 'Hello.'])
+  })
+
+  it('runs twice at once on one session, and both are kept', async () => {
+    const key = begin()
+    runner.will(says('Hello.'), says('Yes.'), says('Yes.'))
+    await runner.run('Hi', { sessionStore: store, sessionId: key.sessionId })
+    await Promise.all(
+      ['Left?', 'Right?'].map((prompt) => runner.run(prompt, { sessionStore: store, resume: key.sessionId }))
+    )
+    const entries = (await store.load(key))!
+    expect(textsOf(entries)).toEqual(expect.arrayContaining(['Hi', 'Hello.', 'Left?', 'Right?']))
+    expect(textsOf(entries).filter((text) => text === 'Yes.')).toHaveLength(2)
+    const uuids = entries.flatMap(({ uuid }) => uuid ?? [])
+    expect(new Set(uuids).size).toBe(uuids.length)
+  })
+
+  it('keeps what a subagent did beside it', async () => {
+    const key = begin()
+    const input = { description: 'times', prompt: 'Look it up', subagent_type: 'helper', run_in_background: false }
+    runner.will([{ type: 'tool_use', id: 'toolu_1', name: 'Agent', input }], says('At 22:47.'), says('It is late.'))
+    await runner.run('When?', {
+      sessionStore: store,
+      sessionId: key.sessionId,
+      tools: ['Agent'],
+      allowedTools: ['Agent'],
+      agents: { helper: { description: 'helps', prompt: 'You help.', tools: [] } }
+    })
+    const [subpath] = await store.listSubkeys(key)
+    expect(textsOf(await store.load({ ...key, subpath: subpath! }))).toEqual(['Look it up', 'At 22:47.'])
+    expect(textsOf(await store.load(key)).at(-1)).toBe('It is late.')
+    const where = { sessionStore: store, dir: runner.dir }
+    const [agent] = await listSubagents(key.sessionId, where)
+    expect(subpath).toBe(`subagents/agent-${agent}`)
+    expect(await getSubagentMessages(key.sessionId, agent!, where)).toHaveLength(2)
+  })
+
+  it('goes on with what was begun elsewhere', async () => {
+    const key = begin()
+    const { items } = fromMessages(
+      [
+        { role: 'user', content: 'A train to Oslo?' },
+        { role: 'assistant', type: 'function_call', content: [call('c:1', 'find trains', '{"to":"Oslo"}')] },
+        { role: 'tool', type: 'function_call_output', content: [output('c:1', ['22:47'])] },
+        { role: 'assistant', content: 'At 22:47.' }
+      ].map((message, i) => messageSchema.parse({ id: `m${i}`, ...message }))
+    )
+    await store.append(key, items)
+    runner.will(says('On track 4.'))
+    await runner.run('Where?', { sessionStore: store, resume: key.sessionId })
+    expect(runner.heard()).toEqual([
+      'A train to Oslo?',
+      'find_trains({"to":"Oslo"})',
+      '= "[\\"22:47\\"]"',
+      'At 22:47.',
+      'Where?'
+    ])
+  })
+})
+
+const call = (callId: string, name: string, input: string) =>
+  ({ type: 'data', data: { call_id: callId, name, arguments: input } }) as const
+const output = (callId: string, value: unknown) => ({ type: 'data', data: { call_id: callId, output: value } }) as const
+
+const PROJECTS = ['p', '-home-ada']
+const KEYS: SessionKey[] = PROJECTS.flatMap((projectKey) =>
+  ['s', 't'].flatMap((sessionId) => [
+    { projectKey, sessionId },
+    { projectKey, sessionId, subpath: 'subagents/agent-1' },
+    { projectKey, sessionId, subpath: 'subagents/workflows/run/agent-2' }
+  ])
+)
+
+const entry: fc.Arbitrary<SessionStoreEntry> = fc.oneof(
+  fc.record({
+    type: fc.constantFrom('user', 'assistant', 'system'),
+    uuid: fc.constant('given later'),
+    timestamp: fc.constantFrom('2026-01-01T00:00:00.000Z', 'no time'),
+    isSidechain: fc.boolean(),
+    cwd: fc.constantFrom('/home/ada', ''),
+    message: fc.record({ role: fc.constant('user'), content: fc.oneof(fc.string(), fc.constant('/clear')) })
+  }),
+  fc.record({ type: fc.constant('custom-title'), customTitle: fc.string() }),
+  fc.record({ type: fc.constant('tag'), tag: fc.constantFrom('', 'travel') }),
+  fc.record({ type: fc.constant('last-prompt'), lastPrompt: fc.string() }),
+  fc.record({ type: fc.constant('of tomorrow'), data: fc.jsonValue().filter((value) => !hasMinusZero(value)) })
+)
+
+const key = fc.constantFrom(...KEYS)
+const step = fc.oneof(
+  {
+    weight: 8,
+    arbitrary: fc.record({ does: fc.constant('append' as const), key, entries: fc.array(entry, { maxLength: 4 }) })
+  },
+  { weight: 2, arbitrary: fc.record({ does: fc.constant('delete' as const), key }) },
+  { weight: 1, arbitrary: fc.record({ does: fc.constant('restart' as const) }) }
+)
+
+// What JSON has no sign for.
+function hasMinusZero(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return Object.is(value, -0)
+  return Object.values(value).some(hasMinusZero)
+}
+
+const ids = (listed: readonly { sessionId: string }[]): string[] => listed.map(({ sessionId }) => sessionId).sort()
+const dataOf = (listed: readonly { sessionId: string; data: object }[]): [string, object][] =>
+  listed.map(({ sessionId, data }): [string, object] => [sessionId, data]).sort(([a], [b]) => (a < b ? -1 : 1))
+const timesOf = (listed: readonly { sessionId: string; mtime: number }[]): [string, number][] =>
+  listed.map(({ sessionId, mtime }): [string, number] => [sessionId, mtime]).sort(([a], [b]) => (a < b ? -1 : 1))
