@@ -10,9 +10,10 @@ export const textsOf = (entries: readonly SessionStoreEntry[] | null): string[] 
   toMessages(entries ?? []).flatMap(({ role, content }) =>
     (content ?? []).flatMap((part) => {
       if (part.type === 'text') return role === 'system' ? [] : [part.text ?? '']
-      const { name, arguments: input, output } = (part.type === 'data' && part.data) || {}
-      if (typeof name === 'string' && input !== undefined) return [`${name}(${String(input)})`]
-      return output === undefined ? [] : [`= ${String(output)}`]
+      const { name, arguments: input, output } = (part.type === 'data' ? part.data : undefined) ?? {}
+      if (typeof name === 'string' && typeof input === 'string') return [`${name}(${input})`]
+      if (output === undefined) return []
+      return [`= ${typeof output === 'string' ? output : JSON.stringify(output)}`]
     })
   )
 

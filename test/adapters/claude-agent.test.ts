@@ -12,9 +12,9 @@ import {
   type SessionKey,
   type SessionStoreEntry
 } from '@anthropic-ai/claude-agent-sdk'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { fromMessages, toMessages, TurnlogSessionStore } from '../../src/adapters/claude-agent.ts'
+import { CLAUDE_AGENT_FORMAT, fromMessages, toMessages, TurnlogSessionStore } from '../../src/adapters/claude-agent.ts'
 import { createSessionHistory, memoryStore, messageSchema, type SessionHistoryService } from '../../src/index.ts'
 import { fails, misuses } from '../service/kit.ts'
 import { calls, claude, missingBinary, says, type Claude } from './claude-agent-kit.ts'
@@ -108,8 +108,9 @@ describe.each(STORES)('a session store of the Claude Agent SDK over %s', (kind) 
   })
 
   it('loses nothing of appends side by side, and keeps the order of each', async () => {
-    const { history, store } = await begin()
-    const other = new TurnlogSessionStore({ history, userId: 'ada' })
+    const { history, store, again } = await begin()
+    const second = kind === 'memory' ? history : await again()
+    const other = new TurnlogSessionStore({ history: second, userId: 'ada' })
     const given = Array.from({ length: 12 }, (_, i) => [said(`${i}`), titled(`${i}`)])
     // Both are given everything, and each stores what the other has not.
     await Promise.all(given.flatMap((batch) => [store.append(KEY, batch), other.append(KEY, batch.slice(0, 1))]))
@@ -119,6 +120,7 @@ describe.each(STORES)('a session store of the Claude Agent SDK over %s', (kind) 
     expect(entries.filter(({ type }) => type === 'custom-title')).toEqual(given.map(([, title]) => title))
     const [summary] = await store.listSessionSummaries(KEY.projectKey)
     expect(summary!.data).toEqual(foldSessionSummary(undefined, KEY, entries).data)
+    await second.stop()
     await history.stop()
   })
 
@@ -322,110 +324,321 @@ it('the functions of the SDK find in it what they look for', async () => {
   await history.stop()
 })
 
-describe('the real runner', { timeout: 30_000, skip: missing !== undefined }, () => {
-  let runner: Claude
-  let history: SessionHistoryService
-  let store: TurnlogSessionStore
-  beforeAll(async () => {
-    runner = await claude()
-    history = await createSessionHistory()
-    store = new TurnlogSessionStore({ history, userId: 'ada' })
-  })
-  afterAll(async () => {
-    await runner.close()
-    await history.stop()
-  })
-  const begin = () => ({ projectKey: runner.projectKey, sessionId: randomUUID() })
-
-  it('asks for approvals, and both answers are kept', async () => {
-    const key = begin()
-    runner.will([...calls('toolu_1', 'pay', { sum: 5 }), ...calls('toolu_2', 'pay', { sum: 500 })], says('Half of it.'))
-    const { error } = await runner.run('Pay 5 and 500.', {
-      sessionStore: store,
-      sessionId: key.sessionId,
-      canUseTool: async (_, input) =>
-        input['sum'] === 5 ? { behavior: 'allow', updatedInput: input } : { behavior: 'deny', message: 'too much' }
+describe(
+  `the real runner${missing === undefined ? '' : ` (skipped: ${missing})`}`,
+  { timeout: 30_000, skip: missing !== undefined },
+  () => {
+    let runner: Claude
+    let history: SessionHistoryService
+    let store: TurnlogSessionStore
+    beforeAll(async () => {
+      runner = await claude()
+      history = await createSessionHistory()
+      store = new TurnlogSessionStore({ history, userId: 'ada' })
     })
-    expect(error).toBeUndefined()
-    const texts = textsOf(await store.load(key))
-    expect(texts).toEqual(expect.arrayContaining(['mcp__clerk__pay({"sum":500})', '= 5 paid', '= too much']))
-    expect([texts[0], texts.at(-1)]).toEqual(['Pay 5 and 500.', 'Half of it.'])
-  })
-
-  it('goes on after a run that was aborted', async () => {
-    const key = begin()
-    runner.will(says('Hello.'))
-    await runner.run('Hi', { sessionStore: store, sessionId: key.sessionId })
-    const before = (await store.load(key))!
-    runner.will('nothing')
-    const abortController = new AbortController()
-    const asked = runner.nextRequest()
-    const run = runner.run('Are you there?', { sessionStore: store, resume: key.sessionId, abortController })
-    await asked
-    abortController.abort()
-    expect((await run).error).toBeDefined()
-    runner.will(says('Here.'))
-    await runner.run('And now?', { sessionStore: store, resume: key.sessionId })
-    const entries = (await store.load(key))!
-    expect(entries.slice(0, before.length)).toEqual(before)
-    expect(textsOf(entries).slice(-2)).toEqual(['And now?', 'Here.'])
-    expect(runner.heard().slice(0, 2)).toEqual(['Hi', 'Hello.'])
-  })
-
-  it('runs twice at once on one session, and both are kept', async () => {
-    const key = begin()
-    runner.will(says('Hello.'), says('Yes.'), says('Yes.'))
-    await runner.run('Hi', { sessionStore: store, sessionId: key.sessionId })
-    await Promise.all(
-      ['Left?', 'Right?'].map((prompt) => runner.run(prompt, { sessionStore: store, resume: key.sessionId }))
-    )
-    const entries = (await store.load(key))!
-    expect(textsOf(entries)).toEqual(expect.arrayContaining(['Hi', 'Hello.', 'Left?', 'Right?']))
-    expect(textsOf(entries).filter((text) => text === 'Yes.')).toHaveLength(2)
-    const uuids = entries.flatMap(({ uuid }) => uuid ?? [])
-    expect(new Set(uuids).size).toBe(uuids.length)
-  })
-
-  it('keeps what a subagent did beside it', async () => {
-    const key = begin()
-    const input = { description: 'times', prompt: 'Look it up', subagent_type: 'helper', run_in_background: false }
-    runner.will([{ type: 'tool_use', id: 'toolu_1', name: 'Agent', input }], says('At 22:47.'), says('It is late.'))
-    await runner.run('When?', {
-      sessionStore: store,
-      sessionId: key.sessionId,
-      tools: ['Agent'],
-      allowedTools: ['Agent'],
-      agents: { helper: { description: 'helps', prompt: 'You help.', tools: [] } }
+    afterAll(async () => {
+      await runner.close()
+      await history.stop()
     })
-    const [subpath] = await store.listSubkeys(key)
-    expect(textsOf(await store.load({ ...key, subpath: subpath! }))).toEqual(['Look it up', 'At 22:47.'])
-    expect(textsOf(await store.load(key)).at(-1)).toBe('It is late.')
-    const where = { sessionStore: store, dir: runner.dir }
-    const [agent] = await listSubagents(key.sessionId, where)
-    expect(subpath).toBe(`subagents/agent-${agent}`)
-    expect(await getSubagentMessages(key.sessionId, agent!, where)).toHaveLength(2)
-  })
+    const begin = () => ({ projectKey: runner.projectKey, sessionId: randomUUID() })
 
-  it('goes on with what was begun elsewhere', async () => {
-    const key = begin()
-    const { items } = fromMessages(
-      [
-        { role: 'user', content: 'A train to Oslo?' },
-        { role: 'assistant', type: 'function_call', content: [call('c:1', 'find trains', '{"to":"Oslo"}')] },
-        { role: 'tool', type: 'function_call_output', content: [output('c:1', ['22:47'])] },
-        { role: 'assistant', content: 'At 22:47.' }
-      ].map((message, i) => messageSchema.parse({ id: `m${i}`, ...message }))
-    )
-    await store.append(key, items)
-    runner.will(says('On track 4.'))
-    await runner.run('Where?', { sessionStore: store, resume: key.sessionId })
-    expect(runner.heard()).toEqual([
-      'A train to Oslo?',
-      'find_trains({"to":"Oslo"})',
-      '= "[\\"22:47\\"]"',
-      'At 22:47.',
-      'Where?'
+    it('asks for approvals, and both answers are kept', async () => {
+      const key = begin()
+      runner.will(
+        [...calls('toolu_1', 'pay', { sum: 5 }), ...calls('toolu_2', 'pay', { sum: 500 })],
+        says('Half of it.')
+      )
+      const { error } = await runner.run('Pay 5 and 500.', {
+        sessionStore: store,
+        sessionId: key.sessionId,
+        canUseTool: async (_, input) =>
+          input['sum'] === 5 ? { behavior: 'allow', updatedInput: input } : { behavior: 'deny', message: 'too much' }
+      })
+      expect(error).toBeUndefined()
+      const texts = textsOf(await store.load(key))
+      expect(texts).toEqual(expect.arrayContaining(['mcp__clerk__pay({"sum":500})', '= 5 paid', '= too much']))
+      expect([texts[0], texts.at(-1)]).toEqual(['Pay 5 and 500.', 'Half of it.'])
+    })
+
+    it('goes on after a run that was aborted', async () => {
+      const key = begin()
+      runner.will(says('Hello.'))
+      await runner.run('Hi', { sessionStore: store, sessionId: key.sessionId })
+      const before = (await store.load(key))!
+      runner.will('nothing')
+      const abortController = new AbortController()
+      const asked = runner.nextRequest()
+      const run = runner.run('Are you there?', { sessionStore: store, resume: key.sessionId, abortController })
+      await asked
+      abortController.abort()
+      expect((await run).error).toBeDefined()
+      runner.will(says('Here.'))
+      await runner.run('And now?', { sessionStore: store, resume: key.sessionId })
+      const entries = (await store.load(key))!
+      expect(entries.slice(0, before.length)).toEqual(before)
+      expect(textsOf(entries).slice(-2)).toEqual(['And now?', 'Here.'])
+      expect(runner.heard().slice(0, 2)).toEqual(['Hi', 'Hello.'])
+    })
+
+    it('runs twice at once on one session, and both are kept', async () => {
+      const key = begin()
+      runner.will(says('Hello.'), says('Yes.'), says('Yes.'))
+      await runner.run('Hi', { sessionStore: store, sessionId: key.sessionId })
+      await Promise.all(
+        ['Left?', 'Right?'].map((prompt) => runner.run(prompt, { sessionStore: store, resume: key.sessionId }))
+      )
+      const entries = (await store.load(key))!
+      expect(textsOf(entries)).toEqual(expect.arrayContaining(['Hi', 'Hello.', 'Left?', 'Right?']))
+      expect(textsOf(entries).filter((text) => text === 'Yes.')).toHaveLength(2)
+      const uuids = entries.flatMap(({ uuid }) => uuid ?? [])
+      expect(new Set(uuids).size).toBe(uuids.length)
+    })
+
+    it('keeps what a subagent did beside it', async () => {
+      const key = begin()
+      const input = { description: 'times', prompt: 'Look it up', subagent_type: 'helper', run_in_background: false }
+      runner.will([{ type: 'tool_use', id: 'toolu_1', name: 'Agent', input }], says('At 22:47.'), says('It is late.'))
+      await runner.run('When?', {
+        sessionStore: store,
+        sessionId: key.sessionId,
+        tools: ['Agent'],
+        allowedTools: ['Agent'],
+        agents: { helper: { description: 'helps', prompt: 'You help.', tools: [] } }
+      })
+      const [subpath] = await store.listSubkeys(key)
+      expect(textsOf(await store.load({ ...key, subpath: subpath! }))).toEqual(['Look it up', 'At 22:47.'])
+      expect(textsOf(await store.load(key)).at(-1)).toBe('It is late.')
+      const where = { sessionStore: store, dir: runner.dir }
+      const [agent] = await listSubagents(key.sessionId, where)
+      expect(subpath).toBe(`subagents/agent-${agent}`)
+      expect(await getSubagentMessages(key.sessionId, agent!, where)).toHaveLength(2)
+    })
+
+    it('goes on with what was begun elsewhere', async () => {
+      const key = begin()
+      const { items } = fromMessages(
+        [
+          { role: 'user', content: 'A train to Oslo?' },
+          { role: 'assistant', type: 'function_call', content: [call('c:1', 'find trains', '{"to":"Oslo"}')] },
+          { role: 'tool', type: 'function_call_output', content: [output('c:1', ['22:47'])] },
+          { role: 'assistant', content: 'At 22:47.' }
+        ].map((message, i) => messageSchema.parse({ id: `m${i}`, ...message }))
+      )
+      await store.append(key, items)
+      runner.will(says('On track 4.'))
+      await runner.run('Where?', { sessionStore: store, resume: key.sessionId })
+      expect(runner.heard()).toEqual([
+        'A train to Oslo?',
+        'find_trains({"to":"Oslo"})',
+        '= "[\\"22:47\\"]"',
+        'At 22:47.',
+        'Where?'
+      ])
+    })
+  }
+)
+
+describe('transcripts as messages', () => {
+  const entryOf = (type: string, content: unknown, more: object = {}): SessionStoreEntry => ({
+    type,
+    uuid: `${type} 1`,
+    parentUuid: null,
+    message: { role: type, content },
+    ...more
+  })
+  const shown = (entries: SessionStoreEntry[]) =>
+    toMessages(entries).map((message) => {
+      expect(messageSchema.parse(structuredClone(message))).toEqual(message)
+      const { id, type, role, content } = message
+      return { id, type, role, content }
+    })
+
+  it('have what is said, thought, called and answered, each in its place', () => {
+    const content = [
+      { type: 'thinking', thinking: 'Trains run at night.', signature: 'abc' },
+      { type: 'redacted_thinking', data: 'xyz' },
+      { type: 'text', text: 'I look.', citations: [] },
+      { type: 'tool_use', id: 't1', name: 'find', input: { to: 'Oslo' } },
+      { type: 'server_tool_use', id: 's1', name: 'web_search', input: {} },
+      {
+        type: 'web_search_tool_result',
+        tool_use_id: 's1',
+        content: [{ type: 'web_search_result', url: 'https://x.y' }]
+      }
+    ]
+    const entry = entryOf('assistant', content, {
+      message: { id: 'msg_1', role: 'assistant', model: 'claude', content }
+    })
+    expect(shown([entry])).toEqual([
+      {
+        id: 'assistant 1',
+        type: 'reasoning',
+        role: 'assistant',
+        content: [
+          { type: 'text', text: 'Trains run at night.' },
+          { type: 'data', data: { type: 'redacted_thinking', data: 'xyz' } }
+        ]
+      },
+      {
+        id: 'assistant 1_2',
+        type: 'function_call',
+        role: 'assistant',
+        content: [
+          { type: 'text', text: 'I look.' },
+          call('t1', 'find', '{"to":"Oslo"}'),
+          call('s1', 'web_search', '{}')
+        ]
+      },
+      {
+        id: 'assistant 1_3',
+        type: 'function_call_output',
+        role: 'tool',
+        content: [output('s1', [{ type: 'web_search_result', url: 'https://x.y' }])]
+      }
     ])
+    const metadata = toMessages([entry]).map((message) => message.metadata?.[CLAUDE_AGENT_FORMAT])
+    expect(metadata).toEqual([
+      { parentUuid: null, message: { id: 'msg_1', model: 'claude' }, blocks: [{ signature: 'abc' }] },
+      { blocks: [{ citations: [] }, {}, { type: 'server_tool_use' }] },
+      { blocks: [{ type: 'web_search_tool_result' }] }
+    ])
+  })
+
+  it('have results, images and documents of the user', () => {
+    const content = [
+      { type: 'tool_result', tool_use_id: 't1', content: [{ type: 'text', text: '22:47' }] },
+      { type: 'tool_result', tool_use_id: 't2', is_error: true, content: 'none' },
+      { type: 'text', text: 'See' },
+      { type: 'image', source: { type: 'base64', media_type: 'image/png', data: 'AAAA' } },
+      { type: 'image', source: { type: 'url', url: 'https://x.y/z.png' } },
+      { type: 'document', title: 'times', source: { type: 'base64', media_type: 'application/pdf', data: 'BBBB' } },
+      { type: 'document', source: { type: 'text', media_type: 'text/plain', data: 'é' } },
+      { type: 'document', source: { type: 'file', file_id: 'file_1' } },
+      { type: 'of tomorrow', value: 1 }
+    ]
+    const entries = [entryOf('user', content)]
+    expect(shown(entries).map((message) => [message.role, message.content])).toEqual([
+      ['tool', [output('t1', '22:47'), output('t2', 'none')]],
+      [
+        'user',
+        [
+          { type: 'text', text: 'See' },
+          { type: 'image', image_url: 'data:image/png;base64,AAAA' },
+          { type: 'image', image_url: 'https://x.y/z.png' },
+          { type: 'file', filename: 'times', file_data: 'data:application/pdf;base64,BBBB' },
+          { type: 'file', file_data: 'data:text/plain;base64,w6k=' },
+          { type: 'file', file_id: 'file_1' },
+          { type: 'data', data: { type: 'of tomorrow', value: 1 } }
+        ]
+      ]
+    ])
+    expect(toMessages(entries)[0]!.metadata).toMatchObject({ 'claude-agent': { blocks: [{}, { is_error: true }] } })
+    const back = fromMessages(
+      toMessages([
+        entryOf('assistant', [
+          { type: 'tool_use', id: 't1', name: 'a', input: {} },
+          { type: 'tool_use', id: 't2', name: 'a', input: {} }
+        ]),
+        ...entries
+      ])
+    )
+    const blocks = back.items.flatMap(({ message }) => (message as { content: object[] }).content)
+    // What can be said comes back as it was.
+    expect(blocks.slice(4)).toEqual(content.slice(2, 7))
+    expect(blocks.slice(2, 4)).toEqual([
+      { type: 'tool_result', tool_use_id: 't1', content: '22:47' },
+      { type: 'tool_result', tool_use_id: 't2', content: 'none' }
+    ])
+    expect(back.dropped.map(({ path, what }) => [path.join('.'), what])).toEqual(
+      expect.arrayContaining([
+        ['2.content.5', 'a file that is at no address'],
+        ['2.content.6', 'a part of type data']
+      ])
+    )
+  })
+
+  it('have notices, summaries, attachments and prompts that came meanwhile, and nothing of what is for Claude Code alone', () => {
+    expect(
+      shown([
+        { type: 'queue-operation', operation: 'enqueue', content: 'Hi' },
+        { type: 'system', uuid: 'n', subtype: 'compact_boundary', content: 'Conversation compacted' },
+        { type: 'summary', summary: 'Of trains', leafUuid: 'x' },
+        titled('Trains'),
+        { type: 'attachment', uuid: 'q', attachment: { type: 'queued_command', prompt: 'And back?' } },
+        { type: 'attachment', uuid: 'a', attachment: { type: 'date', date: '2026-01-01' } },
+        entryOf('user', 'plain', { isSidechain: true }),
+        { type: 'assistant', uuid: 'none', message: { role: 'assistant', content: [] } }
+      ]).map(({ id, type, role, content }) => [
+        id,
+        type,
+        role,
+        content?.map((part) => ('text' in part ? part.text : part.type))
+      ])
+    ).toEqual([
+      ['n', 'system', 'system', ['Conversation compacted']],
+      ['entry_3', 'summary', 'system', ['Of trains']],
+      ['entry_4', 'custom-title', 'system', ['data']],
+      ['q', 'message', 'user', ['And back?']],
+      ['a', 'attachment', 'system', ['data']],
+      ['user 1', 'message', 'user', ['plain']],
+      ['none', 'message', 'assistant', []]
+    ])
+  })
+
+  it('become entries that follow each other, of the same messages the same', () => {
+    const messages = [
+      { role: 'system', content: 'Be brief.' },
+      { role: 'user', content: 'Twice, please' },
+      {
+        role: 'assistant',
+        type: 'function_call',
+        content: [{ type: 'text', text: 'I do' }, call('same', 'add', '[1]'), call('same', 'add', 'no JSON')]
+      },
+      {
+        role: 'tool',
+        type: 'function_call_output',
+        content: [output('same', 1), output('same', '2'), output('nobody', 3)]
+      },
+      { role: 'assistant', content: ' ' },
+      {
+        role: 'assistant',
+        content: [
+          { type: 'image', image_url: 'https://x.y/z.png' },
+          { type: 'text', text: 'Done' }
+        ]
+      }
+    ].map((message, i) => messageSchema.parse({ id: `m${i}`, ...message }))
+    const { items, dropped } = fromMessages(messages)
+    expect(items.map(({ message }) => message)).toEqual([
+      { role: 'user', content: [{ type: 'text', text: 'Twice, please' }] },
+      expect.objectContaining({
+        role: 'assistant',
+        content: [
+          { type: 'text', text: 'I do' },
+          { type: 'tool_use', id: 'same', name: 'add', input: { input: [1] } },
+          { type: 'tool_use', id: 'same_2', name: 'add', input: { input: 'no JSON' } }
+        ]
+      }),
+      {
+        role: 'user',
+        content: [
+          { type: 'tool_result', tool_use_id: 'same', content: '1' },
+          { type: 'tool_result', tool_use_id: 'same_2', content: '2' }
+        ]
+      },
+      expect.objectContaining({ role: 'assistant', content: [{ type: 'text', text: 'Done' }] })
+    ])
+    expect(dropped.map(({ path, what }) => [path.join('.'), what])).toEqual([
+      ['0.content.0', 'what the system says'],
+      ['3.content.2', 'the output of nobody, which nobody has called'],
+      ['4.content.0', 'a text that is blank'],
+      ['5.content.0', 'an image of the assistant']
+    ])
+    expect(items.map(({ parentUuid }) => parentUuid)).toEqual([null, ...items.slice(0, -1).map(({ uuid }) => uuid)])
+    for (const { uuid } of items) expect(uuid).toMatch(/^[\da-f]{8}-[\da-f]{4}-8[\da-f]{3}-8[\da-f]{3}-[\da-f]{12}$/)
+    expect(fromMessages(messages)).toEqual({ items, dropped })
+    const others = fromMessages(messages.slice(2)).items
+    expect(others.map(({ uuid }) => uuid)).not.toContain(items.at(-1)!.uuid)
   })
 })
 

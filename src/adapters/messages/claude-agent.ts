@@ -21,7 +21,7 @@ export const CLAUDE_AGENT_FORMAT = 'claude-agent'
  */
 export function toMessages(items: readonly SessionStoreEntry[]): Message[] {
   return (items as readonly JsonObject[]).flatMap((entry, i) => {
-    const type = String(entry['type'])
+    const type = stringOf(entry['type'])
     if (OF_ITS_OWN.has(type)) return []
     const { uuid, message, attachment } = entry
     const id = typeof uuid === 'string' ? uuid : `entry_${i + 1}`
@@ -74,7 +74,7 @@ function grouped(blocks: readonly JsonObject[]): Group[] {
   for (const block of blocks) {
     const [piece, beside] = pieceOf(block)
     const { type } = block
-    const kind = piece?.kind === 'output' ? 'output' : /thinking$/.test(String(type)) ? 'thought' : 'said'
+    const kind = piece?.kind === 'output' ? 'output' : stringOf(type).endsWith('thinking') ? 'thought' : 'said'
     const last = groups.at(-1)
     const group: Group = last?.kind === kind ? last : { kind, pieces: [], others: [], beside: [] }
     if (group !== last) groups.push(group)
@@ -89,7 +89,7 @@ function grouped(blocks: readonly JsonObject[]): Group[] {
 // The piece, and what of the block is not in it.
 function pieceOf(block: JsonObject): [piece: Piece | undefined, beside: JsonObject] {
   const { type, ...members } = block
-  const kind = String(type)
+  const kind = stringOf(type)
   if (kind === 'text' && typeof block['text'] === 'string') {
     const { text: _, ...beside } = members
     return [{ kind: 'text', text: block['text'] }, beside]
@@ -128,7 +128,7 @@ function mediaOf(kind: 'image' | 'document', members: JsonObject): [piece: Piece
   const bytes = typeof data === 'string' ? data : undefined
   const at =
     type === 'base64' && bytes !== undefined
-      ? `data:${String(media)};base64,${bytes}`
+      ? `data:${stringOf(media)};base64,${bytes}`
       : type === 'text' && bytes !== undefined
         ? `data:text/plain;base64,${Buffer.from(bytes).toString('base64')}`
         : type === 'url' && typeof url === 'string'
@@ -311,6 +311,10 @@ function uuidOf(value: Json): string {
   const hex = hashJson(value)
   const [a, b, c, d, e] = [hex.slice(0, 8), hex.slice(8, 12), hex.slice(13, 16), hex.slice(17, 20), hex.slice(20, 32)]
   return `${a}-${b}-8${c}-8${d}-${e}`
+}
+
+function stringOf(value: Json | undefined): string {
+  return typeof value === 'string' ? value : ''
 }
 
 function isObject(value: Json | undefined): value is JsonObject {
