@@ -1,4 +1,10 @@
-import type { SessionKey, SessionStore, SessionStoreEntry, SessionSummaryEntry } from '@anthropic-ai/claude-agent-sdk'
+import type {
+  foldSessionSummary,
+  SessionKey,
+  SessionStore,
+  SessionStoreEntry,
+  SessionSummaryEntry
+} from '@anthropic-ai/claude-agent-sdk'
 import { idOf, knownOptions, misuse, objectOf, type OptionKeys } from '../arguments.ts'
 import type { SessionRef } from '../calls.ts'
 import { isTurnlogError } from '../errors.ts'
@@ -50,6 +56,8 @@ export class TurnlogSessionStore implements Required<SessionStore> {
   readonly history: SessionHistoryService<SessionStoreEntry>
   // Only the order of calls that are under way: nothing that a restart would lose.
   readonly #order = new Map<string, Promise<void>>()
+  // So that a long session is not read through with each append. A snapshot that is not here is: after a restart nothing differs.
+  readonly #known = new WeakMap<Session<SessionStoreEntry>, Known>()
 
   constructor(options: TurnlogSessionStoreOptions) {
     const { history, userId } = knownOptions(objectOf(options, 'options'), OPTIONS)
@@ -138,15 +146,18 @@ export class TurnlogSessionStore implements Required<SessionStore> {
   async #append(key: SessionKey, ref: SessionRef, added: readonly SessionStoreEntry[]): Promise<void> {
     for (;;) {
       const session = (await this.#read(ref)) ?? (await this.#make(ref))
-      const fresh = session && withoutKnown(added, session.messages)
-      if (!session || !fresh) continue
-      const mark = markOf(session)
-      if (mark && fresh.length === 0) return
-      const set = { [CLAUDE_AGENT_FORMAT]: key.subpath === undefined ? await markAfter(session, fresh, key) : {} }
+      if (!session) continue
+      const known = this.#known.get(session) ?? knownOf(session.messages)
+      const fresh = withoutKnown(added, known.uuids)
+      if (markOf(session) && fresh.length === 0) return
+      const mark = key.subpath === undefined ? await markAfter(session, known.count, fresh, key) : {}
       try {
         // The mark first: whatever version one rewinds to or forks at, it is there wherever an entry is.
+        const set = { [CLAUDE_AGENT_FORMAT]: mark }
         const changes = [{ type: 'metadata', set } as const, { type: 'append', messages: fresh } as const]
-        await this.history.commit(ref, changes, { expectedVersion: session.version, onBusy: 'wait' })
+        const after = await this.history.commit(ref, changes, { expectedVersion: session.version, onBusy: 'wait' })
+        this.#known.delete(session)
+        this.#known.set(after!, plus(known, fresh))
         return
       } catch (error) {
         if (isTurnlogError(error, 'COMMIT_TOO_LARGE') && fresh.length > 1) {
@@ -211,31 +222,49 @@ function markOf({ metadata }: Session<SessionStoreEntry>): Mark | undefined {
   return metadata[CLAUDE_AGENT_FORMAT] as Mark | undefined
 }
 
+let sdk: Promise<{ readonly foldSessionSummary: typeof foldSessionSummary }> | undefined
+
 // Where entries have come or gone by other ways, such as a rewind into the midst of a batch, it is made anew from all.
 async function markAfter(
   session: Session<SessionStoreEntry>,
+  count: number,
   fresh: readonly SessionStoreEntry[],
   key: SessionKey
 ): Promise<Mark> {
-  const { foldSessionSummary } = await import('@anthropic-ai/claude-agent-sdk')
-  const { messages } = session
+  // Whoever has a key to append to has the SDK; and an import costs each time.
+  sdk ??= import('@anthropic-ai/claude-agent-sdk')
+  const { foldSessionSummary: fold } = await sdk
   const mark = markOf(session)
-  const isOfAll = mark?.summary !== undefined && mark.entries === messages.length
+  const isOfAll = mark?.summary !== undefined && mark.entries === count
   const previous = isOfAll ? { sessionId: key.sessionId, mtime: 0, data: mark.summary } : undefined
-  const { data } = foldSessionSummary(previous, key, isOfAll ? [...fresh] : [...messages, ...fresh])
-  return { entries: messages.length + fresh.length, summary: data as JsonObject }
+  const { data } = fold(previous, key, isOfAll ? [...fresh] : [...session.messages, ...fresh])
+  return { entries: count + fresh.length, summary: data as JsonObject }
 }
 
-function withoutKnown(
-  added: readonly SessionStoreEntry[],
-  known: readonly SessionStoreEntry[]
-): readonly SessionStoreEntry[] {
-  const uuids = new Set<string>()
+/** What there is in a snapshot. */
+interface Known {
+  readonly uuids: Set<string>
+  readonly count: number
+}
+
+function knownOf(present: readonly SessionStoreEntry[]): Known {
+  return plus({ uuids: new Set(), count: 0 }, present)
+}
+
+// Of the same set, which is that of the newer snapshot only.
+function plus({ uuids, count }: Known, added: readonly SessionStoreEntry[]): Known {
   for (const { uuid } of added) if (typeof uuid === 'string') uuids.add(uuid)
-  if (uuids.size === 0) return added
-  for (const { uuid } of known) if (typeof uuid === 'string') uuids.delete(uuid)
-  // Each is taken once.
-  return added.filter(({ uuid }) => typeof uuid !== 'string' || uuids.delete(uuid))
+  return { uuids, count: count + added.length }
+}
+
+function withoutKnown(added: readonly SessionStoreEntry[], known: ReadonlySet<string>): readonly SessionStoreEntry[] {
+  const taken = new Set<string>()
+  return added.filter(({ uuid }) => {
+    if (typeof uuid !== 'string') return true
+    if (known.has(uuid) || taken.has(uuid)) return false
+    taken.add(uuid)
+    return true
+  })
 }
 
 const entries: StandardSchema<SessionStoreEntry, SessionStoreEntry> = {

@@ -59,7 +59,11 @@ export interface Claude {
   /** What is answered from now on; what was left of before is forgotten. */
   will(...answers: readonly Answer[]): void
   /** Runs the real `query` to its end. Each run has a folder of its own for what Claude Code keeps, so it has nothing but what its store has. */
-  run(prompt: string | AsyncIterable<SDKUserMessage>, options: Options): Promise<Run>
+  run(
+    prompt: string | AsyncIterable<SDKUserMessage>,
+    options: Options,
+    onMessage?: (message: SDKMessage) => void
+  ): Promise<Run>
   /** Resolves with the next request. */
   nextRequest(): Promise<void>
   /** What was said in the newest request, without what Claude Code adds. */
@@ -98,7 +102,7 @@ export async function claude(): Promise<Claude> {
     dir: directory,
     asked,
     will: (...more) => void answers.splice(0, Infinity, ...more),
-    async run(prompt, options) {
+    async run(prompt, options, onMessage) {
       const home = mkdtempSync(join(directory, 'home-'))
       const messages: SDKMessage[] = []
       const given: Options = {
@@ -122,7 +126,10 @@ export async function claude(): Promise<Claude> {
         ...options
       }
       try {
-        for await (const message of query({ prompt, options: given })) messages.push(message)
+        for await (const message of query({ prompt, options: given })) {
+          messages.push(message)
+          onMessage?.(message)
+        }
         return { messages }
       } catch (error) {
         return { messages, error }

@@ -48,7 +48,7 @@ describe.each(STORES)('a session store of the Claude Agent SDK over %s', (kind) 
   it('goes through what it does in every store', async ({ skip }) => {
     skip(missing !== undefined, missing)
     await scenario(freshStore(kind))
-  }, 30_000)
+  }, 60_000)
 
   it('does what the SDK has in memory, also over restarts', async () => {
     const runs = kind === 'memory' ? 40 : 8
@@ -326,7 +326,7 @@ it('the functions of the SDK find in it what they look for', async () => {
 
 describe(
   `the real runner${missing === undefined ? '' : ` (skipped: ${missing})`}`,
-  { timeout: 30_000, skip: missing !== undefined },
+  { timeout: 60_000, skip: missing !== undefined },
   () => {
     let runner: Claude
     let history: SessionHistoryService
@@ -342,8 +342,10 @@ describe(
     })
     const begin = () => ({ projectKey: runner.projectKey, sessionId: randomUUID() })
 
-    it('asks for approvals, and both answers are kept', async () => {
+    // One session for all three, as each run takes its time.
+    it('asks for approvals, goes on after it was aborted, and runs twice at once', async () => {
       const key = begin()
+      const resume = { sessionStore: store, resume: key.sessionId }
       runner.will(
         [...calls('toolu_1', 'pay', { sum: 5 }), ...calls('toolu_2', 'pay', { sum: 500 })],
         says('Half of it.')
@@ -351,44 +353,35 @@ describe(
       const { error } = await runner.run('Pay 5 and 500.', {
         sessionStore: store,
         sessionId: key.sessionId,
+        allowedTools: [],
         canUseTool: async (_, input) =>
           input['sum'] === 5 ? { behavior: 'allow', updatedInput: input } : { behavior: 'deny', message: 'too much' }
       })
       expect(error).toBeUndefined()
-      const texts = textsOf(await store.load(key))
+      const approved = (await store.load(key))!
+      const texts = textsOf(approved)
       expect(texts).toEqual(expect.arrayContaining(['mcp__clerk__pay({"sum":500})', '= 5 paid', '= too much']))
       expect([texts[0], texts.at(-1)]).toEqual(['Pay 5 and 500.', 'Half of it.'])
-    })
 
-    it('goes on after a run that was aborted', async () => {
-      const key = begin()
-      runner.will(says('Hello.'))
-      await runner.run('Hi', { sessionStore: store, sessionId: key.sessionId })
-      const before = (await store.load(key))!
       runner.will('nothing')
       const abortController = new AbortController()
       const asked = runner.nextRequest()
-      const run = runner.run('Are you there?', { sessionStore: store, resume: key.sessionId, abortController })
+      const run = runner.run('Are you there?', { ...resume, abortController })
       await asked
       abortController.abort()
       expect((await run).error).toBeDefined()
       runner.will(says('Here.'))
-      await runner.run('And now?', { sessionStore: store, resume: key.sessionId })
-      const entries = (await store.load(key))!
-      expect(entries.slice(0, before.length)).toEqual(before)
-      expect(textsOf(entries).slice(-2)).toEqual(['And now?', 'Here.'])
-      expect(runner.heard().slice(0, 2)).toEqual(['Hi', 'Hello.'])
-    })
+      await runner.run('And now?', resume)
+      const aborted = (await store.load(key))!
+      expect(aborted.slice(0, approved.length)).toEqual(approved)
+      expect(textsOf(aborted).slice(-2)).toEqual(['And now?', 'Here.'])
+      expect(runner.heard()[0]).toBe('Pay 5 and 500.')
 
-    it('runs twice at once on one session, and both are kept', async () => {
-      const key = begin()
-      runner.will(says('Hello.'), says('Yes.'), says('Yes.'))
-      await runner.run('Hi', { sessionStore: store, sessionId: key.sessionId })
-      await Promise.all(
-        ['Left?', 'Right?'].map((prompt) => runner.run(prompt, { sessionStore: store, resume: key.sessionId }))
-      )
+      runner.will(says('Yes.'), says('Yes.'))
+      await Promise.all(['Left?', 'Right?'].map((prompt) => runner.run(prompt, resume)))
       const entries = (await store.load(key))!
-      expect(textsOf(entries)).toEqual(expect.arrayContaining(['Hi', 'Hello.', 'Left?', 'Right?']))
+      expect(entries.slice(0, aborted.length)).toEqual(aborted)
+      expect(textsOf(entries)).toEqual(expect.arrayContaining(['Left?', 'Right?']))
       expect(textsOf(entries).filter((text) => text === 'Yes.')).toHaveLength(2)
       const uuids = entries.flatMap(({ uuid }) => uuid ?? [])
       expect(new Set(uuids).size).toBe(uuids.length)
