@@ -126,7 +126,10 @@ describe.each(STORES)('a session store of the Claude Agent SDK over %s', (kind) 
 
   it('has the copies that are asked for, and gives no others away', async () => {
     const { history, store } = await begin()
-    const entry = said('a', { nested: { list: [1, { deep: '\u0000' }], none: null, ['__proto__x']: '' } })
+    const entry = said('a', {
+      nested: { list: [1, { deep: '\u0000' }], none: null },
+      proto: JSON.parse('{"__proto__":{"a":1}}')
+    })
     await store.append(KEY, [entry])
     const [loaded] = (await store.load(KEY))!
     expect(loaded).toEqual(entry)
@@ -171,6 +174,7 @@ describe.each(STORES)('a session store of the Claude Agent SDK over %s', (kind) 
     const ref = store.refOf(KEY)
     await store.history.fork(ref, { at, sessionId: 'forked' })
     await store.history.rewind(ref, at)
+    expect(ids(await store.listSessions(KEY.projectKey))).toEqual(['forked', 's1'])
     for (const sessionId of ['s1', 'forked']) {
       const key = { ...KEY, sessionId }
       expect(await store.load(key)).toEqual([said('a')])
