@@ -33,7 +33,8 @@ const OPTIONS: OptionKeys<TurnlogSessionStoreOptions> = { history: true, userId:
  * A `SessionStore` of the Claude Agent SDK (`@anthropic-ai/claude-agent-sdk` 0.3) that keeps transcripts in turnlog, and only there. The SDK calls that
  * interface **alpha**: this is tested with 0.3, and another version is warned of.
  *
- * An `append` is one commit, with the summary that `listSessionSummaries` gives; only what a store does not take at once (1 MB in NATS) is stored in several. An entry whose
+ * An `append` is one commit, with the summary that `listSessionSummaries` gives; only what a store does not take at once (1 MB in NATS) is stored in several. Before the first
+ * the session is made; where the process ends in between, it is as if never written. An entry whose
  * `uuid` the session has is left out, so a batch may be given again; entries without one are appended each time, as the interface has it. Appends of one
  * store object to one key are stored in order of the calls; of several processes, in order of their commits, none lost. While somebody holds a turn of the
  * session they wait.
