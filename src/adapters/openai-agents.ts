@@ -35,7 +35,7 @@ const OPTIONS: OptionKeys<TurnlogSessionOptions> = { history: true, userId: true
 
 /**
  * A session of the OpenAI Agents SDK (`@openai/agents-core` 0.20) that keeps its items in turnlog, and only there. Making one does nothing yet: the
- * session is made by what is first written.
+ * session is made by the first call, or by the first that writes where the option `missing` of the service says so.
  *
  * What the SDK adds in one call is one commit. What it takes away (`popItem`, `clearSession`, compaction) is a truncation: the items before it stay
  * readable at their versions. It has `userId` and `id`, so it can be given to `rewind`, `fork`, `beginTurn` and the others of {@link history}.

@@ -3,10 +3,20 @@ import { natsStore } from '../../src/stores/nats.ts'
 import { postgresStore } from '../../src/stores/postgres.ts'
 import { natsMissing, natsServer } from '../servers/nats.ts'
 import { postgresMissing, postgresServer } from '../servers/postgres.ts'
+import { missingBinary } from './claude-agent-kit.ts'
+import { scenario as claudeAgent } from './claude-agent-scenario.ts'
 import { openOver, type Open, type Scenario } from './kit.ts'
 import { scenario as openaiAgents } from './openai-agents-scenario.ts'
 
-const SCENARIOS: Readonly<Record<string, Scenario>> = { 'openai-agents': openaiAgents }
+/** What is run, and why it cannot be here. */
+const SCENARIOS: readonly {
+  readonly name: string
+  readonly scenario: Scenario
+  readonly lacks?: string | undefined
+}[] = [
+  { name: 'claude-agent', scenario: claudeAgent, lacks: missingBinary() },
+  { name: 'openai-agents', scenario: openaiAgents }
+]
 
 const postgres = postgresMissing === undefined ? await postgresServer() : undefined
 const nats = natsMissing === undefined ? await natsServer() : undefined
@@ -38,8 +48,13 @@ const SERVERS: readonly { readonly name: string; readonly missing: string | unde
 ]
 
 describe.each(SERVERS)('over $name, the real runner', ({ missing, open }) => {
-  it.for(Object.entries(SCENARIOS))('of %s goes through its scenario', async ([, scenario], { skip }) => {
-    skip(missing !== undefined, missing)
-    await scenario(open())
-  })
+  it.for(SCENARIOS)(
+    'of $name goes through its scenario',
+    { timeout: 60_000 },
+    async ({ scenario, lacks }, { skip }) => {
+      skip(missing !== undefined, missing)
+      skip(lacks !== undefined, lacks)
+      await scenario(open())
+    }
+  )
 })
