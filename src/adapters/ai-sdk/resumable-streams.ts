@@ -270,8 +270,8 @@ class Recorder {
         this.#signLater()
       }
     } catch (error) {
-      const isSuperseded = isTurnlogError(error, 'VERSION_CONFLICT')
-      if (!isSuperseded) warn(`Stream ${JSON.stringify(this.#id)} of ${JSON.stringify(userId)} is stored no further`, error)
+      const isMeant = isTurnlogError(error, 'VERSION_CONFLICT') || isTurnlogError(error, 'STOPPED')
+      if (!isMeant) warn(`Stream ${JSON.stringify(this.#id)} of ${JSON.stringify(userId)} is stored no further`, error)
       this.#close()
     } finally {
       this.#isWriting = false
