@@ -107,7 +107,7 @@ export interface UIChat<UI extends UIMessage = UIMessage> {
   replaced(): Promise<ReplacedMessages<UI>[]>
   /** For `onStepEnd` of `toUIMessageStream` and `createUIMessageStream`, `onUIMessageStepEnd` of agents: stores the answer so far. */
   readonly onStepEnd: UIMessageStreamOnStepEndCallback<UI>
-  /** For `onEnd` of the same: stores the answer, also what there is of one that was aborted or failed. One without any parts is not stored. */
+  /** For `onEnd` of the same: stores the answer, also what there is of one that was aborted or failed. One that says nothing is not stored. */
   readonly onEnd: UIMessageStreamOnEndCallback<UI>
   /**
    * Stores an answer while it grows: at most every `everyMs`, the newest state, and the last one in any case. `states` is what `readUIMessageStream` gives.
@@ -229,7 +229,7 @@ class Chat<UI extends UIMessage> implements UIChat<UI> {
       const message = newest
       newest = undefined
       nextAt = this.#clock.now() + this.#everyMs
-      if (message && message.parts.length > 0) await this.#write({ messages: checked(message) })
+      if (message && !isEmpty(message)) await this.#write({ messages: checked(message) })
     }
     const writeInTime = (): void => {
       if (writing || timer !== undefined || newest === undefined) return
@@ -339,8 +339,12 @@ function checked<UI extends UIMessage>(given: UI | readonly UI[]): readonly UI[]
 
 // A run that has come to nothing has no answer.
 function answered<UI extends UIMessage>(messages: readonly UI[]): readonly UI[] {
-  const isEmpty = messages.at(-1)?.role === 'assistant' && messages.at(-1)!.parts.length === 0
-  return checked(isEmpty ? messages.slice(0, -1) : messages)
+  const last = messages.at(-1)
+  return checked(last && isEmpty(last) ? messages.slice(0, -1) : messages)
+}
+
+function isEmpty({ role, parts }: UIMessage): boolean {
+  return role === 'assistant' && Array.isArray(parts) && parts.every((part) => (part as { type?: unknown } | null)?.type === 'step-start')
 }
 
 function copied<UI extends UIMessage>(session: Session<UI> | null): UI[] {
