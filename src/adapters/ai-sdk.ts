@@ -344,7 +344,11 @@ function answered<UI extends UIMessage>(messages: readonly UI[]): readonly UI[] 
 }
 
 function isEmpty({ role, parts }: UIMessage): boolean {
-  return role === 'assistant' && Array.isArray(parts) && parts.every((part) => (part as { type?: unknown } | null)?.type === 'step-start')
+  return (
+    role === 'assistant' &&
+    Array.isArray(parts) &&
+    parts.every((part) => (part as { type?: unknown } | null)?.type === 'step-start')
+  )
 }
 
 function copied<UI extends UIMessage>(session: Session<UI> | null): UI[] {

@@ -46,7 +46,8 @@ export function partsOf(answer: Answer): StreamPart[] {
   }
   const text = typeof answer === 'string' ? answer : answer.text
   const words = text.split(/(?<= )/).map((delta): StreamPart => ({ type: 'text-delta', id: 't', delta }))
-  if (typeof answer === 'object') return [{ type: 'text-start', id: 't' }, ...words, { type: 'error', error: answer.error }]
+  if (typeof answer === 'object')
+    return [{ type: 'text-start', id: 't' }, ...words, { type: 'error', error: answer.error }]
   return [{ type: 'text-start', id: 't' }, ...words, { type: 'text-end', id: 't' }, finish('stop')]
 }
 
@@ -128,7 +129,9 @@ export function said(messages: readonly UIMessage[]): string[] {
         if (part.type === 'text') return [part.text]
         if (part.type === 'step-start') return []
         const { state, output } = part as { state?: string; output?: unknown }
-        return [`${part.type}${state === undefined ? '' : `: ${state === 'output-available' ? `= ${String(output)}` : state}`}`]
+        return [
+          `${part.type}${state === undefined ? '' : `: ${state === 'output-available' ? `= ${String(output)}` : state}`}`
+        ]
       })
       .join(' | ')
   )

@@ -51,7 +51,11 @@ export const scenario: Scenario = async (open) => {
 
   // Two tabs at once.
   await Promise.all(['x', 'y', 'z'].map((text) => resumed.save(user(text))))
-  expect(said(await resumed.load()).slice(2).toSorted()).toEqual(['x', 'y', 'z'])
+  expect(
+    said(await resumed.load())
+      .slice(2)
+      .toSorted()
+  ).toEqual(['x', 'y', 'z'])
 
   const streamsNow = createResumableStreamContext({ history: later, keyPrefix: 'streams' })
   expect(await streamsNow.hasExistingStream('one')).toBe(true)

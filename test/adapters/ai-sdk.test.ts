@@ -150,9 +150,7 @@ describe.each(STORES)('a chat of the AI SDK over %s', (kind) => {
     expect(said(messages)).toEqual(['A colour?'])
     await drained(await answer(chat, messages, modelOf('Blue.')))
     const edit = { ...first!, parts: [{ type: 'text' as const, text: 'A fruit?' }] }
-    await drained(
-      await answer(chat, await chat.receive({ message: edit, messageId: edit.id }), modelOf('An apple.'))
-    )
+    await drained(await answer(chat, await chat.receive({ message: edit, messageId: edit.id }), modelOf('An apple.')))
     expect(said(await chat.load())).toEqual(['A fruit?', 'An apple.'])
 
     const replaced = await chat.replaced()
@@ -217,7 +215,10 @@ describe.each(STORES)('a chat of the AI SDK over %s', (kind) => {
       actual: 3
     })
     await fails(() => chat.save([], { expectedVersion: version }), 'VERSION_CONFLICT')
-    await fails(() => uiMessageStore(history).open('none').save(user('x'), { expectedVersion: 'exists' }), 'VERSION_CONFLICT')
+    await fails(
+      () => uiMessageStore(history).open('none').save(user('x'), { expectedVersion: 'exists' }),
+      'VERSION_CONFLICT'
+    )
     await fails(() => uiMessageStore(history).open('none').save(user('x'), { expectedVersion: 3 }), 'VERSION_CONFLICT')
     expect((await chat.save(user('three'), { expectedVersion: 3 }))!.version).toBe(4)
     expect((await uiMessageStore(history).open('new').save(user('x'), { expectedVersion: 0 }))!.version).toBe(2)
@@ -241,7 +242,11 @@ describe.each(STORES)('a chat of the AI SDK over %s', (kind) => {
     const { history, chat } = await begin()
     const at = (path: (string | number)[]) => ({ path })
     const part = { type: 'data-x' as const, data: { when: new Date(0) } }
-    await fails(() => chat.save([user('a'), { ...user('b'), parts: [part] }]), 'INVALID_MESSAGE', at([1, 'parts', 0, 'data', 'when']))
+    await fails(
+      () => chat.save([user('a'), { ...user('b'), parts: [part] }]),
+      'INVALID_MESSAGE',
+      at([1, 'parts', 0, 'data', 'when'])
+    )
     await fails(() => chat.save({ ...user('a'), id: '' }), 'INVALID_MESSAGE', at([0, 'id']))
     await fails(() => chat.save({ ...user('a'), role: 'tool' } as never), 'INVALID_MESSAGE', at([0, 'role']))
     await fails(() => chat.save({ id: 'x', role: 'user', content: 'a' } as never), 'INVALID_MESSAGE', at([0, 'parts']))
@@ -337,7 +342,9 @@ describe.each(STORES)('a chat of the AI SDK over %s', (kind) => {
     )
     expect(steps).toHaveBeenCalledTimes(2)
     const written = createUIMessageStream<UIMessage<unknown, { note: string }, InferUITools<typeof tools>>>({
-      originalMessages: await chat.receive({ message: { id: 'q2', role: 'user', parts: [{ type: 'text', text: 'Note?' }] } }),
+      originalMessages: await chat.receive({
+        message: { id: 'q2', role: 'user', parts: [{ type: 'text', text: 'Note?' }] }
+      }),
       execute: ({ writer }) => writer.write({ type: 'data-note', id: 'n', data: 'noted' }),
       onEnd: chat.onEnd
     })
@@ -367,7 +374,12 @@ it.each<[string, stored: object[], given: object[], isStored: boolean]>([
     [asked('output-available', { output: 1, preliminary: true })],
     false
   ],
-  ['a tool of another call', [asked('output-available', { output: 3 })], [{ ...asked('input-available'), toolCallId: 'd' }], true],
+  [
+    'a tool of another call',
+    [asked('output-available', { output: 3 })],
+    [{ ...asked('input-available'), toolCallId: 'd' }],
+    true
+  ],
   [
     'less of an input that streams',
     [asked('input-streaming', { rawInput: '{"a"' })],

@@ -141,7 +141,10 @@ function faultOf(value: unknown): { readonly message: string; readonly path: Pat
   if (typeof value !== 'object' || value === null) return { message: 'a message is an object', path: [] }
   const { id, role, parts } = value as { id?: unknown; role?: unknown; parts?: unknown }
   if (typeof id !== 'string' || id === '')
-    return { message: 'a message has an id; an answer has one with `generateMessageId` of toUIMessageStream', path: ['id'] }
+    return {
+      message: 'a message has an id; an answer has one with `generateMessageId` of toUIMessageStream',
+      path: ['id']
+    }
   if (role !== 'user' && role !== 'assistant' && role !== 'system')
     return { message: 'a role is system, user or assistant', path: ['role'] }
   if (!Array.isArray(parts)) return { message: 'a message has a list of parts', path: ['parts'] }

@@ -77,10 +77,13 @@ export interface ResumableStreamContext {
  * await streams.createNewResumableStream(streamId, () => stream)
  */
 export function createResumableStreamContext(options: ResumableStreamContextOptions): ResumableStreamContext {
-  const { history, waitUntil, keyPrefix = 'resumable-stream', ttlMs, clock } = knownOptions(
-    objectOf(options, 'options'),
-    OPTIONS
-  )
+  const {
+    history,
+    waitUntil,
+    keyPrefix = 'resumable-stream',
+    ttlMs,
+    clock
+  } = knownOptions(objectOf(options, 'options'), OPTIONS)
   if (typeof (history as Partial<typeof history> | undefined)?.withMessage !== 'function')
     throw misuse('history', 'a service of createSessionHistory', history)
   if (waitUntil !== undefined && waitUntil !== null && typeof waitUntil !== 'function')
@@ -171,7 +174,10 @@ class Streams implements ResumableStreamContext {
     if (typeof makeStream !== 'function') throw misuse('makeStream', 'a function', makeStream)
     const id = idOf('streamId', streamId).trim()
     // Stored with it, as a reader may be another process, with other options.
-    const session = await history.createSession(userId, id, { metadata: { state: 'streaming', ttlMs }, expectedVersion })
+    const session = await history.createSession(userId, id, {
+      metadata: { state: 'streaming', ttlMs },
+      expectedVersion
+    })
     const recorder = new Recorder(this.#around, session)
     waitUntil(recorder.done)
     let source: ReadableStreamDefaultReader<string>
@@ -315,7 +321,11 @@ class Recorder {
 }
 
 // The text of a session from a character on, and what is yet to come of it.
-function streamOf(around: Surroundings, session: Session<Piece>, skipCharacters: number | undefined): ReadableStream<string> {
+function streamOf(
+  around: Surroundings,
+  session: Session<Piece>,
+  skipCharacters: number | undefined
+): ReadableStream<string> {
   const controller = new AbortController()
   // As there: what is no number leaves nothing out.
   let skip = Math.max(0, Math.floor(skipCharacters ?? 0) || 0)
@@ -394,7 +404,9 @@ function stepOf(event: SessionEvent<Piece>): { readonly text?: string; readonly 
     }
     case 'created':
     case 'deleted':
-      throw new Error(`Stream ${JSON.stringify(event.sessionId)} was ${event.type === 'created' ? 'begun anew' : 'deleted'}`)
+      throw new Error(
+        `Stream ${JSON.stringify(event.sessionId)} was ${event.type === 'created' ? 'begun anew' : 'deleted'}`
+      )
     default:
       return {}
   }

@@ -33,7 +33,7 @@ class Writer {
   #pieces: Piece[] = []
   #others: JsonObject[] = []
   #rests: JsonObject[] = []
-  #outputs: { readonly piece: Piece; readonly rest: JsonObject }[] = []
+  #outputs: Piece[] = []
   #metadata: JsonObject = {}
 
   constructor(id: string, role: Role) {
@@ -100,12 +100,14 @@ class Writer {
     const callId = textOf(toolCallId)
     const name = type === 'dynamic-tool' ? textOf(toolName) : type.replace(/^tool-/, '')
     const asked = input ?? rawInput
-    const given = asked === undefined ? '' : state === 'input-streaming' ? textOf(rawInput ?? asked) : JSON.stringify(asked)
-    const isStatic = type === 'dynamic-tool' ? { type } : {}
-    this.#rests.push({ part: this.#pieces.length, ...isStatic, ...withState(rest, state) })
+    // Of an input that still streams, as far as it has come.
+    const given =
+      asked === undefined ? '' : state === 'input-streaming' ? textOf(rawInput ?? asked) : JSON.stringify(asked)
+    const kept = withState({ ...(type === 'dynamic-tool' && { type }), ...rest }, state)
+    if (Object.keys(kept).length > 0) this.#rests.push({ part: this.#pieces.length, ...kept })
     this.#pieces.push({ kind: 'call', callId, name, arguments: given })
     const answer = outputOf(state, output, errorText, rest['approval'])
-    if (answer !== undefined) this.#outputs.push({ piece: { kind: 'output', callId, name, output: answer }, rest: {} })
+    if (answer !== undefined) this.#outputs.push({ kind: 'output', callId, name, output: answer })
   }
 
   #leaveReasoning(): void {
@@ -122,7 +124,7 @@ class Writer {
       const others = this.#others
       this.#messages.push(messageOf(this.#pieces, { id, role: this.#role, others, metadata: this.#taken() }))
     }
-    for (const { piece } of this.#outputs) this.#messages.push(messageOf([piece], { id: this.#nextId(), role: 'tool' }))
+    for (const output of this.#outputs) this.#messages.push(messageOf([output], { id: this.#nextId(), role: 'tool' }))
     this.#pieces = []
     this.#others = []
     this.#outputs = []
@@ -201,24 +203,23 @@ export function fromMessages(messages: readonly Message[]): Carried<UIMessage> {
   const items: UIMessage[] = []
   // The parts of the answer at the end of the items, and its calls without an output.
   let answer: UIMessage['parts'] | undefined
-  let isNewStep = false
+  let isNewStep = true
   const calls = new Map<string, ToolPart>()
   for (const { id, role, pieces } of spoken) {
     if (role === 'user' || role === 'system') {
-      const parts = pieces.flatMap((piece) => partOf(piece, dropped))
+      const parts = pieces.flatMap((piece) => {
+        if (piece.kind !== 'call' && piece.kind !== 'output') return partOf(piece, dropped)
+        dropped.push({ path: piece.path, what: `a tool's ${piece.kind} in what the ${role} says` })
+        return []
+      })
       items.push({ id, role, parts })
       answer = undefined
-      continue
-    }
-    if (!answer && pieces.length === 0) continue
-    if (!answer) {
-      answer = []
       isNewStep = true
-      calls.clear()
-      items.push({ id, role: 'assistant', parts: answer })
+      continue
     }
     for (const piece of pieces) {
       if (piece.kind === 'output') {
+        // Where a user has said something meanwhile, it is of an answer before that.
         const call = calls.get(piece.callId)
         calls.delete(piece.callId)
         if (call) Object.assign(call, { state: 'output-available', output: piece.output })
@@ -226,9 +227,11 @@ export function fromMessages(messages: readonly Message[]): Carried<UIMessage> {
         isNewStep = true
         continue
       }
+      const parts = partOf(piece, dropped)
+      if (parts.length === 0) continue
+      if (!answer) items.push({ id, role: 'assistant', parts: (answer = []) })
       if (isNewStep) answer.push({ type: 'step-start' })
       isNewStep = false
-      const parts = partOf(piece, dropped)
       for (const part of parts) if (part.type === 'dynamic-tool') calls.set(part.toolCallId, part)
       answer.push(...parts)
     }
@@ -238,7 +241,7 @@ export function fromMessages(messages: readonly Message[]): Carried<UIMessage> {
 
 type ToolPart = Extract<UIMessage['parts'][number], { type: 'dynamic-tool' }>
 
-function partOf(piece: Placed, dropped: Dropped[]): UIMessage['parts'] {
+function partOf(piece: Exclude<Placed, { kind: 'output' }>, dropped: Dropped[]): UIMessage['parts'] {
   switch (piece.kind) {
     case 'text':
     case 'refusal':
@@ -272,9 +275,6 @@ function partOf(piece: Placed, dropped: Dropped[]): UIMessage['parts'] {
           input: inputOf(piece.arguments)
         }
       ]
-    case 'output':
-      dropped.push({ path: piece.path, what: `the output of ${piece.callId}, which no assistant has asked for` })
-      return []
   }
 }
 
