@@ -11,6 +11,7 @@ import {
 import { MockLanguageModelV4 } from 'ai/test'
 import { z } from 'zod'
 import type { UIChat } from '../../src/adapters/ai-sdk.ts'
+import type { Clock } from '../../src/index.ts'
 
 /** What the model answers to one call: a text, a call of a tool, or an error in the midst of a text. */
 export type Answer =
@@ -34,20 +35,20 @@ export function modelOf(...answers: readonly Answer[]): MockLanguageModelV4 {
   })
 }
 
-export function partsOf(answer: Answer): StreamPart[] {
+export function partsOf(given: Answer): StreamPart[] {
   const finish = (unified: 'stop' | 'tool-calls'): StreamPart => ({
     type: 'finish',
     finishReason: { unified, raw: undefined },
     usage: USAGE
   })
-  if (typeof answer === 'object' && 'call' in answer) {
-    const { call: toolName, input, id: toolCallId = 'call_1' } = answer
+  if (typeof given === 'object' && 'call' in given) {
+    const { call: toolName, input, id: toolCallId = 'call_1' } = given
     return [{ type: 'tool-call', toolCallId, toolName, input: JSON.stringify(input) }, finish('tool-calls')]
   }
-  const text = typeof answer === 'string' ? answer : answer.text
+  const text = typeof given === 'string' ? given : given.text
   const words = text.split(/(?<= )/).map((delta): StreamPart => ({ type: 'text-delta', id: 't', delta }))
-  if (typeof answer === 'object')
-    return [{ type: 'text-start', id: 't' }, ...words, { type: 'error', error: answer.error }]
+  if (typeof given === 'object')
+    return [{ type: 'text-start', id: 't' }, ...words, { type: 'error', error: given.error }]
   return [{ type: 'text-start', id: 't' }, ...words, { type: 'text-end', id: 't' }, finish('stop')]
 }
 
@@ -102,7 +103,7 @@ export async function answer<UI extends UIMessage>(
     onError,
     onStepEnd: chat.onStepEnd,
     onEnd: chat.onEnd
-  }) as ReadableStream<UIMessageChunk>
+  })
 }
 
 /** Asks, and reads the answer to its end. */
@@ -135,4 +136,28 @@ export function said(messages: readonly UIMessage[]): string[] {
       })
       .join(' | ')
   )
+}
+
+/** A clock that goes on when it is told. */
+export function manual(): Clock & { go(ms: number): void; timers(): number } {
+  let now = 1_000
+  const timers = new Map<object, { readonly at: number; readonly callback: () => void }>()
+  return {
+    now: () => now,
+    setTimeout: (callback, ms) => {
+      const timer = {}
+      timers.set(timer, { at: now + ms, callback })
+      return timer
+    },
+    clearTimeout: (timer) => void timers.delete(timer as object),
+    go(ms) {
+      now += ms
+      for (const [timer, { at, callback }] of Array.from(timers))
+        if (at <= now) {
+          timers.delete(timer)
+          callback()
+        }
+    },
+    timers: () => timers.size
+  }
 }

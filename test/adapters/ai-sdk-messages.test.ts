@@ -70,7 +70,7 @@ it('an answer of several steps is what was said and asked, and what tools have a
   expect(toOpenAIMessages(messages).map(({ role }) => role)).toEqual(['user', 'assistant', 'tool', 'tool', 'assistant'])
 })
 
-it.each<[string, object, content: object[], kept: unknown, outputs?: Json[]]>([
+it.each<[string, object, content: object[], kept: object | undefined, outputs?: Json[]]>([
   [
     'a text that streams',
     { type: 'text', text: 'a', state: 'streaming' },
@@ -165,7 +165,7 @@ it.each<[string, object, content: object[], kept: unknown, outputs?: Json[]]>([
 ])('%s', (_, part, content, kept, outputs = []) => {
   const [message, ...rest] = toMessages([answerOf(part)])
   expect(message!.content).toEqual(content)
-  expect(keptOf(message!)).toEqual(kept && { parts: [{ part: 0, ...(kept as object) }] })
+  expect(keptOf(message!)).toEqual(kept && { parts: [{ part: 0, ...kept }] })
   expect(rest.map((each) => (each.content![0] as { data?: { output?: unknown } }).data?.output)).toEqual(outputs)
 })
 

@@ -9,7 +9,7 @@ import {
 } from '../../src/adapters/ai-sdk.ts'
 import { createSessionHistory, memoryStore, type EventStore, type SessionHistoryService } from '../../src/index.ts'
 import { eventsOf, fails, misuses } from '../service/kit.ts'
-import { answer, drained, modelOf, said, user } from './ai-sdk-kit.ts'
+import { answer, drained, manual, modelOf, said, user } from './ai-sdk-kit.ts'
 import { freshStore, STORES } from './kit.ts'
 
 const USER = 'resumable-stream'
@@ -147,7 +147,7 @@ describe('resumable streams over the log', () => {
   const errorOf = (stream: ReadableStream<string> | null | undefined): Promise<unknown> =>
     textOf(stream).then(
       (text) => text,
-      (error: Error) => error.message
+      (error: unknown) => (error as Error).message
     )
 
   it('fit where those of resumable-stream do', async () => {
@@ -351,7 +351,7 @@ function raw(history: SessionHistoryService): SessionHistoryService<unknown> {
   return history.withMessage(
     { '~standard': { version: 1, vendor: 'test', validate: (value: unknown) => ({ value }) } },
     { format: 'ai-sdk-stream' }
-  ) as unknown as SessionHistoryService<unknown>
+  )
 }
 
 function chunksOf(text: string): ReadableStream<UIMessageChunk> {
@@ -384,7 +384,7 @@ function reading(stream: ReadableStream<string> | null | undefined): {
   })
   done.catch(() => undefined)
   return {
-    until: (wanted) => expect.poll(() => text).toBe(wanted) as Promise<void>,
+    until: (wanted) => expect.poll(() => text).toBe(wanted),
     all: () => done.then(() => text),
     failed: () => hasFailed
   }
@@ -414,34 +414,6 @@ function channel(): {
     give: (text) => controller.enqueue(text),
     end: () => controller.close(),
     fail: (error) => controller.error(error)
-  }
-}
-
-/** A clock that goes on when it is told; what its timers begin may take a while. */
-function manual(): {
-  now(): number
-  setTimeout(callback: () => void, ms: number): unknown
-  clearTimeout(timer: unknown): void
-  go(ms: number): void
-} {
-  let now = 1_000_000
-  const timers = new Map<object, { readonly at: number; readonly callback: () => void }>()
-  return {
-    now: () => now,
-    setTimeout: (callback, ms) => {
-      const timer = {}
-      timers.set(timer, { at: now + ms, callback })
-      return timer
-    },
-    clearTimeout: (timer) => void timers.delete(timer as object),
-    go(ms) {
-      now += ms
-      for (const [timer, { at, callback }] of [...timers])
-        if (at <= now) {
-          timers.delete(timer)
-          callback()
-        }
-    }
   }
 }
 

@@ -11,13 +11,13 @@ import {
 import { MockLanguageModelV4 } from 'ai/test'
 import { describe, expect, expectTypeOf, it, vi } from 'vitest'
 import { uiMessageStore, type UIChat } from '../../src/adapters/ai-sdk.ts'
-import { createSessionHistory, type Clock, type Session, type SessionHistoryService } from '../../src/index.ts'
+import { createSessionHistory, type Session, type SessionHistoryService } from '../../src/index.ts'
 import { eventsOf, fails, misuses } from '../service/kit.ts'
-import { answer, ask, drained, modelOf, partsOf, said, streamOf, tools, user } from './ai-sdk-kit.ts'
+import { answer, ask, drained, manual, modelOf, partsOf, said, streamOf, tools, user } from './ai-sdk-kit.ts'
 import { scenario } from './ai-sdk-scenario.ts'
 import { freshStore, STORES, type Open } from './kit.ts'
 
-const said1 = (text: string, id: string, more: object = {}): UIMessage => ({
+const replyOf = (text: string, id: string, more: object = {}): UIMessage => ({
   id,
   role: 'assistant',
   parts: [{ type: 'text', text, ...more }]
@@ -258,7 +258,7 @@ describe.each(STORES)('a chat of the AI SDK over %s', (kind) => {
     const stream = toUIMessageStream({ stream: streamOf<never>([]), originalMessages: [user('a')], onEnd: chat.onEnd })
     await drained(stream)
     await fails(
-      async () => chat.onEnd({ messages: [user('a'), said1('b', '')] } as never),
+      async () => chat.onEnd({ messages: [user('a'), replyOf('b', '')] } as never),
       'INVALID_MESSAGE',
       at([1, 'id'])
     )
@@ -281,30 +281,30 @@ describe.each(STORES)('a chat of the AI SDK over %s', (kind) => {
     const following = followed.follow(states)
     const now = async (): Promise<string | undefined> => said(await chat.load())[1]
     states.give({ id: 'a', role: 'assistant', parts: [] })
-    states.give(said1('1', 'a', { state: 'streaming' }))
+    states.give(replyOf('1', 'a', { state: 'streaming' }))
     await states.taken()
     expect(await now()).toBeUndefined()
     clock.go(499)
     expect(await now()).toBeUndefined()
-    states.give(said1('1 2', 'a', { state: 'streaming' }))
+    states.give(replyOf('1 2', 'a', { state: 'streaming' }))
     await states.taken()
     clock.go(1)
     await expect.poll(now).toBe('1 2')
-    states.give(said1('1 2 3', 'a', { state: 'streaming' }))
+    states.give(replyOf('1 2 3', 'a', { state: 'streaming' }))
     await states.taken()
     expect(await now()).toBe('1 2')
     clock.go(500)
     await expect.poll(now).toBe('1 2 3')
-    states.give(said1('1 2 3 4', 'a', { state: 'done' }))
+    states.give(replyOf('1 2 3 4', 'a', { state: 'done' }))
     states.end()
     await following
     expect(await now()).toBe('1 2 3 4')
     expect(clock.timers()).toBe(0)
     // A state that is behind changes nothing; nor does one of an answer that was taken away.
-    await followed.follow(givenOnce(said1('1 2', 'a', { state: 'streaming' })))
+    await followed.follow(givenOnce(replyOf('1 2', 'a', { state: 'streaming' })))
     expect(await now()).toBe('1 2 3 4')
     await chat.receive({ trigger: 'regenerate-message', messageId: 'a' })
-    await followed.follow(givenOnce(said1('1 2 3 4 5', 'a')))
+    await followed.follow(givenOnce(replyOf('1 2 3 4 5', 'a')))
     expect(await now()).toBeUndefined()
     await history.stop()
   })
@@ -316,12 +316,12 @@ describe.each(STORES)('a chat of the AI SDK over %s', (kind) => {
     await Promise.all([drained(shown), chat.follow(readUIMessageStream({ stream: stored }))])
     expect(said(await chat.load())).toEqual(['Hi', 'Hello there.'])
     const failing = (async function* () {
-      yield said1('As far as', 'b')
+      yield replyOf('As far as', 'b')
       throw new Error('line is dead')
     })()
     await expect(chat.follow(failing)).rejects.toThrow('line is dead')
     expect(said(await chat.load()).at(-1)).toBe('As far as')
-    await fails(() => chat.follow(givenOnce({ ...said1('x', 'y'), parts: 'none' } as never)), 'INVALID_MESSAGE')
+    await fails(() => chat.follow(givenOnce({ ...replyOf('x', 'y'), parts: 'none' } as never)), 'INVALID_MESSAGE')
     await history.stop()
   })
 
@@ -356,40 +356,40 @@ describe.each(STORES)('a chat of the AI SDK over %s', (kind) => {
 
 it.each<[string, stored: object[], given: object[], isStored: boolean]>([
   ['the same', [{ type: 'text', text: 'ab' }], [{ type: 'text', text: 'ab' }], false],
-  ['less of a text that streams', [text('ab', 'done')], [text('a', 'streaming')], false],
-  ['as much of it', [text('ab', 'done')], [text('ab', 'streaming')], false],
-  ['more of it', [text('a', 'streaming')], [text('ab', 'streaming')], true],
-  ['another text', [text('ab', 'done')], [text('b', 'streaming')], true],
-  ['less of a text that is done', [text('ab', 'done')], [text('a', 'done')], true],
-  ['fewer parts', [text('a', 'done'), text('b', 'done')], [text('a', 'done')], false],
-  ['fewer, and another', [text('a', 'done'), text('b', 'done')], [text('c', 'done')], true],
-  ['more parts', [text('a', 'done')], [text('a', 'done'), text('b', 'streaming')], true],
-  ['a tool before its output', [asked('output-available', { output: 3 })], [asked('input-available')], false],
-  ['a tool before its error', [asked('output-error', { errorText: 'x' })], [asked('approval-responded')], false],
-  ['a tool with its output', [asked('input-available')], [asked('output-available', { output: 3 })], true],
-  ['another output', [asked('output-available', { output: 3 })], [asked('output-available', { output: 4 })], true],
+  ['less of a text that streams', [textOf('ab', 'done')], [textOf('a', 'streaming')], false],
+  ['as much of it', [textOf('ab', 'done')], [textOf('ab', 'streaming')], false],
+  ['more of it', [textOf('a', 'streaming')], [textOf('ab', 'streaming')], true],
+  ['another text', [textOf('ab', 'done')], [textOf('b', 'streaming')], true],
+  ['less of a text that is done', [textOf('ab', 'done')], [textOf('a', 'done')], true],
+  ['fewer parts', [textOf('a', 'done'), textOf('b', 'done')], [textOf('a', 'done')], false],
+  ['fewer, and another', [textOf('a', 'done'), textOf('b', 'done')], [textOf('c', 'done')], true],
+  ['more parts', [textOf('a', 'done')], [textOf('a', 'done'), textOf('b', 'streaming')], true],
+  ['a tool before its output', [toolOf('output-available', { output: 3 })], [toolOf('input-available')], false],
+  ['a tool before its error', [toolOf('output-error', { errorText: 'x' })], [toolOf('approval-responded')], false],
+  ['a tool with its output', [toolOf('input-available')], [toolOf('output-available', { output: 3 })], true],
+  ['another output', [toolOf('output-available', { output: 3 })], [toolOf('output-available', { output: 4 })], true],
   [
     'an output that is preliminary',
-    [asked('output-available', { output: 3 })],
-    [asked('output-available', { output: 1, preliminary: true })],
+    [toolOf('output-available', { output: 3 })],
+    [toolOf('output-available', { output: 1, preliminary: true })],
     false
   ],
   [
     'a tool of another call',
-    [asked('output-available', { output: 3 })],
-    [{ ...asked('input-available'), toolCallId: 'd' }],
+    [toolOf('output-available', { output: 3 })],
+    [{ ...toolOf('input-available'), toolCallId: 'd' }],
     true
   ],
   [
     'less of an input that streams',
-    [asked('input-streaming', { rawInput: '{"a"' })],
-    [asked('input-streaming', { rawInput: '{' })],
+    [toolOf('input-streaming', { rawInput: '{"a"' })],
+    [toolOf('input-streaming', { rawInput: '{' })],
     false
   ],
   [
     'more of an input that streams',
-    [asked('input-streaming', { rawInput: '{' })],
-    [asked('input-streaming', { rawInput: '{"a"' })],
+    [toolOf('input-streaming', { rawInput: '{' })],
+    [toolOf('input-streaming', { rawInput: '{"a"' })],
     true
   ],
   ['other data', [{ type: 'data-x', data: 1 }], [{ type: 'data-x', data: 0 }], true]
@@ -409,11 +409,11 @@ it.each<[string, stored: object[], given: object[], isStored: boolean]>([
   await history.stop()
 })
 
-function text(said: string, state: string): object {
-  return { type: 'text', text: said, state }
+function textOf(words: string, state: string): object {
+  return { type: 'text', text: words, state }
 }
 
-function asked(state: string, more: object = {}): object {
+function toolOf(state: string, more: object = {}): object {
   return { type: 'tool-add', toolCallId: 'c', state, input: {}, ...more }
 }
 
@@ -454,30 +454,6 @@ function approved(messages: readonly UIMessage[], isApproved: boolean): UIMessag
   }))
 }
 
-/** A clock that goes on when it is told. */
-function manual(): Clock & { go(ms: number): void; timers(): number } {
-  let now = 1_000
-  const timers = new Map<object, { readonly at: number; readonly callback: () => void }>()
-  return {
-    now: () => now,
-    setTimeout: (callback, ms) => {
-      const timer = {}
-      timers.set(timer, { at: now + ms, callback })
-      return timer
-    },
-    clearTimeout: (timer) => void timers.delete(timer as object),
-    go(ms) {
-      now += ms
-      for (const [timer, { at, callback }] of [...timers])
-        if (at <= now) {
-          timers.delete(timer)
-          callback()
-        }
-    },
-    timers: () => timers.size
-  }
-}
-
 /** What is given one by one, to be awaited by its reader. */
 function channel<T>(): AsyncIterable<T> & { give(value: T): void; end(): void; taken(): Promise<void> } {
   const given: T[] = []
@@ -494,7 +470,7 @@ function channel<T>(): AsyncIterable<T> & { give(value: T): void; end(): void; t
       wake()
     },
     // Until its reader has all, and waits for more.
-    taken: () => expect.poll(() => given.length === 0 && waits).toBe(true) as Promise<void>,
+    taken: () => expect.poll(() => given.length === 0 && waits).toBe(true),
     async *[Symbol.asyncIterator]() {
       for (;;) {
         while (given.length > 0) yield given.shift()!

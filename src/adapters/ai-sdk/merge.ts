@@ -65,7 +65,7 @@ export function changesOf<UI extends UIMessage>(
 /** What was taken away of a chat to answer anew, oldest first. */
 export function replacedOf({ metadata }: { readonly metadata: JsonObject }): readonly Replaced[] {
   const own = metadata[AI_SDK_FORMAT] as { readonly replaced?: readonly Replaced[] } | undefined
-  return Array.isArray(own?.replaced) ? own.replaced : []
+  return own?.replaced ?? []
 }
 
 /**
@@ -77,7 +77,7 @@ export function isBehind(earlier: UIMessage, later: UIMessage): boolean {
   let hasGrown = earlier.parts.length < later.parts.length
   for (const [i, part] of (earlier.parts as readonly JsonPart[]).entries()) {
     const grown = (later.parts as readonly JsonPart[])[i]!
-    if (equalJson(part as Json, grown as Json)) continue
+    if (equalJson(part, grown)) continue
     if (!isPartBehind(part, grown)) return false
     hasGrown = true
   }
@@ -105,7 +105,7 @@ const STAGES = ['input-streaming', 'input-available', 'approval-requested', 'app
 
 // Outputs and errors come last, whatever they are called.
 function stageOf({ state, preliminary }: JsonPart): number {
-  const stage = STAGES.indexOf(preliminary === true ? 'preliminary' : String(state))
+  const stage = STAGES.indexOf(preliminary === true ? 'preliminary' : (state as string))
   return stage < 0 ? STAGES.length : stage
 }
 
@@ -113,9 +113,9 @@ function stageOf({ state, preliminary }: JsonPart): number {
 function mayHaveGrown(stored: UIMessage, given: UIMessage): boolean {
   if (given.role !== 'assistant' || given.parts.length < stored.parts.length) return false
   if (given.parts.length > stored.parts.length) return true
-  return stored.parts.some((part, i) => {
-    const [before, after] = [part as unknown as JsonPart, given.parts[i] as unknown as JsonPart]
-    return (['text', 'state', 'preliminary', 'rawInput'] as const).some((key) => before[key] !== after[key])
+  return (stored.parts as readonly JsonPart[]).some((part, i) => {
+    const now = (given.parts as readonly JsonPart[])[i]!
+    return ['text', 'state', 'preliminary', 'rawInput'].some((key) => part[key] !== now[key])
   })
 }
 

@@ -18,6 +18,8 @@ type Part = JsonObject & { readonly type: string }
  */
 export function toMessages(items: readonly UIMessage[]): Message[] {
   return (items as unknown as readonly JsonObject[]).flatMap((item, i) => {
+    if (!Array.isArray(item['parts']))
+      return [messageOf([], { id: `item_${i + 1}`, role: 'assistant', others: [item] })]
     const writer = new Writer(typeof item['id'] === 'string' ? item['id'] : `item_${i + 1}`, roleOf(item['role']))
     if (item['metadata'] !== undefined) writer.keep({ metadata: item['metadata'] })
     for (const part of partsOf(item['parts'])) writer.add(part)
