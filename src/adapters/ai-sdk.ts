@@ -105,7 +105,10 @@ export interface UIChat<UI extends UIMessage = UIMessage> {
   receive(request: ChatRequest<UI>, options?: ChatWriteOptions): Promise<UI[]>
   /** What edits and new answers have taken away, oldest first. What was purged with the chat that a fork came from is left out. */
   replaced(): Promise<ReplacedMessages<UI>[]>
-  /** For `onStepEnd` of `toUIMessageStream` and `createUIMessageStream`, `onUIMessageStepEnd` of agents: stores the answer so far. */
+  /**
+   * For `onStepEnd` of `toUIMessageStream` and `createUIMessageStream`, `onUIMessageStepEnd` of agents: stores the answer so far. The stream does not wait for
+   * that: `onEnd` does, and stores it again where it has failed.
+   */
   readonly onStepEnd: UIMessageStreamOnStepEndCallback<UI>
   /** For `onEnd` of the same: stores the answer, also what there is of one that was aborted or failed. One that says nothing is not stored. */
   readonly onEnd: UIMessageStreamOnEndCallback<UI>
@@ -174,6 +177,8 @@ class Chat<UI extends UIMessage> implements UIChat<UI> {
   readonly #turn: Turn<UI, UI> | undefined
   readonly #everyMs: number
   readonly #clock: Clock
+  /** What steps have to store, as far as they have ended. */
+  #steps: Promise<unknown> = Promise.resolve()
 
   constructor({ userId, id }: { userId: string; id: string }, { history, turn, everyMs, clock }: Surroundings<UI>) {
     this.userId = userId
@@ -212,11 +217,14 @@ class Chat<UI extends UIMessage> implements UIChat<UI> {
     return (await Promise.all(all)).filter(({ messages }) => messages.length > 0)
   }
 
-  readonly onStepEnd: UIMessageStreamOnStepEndCallback<UI> = async ({ messages }) => {
-    await this.#write({ messages: answered(messages), isAnswer: true })
+  readonly onStepEnd: UIMessageStreamOnStepEndCallback<UI> = ({ messages }) => {
+    const wish = { messages: answered(messages), isAnswer: true }
+    // In order, and nobody waits for it but the end, which has all of it, too: what fails here fails there, or matters no more.
+    this.#steps = this.#steps.then(() => this.#write(wish)).catch(() => undefined)
   }
 
   readonly onEnd: UIMessageStreamOnEndCallback<UI> = async ({ messages }) => {
+    await this.#steps
     await this.#write({ messages: answered(messages), isAnswer: true })
   }
 
@@ -293,13 +301,14 @@ class Chat<UI extends UIMessage> implements UIChat<UI> {
     const isPatient = expectedVersion === 'any' || expectedVersion === 'exists'
     for (;;) {
       const session = await this.#read()
+      const changes = changesOf(session ?? { ...ABSENT, id: this.id }, wish)
       if (!session) {
-        if (wish.messages.length === 0) return null
+        // Where they are refused nothing is made, either.
+        if (changes.length === 0) return null
         const made = await this.#make(expectedVersion === 'any' ? 'none' : expectedVersion, isPatient)
         if (!isPatient) expectedVersion = made!.version
         continue
       }
-      const changes = changesOf(session, wish)
       if (isPatient && changes.length === 0) return session
       const options = { ...given, expectedVersion: isPatient ? session.version : expectedVersion }
       try {
@@ -337,10 +346,12 @@ function checked<UI extends UIMessage>(given: UI | readonly UI[]): readonly UI[]
   return messages
 }
 
+const ABSENT = { messages: [], metadata: {}, version: 0 }
+
 // A run that has come to nothing has no answer.
 function answered<UI extends UIMessage>(messages: readonly UI[]): readonly UI[] {
   const last = messages.at(-1)
-  return checked(last && isEmpty(last) ? messages.slice(0, -1) : messages)
+  return last && isEmpty(last) ? messages.slice(0, -1) : messages
 }
 
 function isEmpty({ role, parts }: UIMessage): boolean {

@@ -10,10 +10,13 @@ import { AI_SDK_FORMAT } from '../messages/ai-sdk.ts'
 export interface Wish<UI> {
   readonly messages: readonly UI[]
   /** After how many messages of the chat the rest is taken away; by default nothing is. */
-  readonly lengthOf?: ((session: Session<UI>) => number) | undefined
-  /** The last of the messages is what a run has come to: it is taken, also where it has become less. */
+  readonly lengthOf?: ((session: Known<UI>) => number) | undefined
+  /** The last of the messages is what a run has come to: it is taken, also where it has become less. Those before it are what it began with. */
   readonly isAnswer?: boolean
 }
+
+/** What has to be known of a chat. */
+export type Known<UI> = Pick<Session<UI>, 'id' | 'version' | 'messages' | 'metadata'>
 
 /** Messages that were taken away to answer anew, and where they are. */
 export interface Replaced {
@@ -30,7 +33,7 @@ export interface Replaced {
  * @throws `INVALID_MESSAGE` with the path in the list
  */
 export function changesOf<UI extends UIMessage>(
-  session: Session<UI>,
+  session: Known<UI>,
   { messages, lengthOf, isAnswer = false }: Wish<UI>
 ): Change<UI>[] {
   const there = session.messages
@@ -51,7 +54,8 @@ export function changesOf<UI extends UIMessage>(
   messages.forEach((given, i) => {
     const stored = known.get(given.id)
     const isLast = i === messages.length - 1
-    if (stored ? !isLast && !mayHaveGrown(stored, given) : gone.has(given.id)) return
+    if (stored ? !isLast && (isAnswer || !mayHaveGrown(stored, given)) : gone.has(given.id)) return
+    checkMessage(given, [i])
     const message = plain(given, [i]) as unknown as UI
     if (!stored) changes.push({ type: 'append', messages: [message] })
     else if (equalJson(message as unknown as Json, stored as unknown as Json)) return
@@ -72,7 +76,7 @@ export function replacedOf({ metadata }: { readonly metadata: JsonObject }): rea
  * Whether an answer is an earlier state of another, as a second tab may have it: fewer parts, less text of one that still streams, a
  * tool that has not got as far. Only answers grow; of a user's message any change is an edit.
  */
-export function isBehind(earlier: UIMessage, later: UIMessage): boolean {
+function isBehind(earlier: UIMessage, later: UIMessage): boolean {
   if (earlier.role !== 'assistant' || earlier.parts.length > later.parts.length) return false
   let hasGrown = earlier.parts.length < later.parts.length
   for (const [i, part] of (earlier.parts as readonly JsonPart[]).entries()) {
