@@ -52,6 +52,11 @@ export function partsOf(given: Answer): StreamPart[] {
   return [{ type: 'text-start', id: 't' }, ...words, { type: 'text-end', id: 't' }, finish('stop')]
 }
 
+/** Until what has begun is over, where nothing tells. */
+export async function settled(): Promise<void> {
+  for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve))
+}
+
 export function streamOf<T>(chunks: readonly T[]): ReadableStream<T> {
   return new ReadableStream({
     start(controller) {

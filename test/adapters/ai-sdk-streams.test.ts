@@ -9,7 +9,7 @@ import {
 } from '../../src/adapters/ai-sdk.ts'
 import { createSessionHistory, memoryStore, type EventStore, type SessionHistoryService } from '../../src/index.ts'
 import { eventsOf, fails, misuses } from '../service/kit.ts'
-import { answer, drained, manual, modelOf, said, user } from './ai-sdk-kit.ts'
+import { answer, drained, manual, modelOf, said, settled, user } from './ai-sdk-kit.ts'
 import { freshStore, STORES } from './kit.ts'
 
 const USER = 'resumable-stream'
@@ -183,6 +183,21 @@ describe('resumable streams over the log', () => {
     await history.stop()
   })
 
+  it('leave out what a reader had, also where it is not stored yet', async () => {
+    const { streams, history } = await make()
+    const source = channel()
+    const begun = reading(await streams.createNewResumableStream('s', source.make))
+    source.give('abcd')
+    await reading(await streams.resumeExistingStream('s')).until('abcd')
+    const resumed = reading(await streams.resumeExistingStream('s', 6))
+    source.give('e')
+    source.give('fgh')
+    source.end()
+    expect(await resumed.all()).toBe('gh')
+    expect(await begun.all()).toBe('abcdefgh')
+    await history.stop()
+  })
+
   it('are stored in commits of a size that stores take, and characters stay whole', async () => {
     const { streams, history } = await make()
     const source = channel()
@@ -286,6 +301,11 @@ describe('resumable streams over the log', () => {
       source.give('b')
       source.end()
       expect(await begun.all(), what).toBe('ab')
+      if (what !== 'begun anew') continue
+      // And what it gives goes nowhere else.
+      await settled()
+      expect(await streams.hasExistingStream(what)).toBe(true)
+      expect((await raw(history).getSession(USER, what))!.messages).toEqual([])
     }
   })
 

@@ -13,7 +13,7 @@ import { describe, expect, expectTypeOf, it, vi } from 'vitest'
 import { uiMessageStore, type UIChat } from '../../src/adapters/ai-sdk.ts'
 import { createSessionHistory, type Session, type SessionHistoryService } from '../../src/index.ts'
 import { eventsOf, fails, misuses } from '../service/kit.ts'
-import { answer, ask, drained, manual, modelOf, partsOf, said, streamOf, tools, user } from './ai-sdk-kit.ts'
+import { answer, ask, drained, manual, modelOf, settled, partsOf, said, streamOf, tools, user } from './ai-sdk-kit.ts'
 import { scenario } from './ai-sdk-scenario.ts'
 import { freshStore, STORES, type Open } from './kit.ts'
 
@@ -57,6 +57,18 @@ describe.each(STORES)('a chat of the AI SDK over %s', (kind) => {
     ])
     expect(said(await resumed.load()).slice(2)).toEqual(['Thanks.', 'You are welcome.'])
     await later.stop()
+  })
+
+  it('stores steps beside the stream, in their order, and has all at the end', async () => {
+    const { history, chat } = await begin()
+    const states = ['a', 'ab', 'abc'].map((text) => [user('Hi', 'u'), replyOf(text, 'r')])
+    void chat.onStepEnd({ messages: states[0] } as never)
+    void chat.onStepEnd({ messages: states[1] } as never)
+    await chat.onEnd({ messages: states[2] } as never)
+    await settled()
+    expect(await chat.load()).toEqual(states[2])
+    expect(await Promise.all([3, 4].map(async (at) => said(await chat.load({ at })).at(-1)))).toEqual(['a', 'ab'])
+    await history.stop()
   })
 
   it('keeps the partial text of an answer that is aborted, and goes on', async () => {
