@@ -32,6 +32,14 @@ const TELLING: Readonly<Record<string, readonly string[]>> = {
     '{"role":"assistant","content":"Yes: one at 22:47."}',
     "trip { title: 'To Oslo', tags: [ 'travel' ] }"
   ],
+  'ai-sdk': [
+    'the other tab has the same: true, to the end: true',
+    `now: { type: 'text', text: 'A train to Oslo?' }
+now: { type: 'text', text: 'No, none.', state: 'done' }
+in a fork: { type: 'text', text: 'A train to Oslo?' }
+in a fork: { type: 'text', text: 'One at 22:47.', state: 'done' }
+in a fork: { type: 'text', text: 'Two seats, please.' }`
+  ],
   'openai-agents': [
     'Output guardrail triggered: "an account number"',
     'after a restart: user, function_call, function_call_result',

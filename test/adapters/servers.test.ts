@@ -3,6 +3,7 @@ import { natsStore } from '../../src/stores/nats.ts'
 import { postgresStore } from '../../src/stores/postgres.ts'
 import { natsMissing, natsServer } from '../servers/nats.ts'
 import { postgresMissing, postgresServer } from '../servers/postgres.ts'
+import { scenario as aiSdk } from './ai-sdk-scenario.ts'
 import { missingBinary } from './claude-agent-kit.ts'
 import { scenario as claudeAgent } from './claude-agent-scenario.ts'
 import { openOver, type Open, type Scenario } from './kit.ts'
@@ -14,6 +15,7 @@ const SCENARIOS: readonly {
   readonly scenario: Scenario
   readonly lacks?: string | undefined
 }[] = [
+  { name: 'ai-sdk', scenario: aiSdk },
   { name: 'claude-agent', scenario: claudeAgent, lacks: missingBinary() },
   { name: 'openai-agents', scenario: openaiAgents }
 ]

@@ -9,6 +9,23 @@ const anything: StandardSchema = {
 
 // As their adapters store them.
 const ITEMS: Readonly<Record<string, readonly unknown[]>> = {
+  'ai-sdk': [
+    { id: 'm1', role: 'user', parts: [{ type: 'text', text: 'A train to Oslo?' }] },
+    {
+      id: 'm2',
+      role: 'assistant',
+      parts: [
+        {
+          type: 'tool-find_trains',
+          toolCallId: 'c1',
+          state: 'output-available',
+          input: { to: 'Oslo' },
+          output: '["22:47"]'
+        }
+      ]
+    },
+    { id: 'm3', role: 'assistant', parts: [{ type: 'text', text: 'At 22:47.' }] }
+  ],
   'openai-agents': [
     { role: 'user', content: 'A train to Oslo?' },
     { type: 'function_call', callId: 'c1', name: 'find_trains', arguments: '{"to":"Oslo"}', status: 'completed' },
@@ -52,7 +69,7 @@ assistant
   })
 })
 
-it.each(['openai-agents', 'constructor', 'of-our-own'])(
+it.each(['ai-sdk', 'openai-agents', 'constructor', 'of-our-own'])(
   'items of %s that nobody knows are shown as they are',
   async (format) => {
     const store = `sqlite:strange-${format}.db`
