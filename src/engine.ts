@@ -232,15 +232,19 @@ export class Engine {
     return current
   }
 
+  /** How many of the newest messages snapshots have, where nothing else is said. */
+  get maxMessages(): number {
+    return this.#retention.maxMessages
+  }
+
   /** The session at a version or time, with at most `last` of its messages; `null` where there was none. */
   async read(key: SessionKey, at?: number | Date, last = Infinity, isAccepted = false): Promise<Session<Json> | null> {
-    const count = Math.min(last, this.#retention.maxMessages)
-    const isShort = at === undefined && count !== Infinity && this.#isAccepting
+    const isShort = at === undefined && last !== Infinity && this.#isAccepting
     if (isShort && !this.#registry!.getSnapshot().context.isActive(key)) {
-      const session = await this.#readEnd(key, count, isAccepted)
+      const session = await this.#readEnd(key, last, isAccepted)
       if (session) return session
     }
-    return this.#read(key, at, at, isAccepted, (log, state) => log.session(state, count))
+    return this.#read(key, at, at, isAccepted, (log, state) => log.session(state, last))
   }
 
   // `answer` is given the log, and its state at `at`; where that is `undefined`, of the newest version. A log that is damaged after
@@ -294,7 +298,7 @@ export class Engine {
   }
 
   write(key: SessionKey, command: Command | Import, options: WriteSettings = {}): Promise<Written> {
-    const { signal, waits = false, holder, isAccepted = false } = options
+    const { signal, waits = false, holder, isAccepted = false, maxMessages = Infinity } = options
     return this.#request(key, signal, isAccepted, (resolve, reject) => ({
       type: 'write',
       command,
@@ -303,6 +307,7 @@ export class Engine {
       conflicts: 0,
       arrival: 0,
       waits,
+      maxMessages,
       onCancel: undefined,
       holder,
       resolve,
@@ -590,7 +595,7 @@ export interface Origin {
 }
 
 /** How a write is done, beside what is written. */
-export type WriteSettings = Partial<Pick<WriteRequest, 'waits' | 'holder'>> & {
+export type WriteSettings = Partial<Pick<WriteRequest, 'waits' | 'holder' | 'maxMessages'>> & {
   readonly signal?: AbortSignal | undefined
   /** Part of a call that was accepted: see {@link Engine.during}. */
   readonly isAccepted?: boolean

@@ -14,7 +14,7 @@ export interface Retention {
   readonly ttlMs?: number | undefined
   /** A session that was deleted, for whatever reason, is purged by the first sweep that comes so many ms later. */
   readonly purgeAfterMs?: number | undefined
-  /** How many of the newest messages `messages` shows; of every snapshot. Nothing else changes: the log, forks and rewinds have all. */
+  /** How many of the newest messages `messages` shows; of every snapshot, but those of an adapter for a framework. Nothing else changes: the log, forks and rewinds have all. */
   readonly maxMessages?: number | undefined
 }
 
@@ -31,8 +31,13 @@ export function retentionRules(retention: Retention | undefined): RetentionRules
   return {
     ttlMs: ttlMs === undefined ? Infinity : positive('retention.ttlMs', ttlMs),
     purgeAfterMs: purgeAfterMs === undefined ? Infinity : positive('retention.purgeAfterMs', purgeAfterMs),
-    maxMessages: maxMessages === undefined ? Infinity : requiredWholeNumber('retention.maxMessages', maxMessages, 0)
+    maxMessages: maxMessages === undefined ? Infinity : mostMessages('retention.maxMessages', maxMessages)
   }
+}
+
+/** A whole number of messages, or `Infinity`. */
+export function mostMessages(name: string, value: unknown): number {
+  return value === Infinity ? Infinity : requiredWholeNumber(name, value, 0)
 }
 
 const RULES: OptionKeys<Retention> = { ttlMs: true, purgeAfterMs: true, maxMessages: true }

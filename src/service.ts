@@ -262,10 +262,11 @@ export interface SessionHistoryService<M = Message, Input = InputOf<M>> extends 
 
   /**
    * The same sessions and the same store, with messages of another type. Sessions that are made through it are of that
-   * `format`, and it refuses others with `FORMAT_MISMATCH`.
+   * `format`, and it refuses others with `FORMAT_MISMATCH`. `maxMessages` is in place of that of `retention`: a whole number, or `Infinity` for
+   * all, as is needed where what is stored are not messages but records, of which none may be missing.
    */
   withMessage<S extends StandardSchema>(
     schema: S,
-    options: { readonly format: string }
+    options: { readonly format: string; readonly maxMessages?: number | undefined }
   ): SessionHistoryService<SchemaOutput<S>, SchemaInput<S>>
 }

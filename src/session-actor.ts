@@ -35,6 +35,8 @@ export interface WriteRequest extends Reply<Written> {
   arrival: number
   /** Waits for the end of a turn that is open, instead of failing with `TURN_BUSY`. */
   readonly waits: boolean
+  /** How many of the newest messages the snapshot has that is answered. */
+  readonly maxMessages: number
   /** Set by the actor while the request waits for a turn to end: is told when `signal` has cancelled it. */
   onCancel: (() => void) | undefined
   /** Of a write in a turn: who is told when that is over. */
@@ -582,7 +584,7 @@ class SessionMailbox {
         else if (this.#released) request.reject(this.#released.reason)
         else this.#park(request, awaited)
       } else if ('commit' in decided) this.#acknowledge(request, decided)
-      else request.resolve({ session: this.#session(decided.answer), hasStored: false })
+      else request.resolve({ session: this.#session(decided.answer, request), hasStored: false })
     }
     // Some may have come before those who wait already, and have been decided later.
     if (this.#parked.length > parked) inOrder(this.#parked)
@@ -592,11 +594,11 @@ class SessionMailbox {
     this.#hold(request)
     // However old it is, it is in use from now on; also for those who keep nothing for so long.
     if (request.command.type === 'import') this.#noteUse()
-    request.resolve({ session: this.#session(states.at(-1)!.version), hasStored: true })
+    request.resolve({ session: this.#session(states.at(-1)!.version, request), hasStored: true })
   }
 
-  #session(version: number | null): Session<Json> | null {
-    return version === null ? null : this.#log.session(this.#log.at(version), this.#environment.retention.maxMessages)
+  #session(version: number | null, { maxMessages }: WriteRequest): Session<Json> | null {
+    return version === null ? null : this.#log.session(this.#log.at(version), maxMessages)
   }
 
   // With each write: the actor may have been started anew since the turn began.

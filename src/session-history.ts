@@ -40,6 +40,7 @@ import {
   type Command,
   type Session
 } from './session.ts'
+import { mostMessages } from './retention.ts'
 import { HeldTurn, type Turn, type TurnOptions } from './turn.ts'
 import type { Written } from './session-actor.ts'
 import type { SessionHistoryOptions, SessionHistoryService } from './service.ts'
@@ -89,10 +90,13 @@ const OPTIONS: OptionKeys<SessionHistoryOptions> = {
 class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
   readonly #engine: Engine
   readonly #format: MessageFormat
+  // How many of the newest messages its snapshots have.
+  readonly #maxMessages: number
 
-  constructor(engine: Engine, format: MessageFormat) {
+  constructor(engine: Engine, format: MessageFormat, maxMessages = engine.maxMessages) {
     this.#engine = engine
     this.#format = format
+    this.#maxMessages = maxMessages
   }
 
   start(): Promise<void> {
@@ -117,7 +121,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     options?: { readonly metadata?: object | undefined; readonly expectedVersion?: ExpectedVersion | undefined }
   ): Promise<Session<M>> {
     const { metadata, expectedVersion } = optionsOf(options)
-    const { session } = await this.#engine.write(this.#newKey(userId, sessionId), {
+    const { session } = await this.#send(this.#newKey(userId, sessionId), {
       type: 'create',
       format: this.#format.name,
       metadata: metadata === undefined ? undefined : record('metadata', metadata),
@@ -134,7 +138,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     const key = keyOf(userId, sessionId)
     const given = optionsOf(options)
     const at = pointInLog(given.at)
-    const last = wholeNumber('last', given.last, 0)
+    const last = Math.min(wholeNumber('last', given.last, 0) ?? Infinity, this.#maxMessages)
     const session =
       at === undefined
         ? await this.#engine.during(
@@ -275,7 +279,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
       parentLogId: logId,
       inherited: { messages, metadata, format }
     }
-    return (await this.#engine.write(child, command, { isAccepted: true })).session!
+    return (await this.#send(child, command, { isAccepted: true })).session!
   }
 
   async forks(session: SessionRef): Promise<Session<M>[]> {
@@ -301,7 +305,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     const turnId = this.#engine.newEventId()
     const ref = { userId: key.userId, id: key.sessionId }
     const write = async (command: Command, settings?: WriteSettings): Promise<Session<M>> =>
-      this.#typed((await this.#engine.write(key, command, settings)).session!)
+      this.#typed((await this.#send(key, command, settings)).session!)
     const turn: HeldTurn<M, Input> = new HeldTurn<M, Input>(
       turnId,
       {
@@ -484,10 +488,11 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
 
   withMessage<S extends StandardSchema>(
     schema: S,
-    options: { readonly format: string }
+    options: { readonly format: string; readonly maxMessages?: number | undefined }
   ): SessionHistoryService<SchemaOutput<S>, SchemaInput<S>> {
-    const { format } = objectOf(options, 'options')
-    return new SessionHistory(this.#engine, schemaFormat(schema, idOf('format', format)))
+    const { format, maxMessages } = objectOf(options, 'options')
+    const shown = maxMessages === undefined ? this.#maxMessages : mostMessages('maxMessages', maxMessages)
+    return new SessionHistory(this.#engine, schemaFormat(schema, idOf('format', format)), shown)
   }
 
   // The id of a new session is trimmed, as in the seed; blank or absent gives a fresh one.
@@ -496,7 +501,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     return keyOf(userId, given === '' ? this.#engine.newSessionId() : given)
   }
 
-  async #missing(key: SessionKey, last: number | undefined): Promise<Session<Json> | null> {
+  async #missing(key: SessionKey, last: number): Promise<Session<Json> | null> {
     switch (this.#engine.missing.get) {
       case 'null':
         return null
@@ -510,7 +515,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
             metadata: undefined,
             expectedVersion: 'none'
           } as const
-          return (await this.#engine.write(key, command, { isAccepted: true })).session
+          return (await this.#send(key, command, { isAccepted: true })).session
         } catch (error) {
           // Somebody else was first, and may have appended already.
           if (isTurnlogError(error, 'VERSION_CONFLICT')) return this.#engine.read(key, undefined, last, true)
@@ -547,7 +552,11 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
       ifAbsent: missing === 'warn' ? ('nothing' as const) : missing,
       turnId: turn?.id
     }
-    return this.#engine.write(key, command, settings)
+    return this.#send(key, command, settings)
+  }
+
+  #send(key: SessionKey, command: Command, settings?: WriteSettings): Promise<Written> {
+    return this.#engine.write(key, command, { ...settings, maxMessages: this.#maxMessages })
   }
 
   #written({ userId, id }: SessionRef, { session }: Written): Session<M> | null {

@@ -85,8 +85,7 @@ export interface ReplacedMessages<UI extends UIMessage = UIMessage> {
  *   changes nothing. Any other message of a list changes only where it is an answer that has grown, such as by an approval.
  * - What was taken away by an edit or a new answer is not brought back by a list that still has it.
  *
- * What a client sends is stored as it comes: what is in its parts is for `validateUIMessages` of the SDK to judge. Messages that `retention.maxMessages` hides are
- * hidden from a chat, too: it is not for services with that option.
+ * What a client sends is stored as it comes: what is in its parts is for `validateUIMessages` of the SDK to judge.
  *
  * Calls reject with `INVALID_MESSAGE` where a message is none or JSON cannot carry it (the path begins with its place in the list; nothing is stored),
  * `FORMAT_MISMATCH` where another adapter has written the session, and as `commit` of the service.
@@ -149,7 +148,10 @@ export function uiMessageStore<UI extends UIMessage = UIMessage>(
   const everyMs = positive('everyMs', given.everyMs ?? 500)
   const clock = clockOf(given.clock)
   warnIfUntested('ai', '7')
-  const typed = history.withMessage(uiMessages as unknown as StandardSchema<UI, UI>, { format: AI_SDK_FORMAT })
+  const typed = history.withMessage(uiMessages as unknown as StandardSchema<UI, UI>, {
+    format: AI_SDK_FORMAT,
+    maxMessages: Infinity
+  })
   return {
     history: typed,
     userId,

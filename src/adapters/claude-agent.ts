@@ -65,7 +65,7 @@ export class TurnlogSessionStore implements Required<SessionStore> {
     if (typeof (history as Partial<typeof history> | undefined)?.withMessage !== 'function')
       throw misuse('history', 'a service of createSessionHistory', history)
     this.userId = idOf('userId', userId)
-    this.history = history.withMessage(entries, { format: CLAUDE_AGENT_FORMAT })
+    this.history = history.withMessage(entries, { format: CLAUDE_AGENT_FORMAT, maxMessages: Infinity })
     warnIfUntested('@anthropic-ai/claude-agent-sdk', '0.3')
   }
 

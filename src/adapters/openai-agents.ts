@@ -62,7 +62,7 @@ export class TurnlogSession implements SessionHistoryRewriteAwareSession, Sessio
     warnIfUntested('@openai/agents-core', '0.20')
     this.userId = idOf('userId', userId)
     this.id = sessionId === undefined ? freshId() : idOf('sessionId', sessionId).trim()
-    this.history = history.withMessage(items, { format: OPENAI_AGENTS_FORMAT })
+    this.history = history.withMessage(items, { format: OPENAI_AGENTS_FORMAT, maxMessages: Infinity })
   }
 
   async getSessionId(): Promise<string> {

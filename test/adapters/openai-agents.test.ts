@@ -14,7 +14,13 @@ import { assistantMessage, functionCall, modelError, modelResponder, ScriptedMod
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { fromMessages, toMessages, TurnlogSession } from '../../src/adapters/openai-agents.ts'
-import { messageSchema, openToolCalls, type SessionHistoryService, type TurnlogErrorCode } from '../../src/index.ts'
+import {
+  createSessionHistory,
+  messageSchema,
+  openToolCalls,
+  type SessionHistoryService,
+  type TurnlogErrorCode
+} from '../../src/index.ts'
 import { fails, misuses } from '../service/kit.ts'
 import { freshStore, STORES } from './kit.ts'
 import { add, scenario, textsOf } from './openai-agents-scenario.ts'
@@ -179,6 +185,15 @@ describe.each(STORES)('a session of the Agents SDK over %s', (kind) => {
     const fork = await session.history.fork(session, { at: 3 })
     const other = new TurnlogSession({ history, userId: 'ada', sessionId: fork.id })
     expect(textsOf(await other.getItems())).toEqual(['one', 'two'])
+    await history.stop()
+  })
+
+  it('has all items, however few messages snapshots of the service show', async () => {
+    const history = await createSessionHistory({ retention: { maxMessages: 2 } })
+    const session = new TurnlogSession({ history, userId: 'ada' })
+    await session.addItems(['1', '2', '3', '4', '5'].map((text) => user(text)))
+    await session.popItem()
+    expect(textsOf(await session.getItems())).toEqual(['1', '2', '3', '4'])
     await history.stop()
   })
 

@@ -4,6 +4,7 @@ import { SimulatedClock } from 'xstate'
 import {
   createSessionHistory,
   memoryStore,
+  messageSchema,
   type Clock,
   type EventStore,
   type Session,
@@ -498,6 +499,19 @@ describe('maxMessages', () => {
     const fork = await history.fork(ADA)
     expect(textsOf(fork)).toEqual(['three', 'four'])
     expect(await eventsOf(history)).toHaveLength(7)
+    const whole = history.withMessage(messageSchema, { format: 'message', maxMessages: Infinity })
+    const four = ['one', 'two', 'three', 'four']
+    expect(textsOf(await whole.getSession('ada', 's1'))).toEqual(four)
+    expect(textsOf(await whole.getSession('ada', 's1', { last: 3 }))).toEqual(four.slice(1))
+    expect(textsOf(await whole.updateMetadata(ADA, { set: { title: 'T' } }))).toEqual(four)
+    expect(textsOf(await whole.fork(ADA))).toEqual(four)
+    expect(textsOf(await whole.withMessage(messageSchema, { format: 'message' }).getSession('ada', 's1'))).toEqual(four)
+    expect(textsOf(await history.getSession('ada', 's1'))).toEqual(four.slice(2))
+    for (const maxMessages of [-1, 1.5, '1', null])
+      await misuses(
+        () => history.withMessage(messageSchema, { format: 'message', maxMessages } as never),
+        'maxMessages'
+      )
     const all = await createSessionHistory({ store })
     expect(textsOf(await all.getSession('ada', 's1'))).toEqual(['one', 'two', 'three', 'four'])
     expect(textsOf(await all.getSession('ada', fork.id))).toEqual(['one', 'two', 'three', 'four'])

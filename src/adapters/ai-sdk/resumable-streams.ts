@@ -89,7 +89,7 @@ export function createResumableStreamContext(options: ResumableStreamContextOpti
   if (waitUntil !== undefined && waitUntil !== null && typeof waitUntil !== 'function')
     throw misuse('waitUntil', 'a function or null', waitUntil)
   return new Streams({
-    history: history.withMessage(pieces, { format: AI_SDK_STREAM_FORMAT }),
+    history: history.withMessage(pieces, { format: AI_SDK_STREAM_FORMAT, maxMessages: Infinity }),
     userId: idOf('keyPrefix', keyPrefix),
     ttlMs: requiredWholeNumber('ttlMs', ttlMs ?? 30_000, 1),
     clock: clockOf(clock),
