@@ -1,5 +1,5 @@
 import type { UIMessage, UIMessageStreamOnEndCallback, UIMessageStreamOnStepEndCallback } from 'ai'
-import { idOf, knownOptions, misuse, objectOf, oneOf, optionsOf, positive, type OptionKeys } from '../arguments.ts'
+import { idOf, knownOptions, objectOf, oneOf, optionsOf, positive, type OptionKeys } from '../arguments.ts'
 import type { WriteOptions } from '../calls.ts'
 import { clockOf, type Clock } from '../clock.ts'
 import { isTurnlogError, turnlogError } from '../errors.ts'
@@ -10,6 +10,7 @@ import type { Turn } from '../turn.ts'
 import { changesOf, checkMessage, replacedOf, uiMessages, type Wish } from './ai-sdk/merge.ts'
 import { AI_SDK_FORMAT } from './messages/ai-sdk.ts'
 import { warnIfUntested } from './shared/framework.ts'
+import { readSession, serviceOf, type AnyHistory } from './shared/sessions.ts'
 import { thawed } from './shared/thawed.ts'
 
 export {
@@ -138,20 +139,15 @@ export interface UIChat<UI extends UIMessage = UIMessage> {
  * })
  */
 export function uiMessageStore<UI extends UIMessage = UIMessage>(
-  history: Pick<SessionHistoryService, 'withMessage'>,
+  history: AnyHistory,
   options?: UIMessageStoreOptions
 ): UIMessageStore<UI> {
-  if (typeof (history as Partial<typeof history> | undefined)?.withMessage !== 'function')
-    throw misuse('history', 'a service of createSessionHistory', history)
   const given = knownOptions(optionsOf(options), OPTIONS)
   const userId = idOf('userId', given.userId ?? 'default')
   const everyMs = positive('everyMs', given.everyMs ?? 500)
   const clock = clockOf(given.clock)
   warnIfUntested('ai', '7')
-  const typed = history.withMessage(uiMessages as unknown as StandardSchema<UI, UI>, {
-    format: AI_SDK_FORMAT,
-    maxMessages: Infinity
-  })
+  const typed = serviceOf(history, uiMessages as unknown as StandardSchema<UI, UI>, AI_SDK_FORMAT)
   return {
     history: typed,
     userId,
@@ -171,9 +167,6 @@ interface Surroundings<UI extends UIMessage> {
   readonly everyMs: number
   readonly clock: Clock
 }
-
-/** A time that no event is later than: what is read as of then is read without making a session. */
-const LATEST = new Date(8.64e15)
 
 class Chat<UI extends UIMessage> implements UIChat<UI> {
   readonly userId: string
@@ -288,7 +281,7 @@ class Chat<UI extends UIMessage> implements UIChat<UI> {
   }
 
   #read(): Promise<Session<UI> | null> {
-    return this.#history.getSession(this.userId, this.id, { at: LATEST })
+    return readSession(this.#history, this)
   }
 
   async #past(sessionId: string, version: number): Promise<Session<UI> | null> {

@@ -14,6 +14,7 @@ import type { SessionHistoryService } from '../service.ts'
 import type { Session } from '../session.ts'
 import { CLAUDE_AGENT_FORMAT } from './messages/claude-agent.ts'
 import { warnIfUntested } from './shared/framework.ts'
+import { makeSession, readSession, serviceOf, type AnyHistory } from './shared/sessions.ts'
 import { thawed } from './shared/thawed.ts'
 
 export { CLAUDE_AGENT_FORMAT, fromMessages, toMessages } from './messages/claude-agent.ts'
@@ -22,7 +23,7 @@ export type { Carried, Dropped } from './shared/pieces.ts'
 /** Options of {@link TurnlogSessionStore}. */
 export interface TurnlogSessionStoreOptions {
   /** Any service; of a store that lasts, sessions can be resumed after a restart, on any machine that reaches it. */
-  readonly history: Pick<SessionHistoryService, 'withMessage'>
+  readonly history: AnyHistory
   /** Whose sessions they are. Those of two users do not see each other, also where `projectKey` and `sessionId` are the same. */
   readonly userId: string
 }
@@ -62,10 +63,8 @@ export class TurnlogSessionStore implements Required<SessionStore> {
 
   constructor(options: TurnlogSessionStoreOptions) {
     const { history, userId } = knownOptions(objectOf(options, 'options'), OPTIONS)
-    if (typeof (history as Partial<typeof history> | undefined)?.withMessage !== 'function')
-      throw misuse('history', 'a service of createSessionHistory', history)
     this.userId = idOf('userId', userId)
-    this.history = history.withMessage(entries, { format: CLAUDE_AGENT_FORMAT, maxMessages: Infinity })
+    this.history = serviceOf(history, entries, CLAUDE_AGENT_FORMAT)
     warnIfUntested('@anthropic-ai/claude-agent-sdk', '0.3')
   }
 
@@ -109,7 +108,7 @@ export class TurnlogSessionStore implements Required<SessionStore> {
 
   /** The entries as copies that are the caller's; `null` where none were ever appended, or they were deleted. */
   async load(key: SessionKey): Promise<SessionStoreEntry[] | null> {
-    const session = await this.#read(this.refOf(key))
+    const session = await readSession(this.history, this.refOf(key))
     if (!session || !(markOf(session) || session.messages.length > 0)) return null
     return session.messages.map(thawed)
   }
@@ -146,7 +145,8 @@ export class TurnlogSessionStore implements Required<SessionStore> {
 
   async #append(key: SessionKey, ref: SessionRef, added: readonly SessionStoreEntry[]): Promise<void> {
     for (;;) {
-      const session = (await this.#read(ref)) ?? (await this.#make(ref))
+      // Where nothing comes after it, as the process ends, it has no mark, and is as if it was never written.
+      const session = (await readSession(this.history, ref)) ?? (await makeSession(this.history, ref))
       if (!session) continue
       const known = this.#known.get(session) ?? knownOf(session.messages)
       const fresh = withoutKnown(added, known.uuids)
@@ -169,27 +169,6 @@ export class TurnlogSessionStore implements Required<SessionStore> {
         // Another has written: what is known and the summary are of what there is now.
         if (!isTurnlogError(error, 'VERSION_CONFLICT')) throw error
       }
-    }
-  }
-
-  // A commit of nothing reads without making a session where there is none, whatever `missing` says, and while a turn is open, too.
-  async #read(ref: SessionRef): Promise<Session<SessionStoreEntry> | null> {
-    try {
-      return await this.history.commit(ref, [], { expectedVersion: 'exists' })
-    } catch (error) {
-      if (isTurnlogError(error, 'VERSION_CONFLICT')) return null
-      throw error
-    }
-  }
-
-  // Where nothing comes after it, as the process ends, it has no mark, and is as if it was never written.
-  async #make({ userId, id }: SessionRef): Promise<Session<SessionStoreEntry> | null> {
-    try {
-      return await this.history.createSession(userId, id, { expectedVersion: 'none' })
-    } catch (error) {
-      // Another was faster.
-      if (isTurnlogError(error, 'VERSION_CONFLICT')) return null
-      throw error
     }
   }
 

@@ -17,6 +17,7 @@ import type { SessionHistoryService } from '../service.ts'
 import type { Session } from '../session.ts'
 import { OPENAI_AGENTS_FORMAT } from './messages/openai-agents.ts'
 import { warnIfUntested } from './shared/framework.ts'
+import { makeSession, readSession, serviceOf, type AnyHistory } from './shared/sessions.ts'
 import { thawed } from './shared/thawed.ts'
 
 export { fromMessages, OPENAI_AGENTS_FORMAT, toMessages } from './messages/openai-agents.ts'
@@ -25,7 +26,7 @@ export type { Carried, Dropped } from './shared/pieces.ts'
 /** Options of {@link TurnlogSession}. */
 export interface TurnlogSessionOptions {
   /** Any service; of a store that lasts, what a run has added is there after a restart. */
-  readonly history: Pick<SessionHistoryService, 'withMessage'>
+  readonly history: AnyHistory
   readonly userId: string
   /** The session to go on with, or to begin. @default a fresh id */
   readonly sessionId?: string | undefined
@@ -35,7 +36,7 @@ const OPTIONS: OptionKeys<TurnlogSessionOptions> = { history: true, userId: true
 
 /**
  * A session of the OpenAI Agents SDK (`@openai/agents-core` 0.20) that keeps its items in turnlog, and only there. Making one does nothing yet: the
- * session is made by the first call, or by the first that writes where the option `missing` of the service says so.
+ * session is made by what is first written.
  *
  * What the SDK adds in one call is one commit. What it takes away (`popItem`, `clearSession`, compaction) is a truncation: the items before it stay
  * readable at their versions. It has `userId` and `id`, so it can be given to `rewind`, `fork`, `beginTurn` and the others of {@link history}.
@@ -57,12 +58,10 @@ export class TurnlogSession implements SessionHistoryRewriteAwareSession, Sessio
 
   constructor(options: TurnlogSessionOptions) {
     const { history, userId, sessionId } = knownOptions(objectOf(options, 'options'), OPTIONS)
-    if (typeof (history as Partial<typeof history> | undefined)?.withMessage !== 'function')
-      throw misuse('history', 'a service of createSessionHistory', history)
     warnIfUntested('@openai/agents-core', '0.20')
     this.userId = idOf('userId', userId)
     this.id = sessionId === undefined ? freshId() : idOf('sessionId', sessionId).trim()
-    this.history = history.withMessage(items, { format: OPENAI_AGENTS_FORMAT, maxMessages: Infinity })
+    this.history = serviceOf(history, items, OPENAI_AGENTS_FORMAT)
   }
 
   async getSessionId(): Promise<string> {
@@ -72,8 +71,9 @@ export class TurnlogSession implements SessionHistoryRewriteAwareSession, Sessio
   /** The items, oldest first, as copies that are the caller's; with `limit`, the newest so many. */
   async getItems(limit?: number): Promise<AgentInputItem[]> {
     if (limit !== undefined && limit <= 0) return []
-    const session = await this.#read(limit === undefined ? undefined : Math.floor(limit))
-    return session ? session.messages.map(thawed) : []
+    const session = await this.#read()
+    const all = session?.messages ?? []
+    return (limit === undefined ? all : all.slice(-Math.floor(limit))).map(thawed)
   }
 
   async addItems(added: AgentInputItem[]): Promise<void> {
@@ -140,13 +140,8 @@ export class TurnlogSession implements SessionHistoryRewriteAwareSession, Sessio
     }
   }
 
-  async #read(last?: number): Promise<Session<AgentInputItem> | null> {
-    try {
-      return await this.history.getSession(this.userId, this.id, last === undefined ? {} : { last })
-    } catch (error) {
-      if (isTurnlogError(error, 'SESSION_NOT_FOUND')) return null
-      throw error
-    }
+  #read(): Promise<Session<AgentInputItem> | null> {
+    return readSession(this.history, this)
   }
 
   #at(version: number): Promise<Session<AgentInputItem> | null> {
@@ -161,17 +156,8 @@ export class TurnlogSession implements SessionHistoryRewriteAwareSession, Sessio
     } catch (error) {
       const isAbsent = isTurnlogError(error, 'VERSION_CONFLICT') && expectedVersion === 'exists'
       if (!isAbsent) throw error
-      await this.#make()
+      await makeSession(this.history, this)
       await this.history.commit(this, changes, options)
-    }
-  }
-
-  async #make(): Promise<void> {
-    try {
-      await this.history.createSession(this.userId, this.id, { expectedVersion: 'none' })
-    } catch (error) {
-      // Another was faster.
-      if (!isTurnlogError(error, 'VERSION_CONFLICT')) throw error
     }
   }
 

@@ -5,12 +5,13 @@ import type { SessionEvent } from '../../event.ts'
 import type { StandardSchema } from '../../message.ts'
 import type { SessionHistoryService } from '../../service.ts'
 import type { Session } from '../../session.ts'
+import { readSession, serviceOf, type AnyHistory } from '../shared/sessions.ts'
 import { AI_SDK_STREAM_FORMAT } from '../messages/ai-sdk.ts'
 
 /** Options of {@link createResumableStreamContext}. Copied; later changes have no effect. */
 export interface ResumableStreamContextOptions {
   /** Any service; with a store that processes share, a stream is resumed in whichever of them. */
-  readonly history: Pick<SessionHistoryService, 'withMessage'>
+  readonly history: AnyHistory
   /** Keeps the process alive until a promise is resolved, which none of these fails; `null` where nobody has to be told. */
   readonly waitUntil?: ((promise: Promise<unknown>) => void) | null | undefined
   /**
@@ -84,12 +85,10 @@ export function createResumableStreamContext(options: ResumableStreamContextOpti
     ttlMs,
     clock
   } = knownOptions(objectOf(options, 'options'), OPTIONS)
-  if (typeof (history as Partial<typeof history> | undefined)?.withMessage !== 'function')
-    throw misuse('history', 'a service of createSessionHistory', history)
   if (waitUntil !== undefined && waitUntil !== null && typeof waitUntil !== 'function')
     throw misuse('waitUntil', 'a function or null', waitUntil)
   return new Streams({
-    history: history.withMessage(pieces, { format: AI_SDK_STREAM_FORMAT, maxMessages: Infinity }),
+    history: serviceOf(history, pieces, AI_SDK_STREAM_FORMAT),
     userId: idOf('keyPrefix', keyPrefix),
     ttlMs: requiredWholeNumber('ttlMs', ttlMs ?? 30_000, 1),
     clock: clockOf(clock),
@@ -109,9 +108,6 @@ interface Surroundings {
   readonly clock: Clock
   readonly waitUntil: (promise: Promise<unknown>) => void
 }
-
-/** A time that no event is later than: what is read as of then is read without making a session. */
-const LATEST = new Date(8.64e15)
 
 /** The longest text of one commit, in UTF-16 code units: what stores take at once is limited. */
 const LONGEST = 65_536
@@ -162,7 +158,7 @@ class Streams implements ResumableStreamContext {
 
   #read(streamId: string): Promise<Session<Piece> | null> {
     const { history, userId } = this.#around
-    return history.getSession(userId, idOf('streamId', streamId).trim(), { at: LATEST })
+    return readSession(history, { userId, id: idOf('streamId', streamId).trim() })
   }
 
   async #begin(
@@ -371,7 +367,7 @@ async function* follow(
     const restMs = lastAt + ttlMs - clock.now()
     if (restMs > 0) return wait(restMs)
     // What is stored may not have got here yet; and a store that cannot say so now may later.
-    const now = await history.getSession(userId, id, { at: LATEST }).catch(() => undefined)
+    const now = await readSession(history, { userId, id }).catch(() => undefined)
     if (controller.signal.aborted) return
     if (now) lastAt = Math.max(lastAt, now.updatedAt)
     if (now === undefined || (now && hasEnded(now)) || clock.now() < lastAt + ttlMs) return wait(ttlMs)
