@@ -6,6 +6,7 @@ export type Reading = (items: readonly Json[]) => Message[]
 
 // Loaded where one is met. None needs its framework.
 const READINGS: { readonly [format: string]: () => Promise<Reading> } = {
+  'adk': async () => (await import('../messages/adk.ts')).toMessages as unknown as Reading,
   'openai-agents': async () => (await import('../messages/openai-agents.ts')).toMessages as Reading
 }
 
