@@ -265,7 +265,9 @@ export class TurnlogSessionService extends BaseSessionService {
     if (!change) return this.#read(ref)
     for (let idempotencyKey = key; ;) {
       try {
-        return await this.history.commit(ref, [change], { expectedVersion: 'exists', idempotencyKey })
+        const changed = await this.history.commit(ref, [change], { expectedVersion: 'exists', idempotencyKey })
+        // Of a commit that was made before, the answer is as old as that.
+        return idempotencyKey === undefined ? changed : await this.#read(ref)
       } catch (error) {
         if (isTurnlogError(error, 'IDEMPOTENCY_CONFLICT')) idempotencyKey = undefined
         else if (isTurnlogError(error, 'VERSION_CONFLICT')) await this.#make(ref)
