@@ -211,6 +211,7 @@ export class TurnlogSessionService extends BaseSessionService {
     }
     keepTemporary(session.state, event)
     await super.appendEvent({ session, event })
+    overtaken(session.state, stored.actions.stateDelta as JsonObject, now)
     session.lastUpdateTime = event.timestamp
     return event
   }
@@ -469,18 +470,20 @@ function changesOf(given: Record<string, unknown> | undefined, copy: JsonObject)
   const own = { set: {} as Record<string, Json>, unset: [] as string[] }
   for (const key of Object.keys(given ?? {})) {
     if (key.startsWith(State.TEMP_PREFIX)) continue
-    const [scope, prefix] = key.startsWith(State.APP_PREFIX)
-      ? [app, State.APP_PREFIX]
-      : key.startsWith(State.USER_PREFIX)
-        ? [user, State.USER_PREFIX]
-        : [own, '']
-    const name = PREFIX + key.slice(prefix.length)
-    if (Object.hasOwn(copy, key)) scope.set[name] = copy[key]!
-    else scope.unset.push(name)
+    const [scope, name] = scopeOf(key)
+    const changes = { app, user, own }[scope]
+    if (Object.hasOwn(copy, key)) changes.set[PREFIX + name] = copy[key]!
+    else changes.unset.push(PREFIX + name)
   }
   const changeOf = ({ set, unset }: typeof app): Change<Event> | undefined =>
     Object.keys(set).length + unset.length > 0 ? { type: 'metadata', set, unset } : undefined
   return { app: changeOf(app), user: changeOf(user), own }
+}
+
+function scopeOf(key: string): readonly [scope: 'own' | 'app' | 'user', name: string] {
+  if (key.startsWith(State.APP_PREFIX)) return ['app', key.slice(State.APP_PREFIX.length)]
+  if (key.startsWith(State.USER_PREFIX)) return ['user', key.slice(State.USER_PREFIX.length)]
+  return ['own', key]
 }
 
 function withoutTemporary(state: Record<string, unknown> | undefined): Record<string, unknown> {
@@ -516,6 +519,15 @@ function catchUp(state: Record<string, unknown>, seen: Seen | undefined, now: Se
       if (Object.hasOwn(after, name)) put(state, key, thawed(after[name]))
       else delete state[key]
     }
+  }
+}
+
+// Of an event that was stored before, others may have changed since what it changed.
+function overtaken(state: Record<string, unknown>, delta: JsonObject, now: Seen): void {
+  for (const [key, value] of Object.entries(delta)) {
+    const [scope, name] = scopeOf(key)
+    const kept = now[scope][PREFIX + name]
+    if (kept !== undefined && !equalJson(kept, value)) put(state, key, thawed(kept))
   }
 }
 
