@@ -1,9 +1,7 @@
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import {
   BaseSessionService,
-  createEvent,
   createSession,
-  State,
   type AppendEventRequest,
   type CompositeSessionKey,
   type CreateSessionRequest,
@@ -16,15 +14,28 @@ import {
 import { idOf, knownOptions, misuse, objectOf, wholeNumber, type OptionKeys } from '../arguments.ts'
 import type { Change, SessionRef } from '../calls.ts'
 import { isTurnlogError, turnlogError } from '../errors.ts'
-import type { SessionEvent } from '../event.ts'
-import { equalJson, type Json, type JsonObject } from '../json.ts'
-import { invalid, plain, type StandardSchema } from '../message.ts'
+import type { JsonObject } from '../json.ts'
+import { plain } from '../message.ts'
 import type { SessionHistoryService } from '../service.ts'
 import type { Session } from '../session.ts'
+import { equal, events, keyOf, restored, storedEvent } from './adk/events.ts'
 import { jsonLike } from './adk/json-like.ts'
+import { escaped, escapedApp, fitting, HASHED, namesOf, STATE, unescaped, userOf } from './adk/names.ts'
+import { inherited, originAfter, type Origin } from './adk/origins.ts'
+import {
+  catchUp,
+  changesOf,
+  keepTemporary,
+  lastUpdateTimeOf,
+  mergedState,
+  overtaken,
+  seenOf,
+  stateBefore,
+  withoutTemporary,
+  type Seen
+} from './adk/state.ts'
 import { ADK_FORMAT } from './messages/adk.ts'
 import { warnIfUntested } from './shared/framework.ts'
-import { thawed } from './shared/thawed.ts'
 
 export { fromMessages, type FromMessagesOptions } from './adk/from-messages.ts'
 export { ADK_FORMAT, toMessages } from './messages/adk.ts'
@@ -96,7 +107,7 @@ export class TurnlogSessionService extends BaseSessionService {
 
   override async createSession(request: CreateSessionRequest): Promise<AdkSession> {
     const { appName, userId, state } = objectOf(request, 'request')
-    const sessionId = request.sessionId || randomUUID()
+    const sessionId = request.sessionId === undefined || request.sessionId === '' ? randomUUID() : request.sessionId
     const ref = this.refOf({ appName, userId, sessionId })
     const { app, user, own } = changesOf(state, plain(jsonLike(withoutTemporary(state)), ['state']) as JsonObject)
     if (await this.#read(ref)) throw exists(ref)
@@ -134,8 +145,8 @@ export class TurnlogSessionService extends BaseSessionService {
     if (!Number.isFinite(afterTimestamp)) throw misuse('config.afterTimestamp', 'a number of ms', afterTimestamp)
     const [session, app, user] = await Promise.all([
       this.#read(this.refOf(key)),
-      this.#read(this.appStateOf(key.appName)),
-      this.#read(this.userStateOf(key.appName, key.userId))
+      this.#state(this.appStateOf(key.appName)),
+      this.#state(this.userStateOf(key.appName, key.userId))
     ])
     if (!session) return undefined
     let { messages } = session
@@ -154,7 +165,7 @@ export class TurnlogSessionService extends BaseSessionService {
     const offset = wholeNumber('offset', request.offset, 0) ?? 0
     const page = wholeNumber('page', request.page, 1)
     const [app, users] = await Promise.all([
-      this.#read(this.appStateOf(appName)),
+      this.#state(this.appStateOf(appName)),
       userId === undefined ? this.#usersOf(appName) : [userOf(appName, userId)]
     ])
     const all: Listed[] = []
@@ -193,15 +204,20 @@ export class TurnlogSessionService extends BaseSessionService {
     const { app, user, own } = changesOf(event.actions?.stateDelta, stored.actions.stateDelta as JsonObject)
     // Before anything is stored elsewhere.
     if ((app || user) && !(await this.#read(ref))) throw notFound(ref)
-    const key = keyOf(ref, event)
-    const [appState, userState] = await Promise.all([
-      this.#changeState(this.appStateOf(appName), app, key),
-      this.#changeState(this.userStateOf(appName, userId), user, key)
-    ])
+    const key = app || user ? keyOf(ref, event) : undefined
+    const states = (): Promise<[Session<Event> | null, Session<Event> | null]> =>
+      Promise.all([
+        this.#changeState(this.appStateOf(appName), app, key),
+        this.#changeState(this.userStateOf(appName, userId), user, key)
+      ])
+    const changed = app || user ? await states() : undefined
     const set = { lastUpdateTime: stored.timestamp, ...own.set }
     // The state first: at whatever version an event is there, its effects are.
     const changes = [{ type: 'metadata', set, unset: own.unset } as const, { type: 'put', message: stored } as const]
-    const { written, hasMissed } = await this.#append(session, ref, changes, stored)
+    const [[appState, userState], { written, hasMissed }] = await Promise.all([
+      changed ?? states(),
+      this.#append(session, ref, changes, stored)
+    ])
     const now = seenOf(written, appState, userState)
     const seen = this.#seen.get(session)
     if (!seen || seen.version < now.version) {
@@ -261,14 +277,19 @@ export class TurnlogSessionService extends BaseSessionService {
     }
   }
 
+  // It is null where there is none, without an error, which would take most of the time of an append.
+  #state({ userId, id }: SessionRef): Promise<Session<Event> | null> {
+    return this.history.getSession(userId, id, { at: LATEST })
+  }
+
   // State of an app or a user, after a change if there is one. A key that was used before was for the same change, or for one of an event that was replaced.
   async #changeState(ref: SessionRef, change: Change<Event> | undefined, key?: string): Promise<Session<Event> | null> {
-    if (!change) return this.#read(ref)
+    if (!change) return this.#state(ref)
     for (let idempotencyKey = key; ;) {
       try {
         const changed = await this.history.commit(ref, [change], { expectedVersion: 'exists', idempotencyKey })
         // Of a commit that was made before, the answer is as old as that.
-        return idempotencyKey === undefined ? changed : await this.#read(ref)
+        return idempotencyKey === undefined ? changed : await this.#state(ref)
       } catch (error) {
         if (isTurnlogError(error, 'IDEMPOTENCY_CONFLICT')) idempotencyKey = undefined
         else if (isTurnlogError(error, 'VERSION_CONFLICT')) await this.#make(ref)
@@ -383,18 +404,8 @@ export class TurnlogSessionService extends BaseSessionService {
   }
 }
 
-/** What a session object has seen: the version of its session, and the metadata of the three that its state is made of. */
-interface Seen {
-  readonly version: number
-  readonly own: JsonObject
-  readonly app: JsonObject
-  readonly user: JsonObject
-}
-
-function seenOf(session: Session<Event>, app: Session<Event> | null, user: Session<Event> | null): Seen {
-  const { version, metadata } = session
-  return { version, own: metadata, app: app?.metadata ?? {}, user: user?.metadata ?? {} }
-}
+/** As late as a time can be: a read of the past, which makes nothing where there is nothing. */
+const LATEST = new Date(8.64e15)
 
 /** A listed session, and when it was created. */
 interface Listed {
@@ -411,232 +422,6 @@ const ORDERS = {
 function byName({ session: a }: Listed, { session: b }: Listed): number {
   if (a.id !== b.id) return a.id < b.id ? -1 : 1
   return a.userId < b.userId ? -1 : 1
-}
-
-// Names. `/` and `%` of an app are escaped, so that of a user of turnlog the second `/` ends the app, and none has a state's name.
-
-const STATE = '%state'
-const HASHED = 'adk%'
-
-function userOf(appName: string, userId: string): string {
-  return fitting(`adk/${escapedApp(appName)}/${idOf('userId', userId)}`, [appName, userId])
-}
-
-function escapedApp(appName: string): string {
-  return idOf('appName', appName).replaceAll(/[%/]/g, encodeURIComponent)
-}
-
-function fitting(name: string, names: readonly string[]): string {
-  return name.length <= 512 ? name : HASHED + digest(names)
-}
-
-function digest(value: unknown): string {
-  return createHash('sha256').update(JSON.stringify(value)).digest('base64url')
-}
-
-function namesOf({ userId, metadata }: Session<Event>): readonly [appName: string, userId: string] | undefined {
-  if (userId.startsWith(HASHED)) return metadata['names'] as [string, string] | undefined
-  const [, app, user] = /^adk\/([^/]*)\/([^]*)$/.exec(userId) ?? []
-  return app === undefined || user === undefined ? undefined : [decodeURIComponent(app), user]
-}
-
-// turnlog trims the ids of sessions; and `%` makes room for a name that no session has.
-function escaped(sessionId: string): string {
-  return sessionId.replaceAll(/%|^\s+|\s+$/g, encodeURIComponent)
-}
-
-function unescaped(id: string): string | undefined {
-  try {
-    return decodeURIComponent(id)
-  } catch {
-    return undefined
-  }
-}
-
-// State
-
-const PREFIX = 'state:'
-
-interface StateChanges {
-  readonly app: Change<Event> | undefined
-  readonly user: Change<Event> | undefined
-  readonly own: { readonly set: JsonObject; readonly unset: readonly string[] }
-}
-
-// By whom a change of state concerns. What is `undefined` is no JSON: such a key goes.
-function changesOf(given: Record<string, unknown> | undefined, copy: JsonObject): StateChanges {
-  const app = { set: {} as Record<string, Json>, unset: [] as string[] }
-  const user = { set: {} as Record<string, Json>, unset: [] as string[] }
-  const own = { set: {} as Record<string, Json>, unset: [] as string[] }
-  for (const key of Object.keys(given ?? {})) {
-    if (key.startsWith(State.TEMP_PREFIX)) continue
-    const [scope, name] = scopeOf(key)
-    const changes = { app, user, own }[scope]
-    if (Object.hasOwn(copy, key)) changes.set[PREFIX + name] = copy[key]!
-    else changes.unset.push(PREFIX + name)
-  }
-  const changeOf = ({ set, unset }: typeof app): Change<Event> | undefined =>
-    Object.keys(set).length + unset.length > 0 ? { type: 'metadata', set, unset } : undefined
-  return { app: changeOf(app), user: changeOf(user), own }
-}
-
-function scopeOf(key: string): readonly [scope: 'own' | 'app' | 'user', name: string] {
-  if (key.startsWith(State.APP_PREFIX)) return ['app', key.slice(State.APP_PREFIX.length)]
-  if (key.startsWith(State.USER_PREFIX)) return ['user', key.slice(State.USER_PREFIX.length)]
-  return ['own', key]
-}
-
-function withoutTemporary(state: Record<string, unknown> | undefined): Record<string, unknown> {
-  const kept: Record<string, unknown> = {}
-  for (const [key, value] of Object.entries(state ?? {})) if (!key.startsWith(State.TEMP_PREFIX)) put(kept, key, value)
-  return kept
-}
-
-const SCOPES = [
-  ['own', ''],
-  ['app', State.APP_PREFIX],
-  ['user', State.USER_PREFIX]
-] as const
-
-function mergedState(parts: Omit<Seen, 'version'>): Record<string, unknown> {
-  const state: Record<string, unknown> = {}
-  for (const [scope, prefix] of SCOPES)
-    for (const [name, value] of Object.entries(parts[scope]))
-      if (name.startsWith(PREFIX)) put(state, prefix + name.slice(PREFIX.length), thawed(value))
-  return state
-}
-
-// What others have changed since, and nothing else: tools that are at work may have changed the rest. In place, as they hold it.
-function catchUp(state: Record<string, unknown>, seen: Seen | undefined, now: Seen, delta: object): void {
-  if (!seen) for (const key of Object.keys(state)) if (!key.startsWith(State.TEMP_PREFIX)) delete state[key]
-  for (const [scope, prefix] of SCOPES) {
-    const [before, after] = [seen?.[scope] ?? {}, now[scope]]
-    if (before === after) continue
-    for (const name of new Set([...Object.keys(before), ...Object.keys(after)])) {
-      if (!name.startsWith(PREFIX)) continue
-      const key = prefix + name.slice(PREFIX.length)
-      if (Object.hasOwn(delta, key) || equalJson(before[name], after[name])) continue
-      if (Object.hasOwn(after, name)) put(state, key, thawed(after[name]))
-      else delete state[key]
-    }
-  }
-}
-
-// Of an event that was stored before, others may have changed since what it changed.
-function overtaken(state: Record<string, unknown>, delta: JsonObject, now: Seen): void {
-  for (const [key, value] of Object.entries(delta)) {
-    const [scope, name] = scopeOf(key)
-    const kept = now[scope][PREFIX + name]
-    if (kept !== undefined && !equalJson(kept, value)) put(state, key, thawed(kept))
-  }
-}
-
-// As ADK has it in Python: agents of the same run can read it, though no event will have it.
-function keepTemporary(state: Record<string, unknown>, { actions }: Event): void {
-  for (const [key, value] of Object.entries(actions?.stateDelta ?? {}))
-    if (key.startsWith(State.TEMP_PREFIX) && !Object.hasOwn(state, key)) put(state, key, value)
-}
-
-// An assignment to `__proto__` would not make a property.
-function put(state: Record<string, unknown>, key: string, value: unknown): void {
-  Object.defineProperty(state, key, { value, enumerable: true, writable: true, configurable: true })
-}
-
-// The state before the message at a place, where no version has it: what later ones changed is what those before made it.
-function stateBefore(messages: readonly Event[], length: number): Change<Event> {
-  const deltas = messages.map(
-    ({ actions }) => changesOf(actions?.stateDelta, (actions?.stateDelta ?? {}) as JsonObject).own.set
-  )
-  const kept: JsonObject = Object.assign({}, ...deltas.slice(0, length))
-  const names = [...new Set(deltas.slice(length).flatMap((each) => Object.keys(each)))]
-  const set = Object.fromEntries(names.filter((name) => Object.hasOwn(kept, name)).map((name) => [name, kept[name]!]))
-  return { type: 'metadata', set, unset: names.filter((name) => !Object.hasOwn(kept, name)) }
-}
-
-function lastUpdateTimeOf({ metadata, updatedAt }: Session<Event>): number {
-  const { lastUpdateTime } = metadata
-  return typeof lastUpdateTime === 'number' ? lastUpdateTime : updatedAt
-}
-
-// Events
-
-const events: StandardSchema<Event, Event> = {
-  '~standard': {
-    version: 1,
-    vendor: 'turnlog',
-    validate(value) {
-      const { id, timestamp } = (value ?? {}) as Partial<Event>
-      if (typeof id !== 'string' || id === '')
-        return { issues: [{ message: 'an event has an id, a string that is not empty', path: ['id'] }] }
-      if (typeof timestamp !== 'number')
-        return { issues: [{ message: 'an event has a timestamp, a number of ms', path: ['timestamp'] }] }
-      return { value: value as Event }
-    }
-  }
-}
-
-// As JSON, without what is temporary, before anything is stored.
-function storedEvent(event: Event): Event {
-  const { actions } = event
-  // Its brand is a symbol.
-  const members = Object.fromEntries(Object.entries(event))
-  const stateDelta = withoutTemporary(actions?.stateDelta)
-  const copy = plain(jsonLike({ ...members, actions: { ...actions, stateDelta } }), ['event'])
-  const { issues } = events['~standard'].validate(copy) as { issues?: readonly { message: string; path: string[] }[] }
-  if (issues) throw invalid(issues[0]!.message, ['event', ...issues[0]!.path])
-  return copy as unknown as Event
-}
-
-function restored(stored: Event): Event {
-  const copy = thawed(stored)
-  const event = createEvent(copy)
-  // Of 0 it would make the time of now.
-  event.timestamp = copy.timestamp
-  return event
-}
-
-function equal(a: Event, b: Event): boolean {
-  return equalJson(a as unknown as Json, b as unknown as Json)
-}
-
-// Of one event in all sessions: an app's state is changed by those of many.
-function keyOf({ userId, id }: SessionRef, event: Event): string {
-  return digest([userId, id, event.id])
-}
-
-/** Where a message is from: its place, the one before it, and the version before its commit, if that is one of this log. */
-interface Origin {
-  readonly place: number
-  readonly previous: Origin | undefined
-  readonly before: number | undefined
-}
-
-// The last of so many messages that a session began with.
-function inherited(length: number): Origin | undefined {
-  return length === 0 ? undefined : { place: length - 1, previous: undefined, before: undefined }
-}
-
-function originAfter(
-  { type, data, version }: SessionEvent<Event>,
-  origins: readonly (Origin | undefined)[],
-  before: number
-): Origin | undefined {
-  let last = origins[version - 1]
-  switch (type) {
-    case 'created':
-    case 'deleted':
-      return undefined
-    case 'message-appended':
-      return { place: last ? last.place + 1 : 0, previous: last, before }
-    case 'messages-truncated':
-      while (last && last.place >= data.length)
-        last = last.before === undefined ? inherited(data.length) : last.previous
-      return last
-    case 'rewound':
-      return origins[data.toVersion]
-    default:
-      return last
-  }
 }
 
 function exists({ userId, id }: SessionRef): Error {

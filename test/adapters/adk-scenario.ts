@@ -23,7 +23,7 @@ setLogLevel(LogLevel.ERROR)
 export type Answer = readonly LlmResponse[] | Error | ((request: LlmRequest) => readonly LlmResponse[])
 
 /** Answers from a list, and keeps what it was asked. */
-export class ListModel extends BaseLlm {
+class ListModel extends BaseLlm {
   readonly asked: string[][] = []
   readonly #answers: Answer[]
 

@@ -3,10 +3,11 @@ import { natsStore } from '../../src/stores/nats.ts'
 import { postgresStore } from '../../src/stores/postgres.ts'
 import { natsMissing, natsServer } from '../servers/nats.ts'
 import { postgresMissing, postgresServer } from '../servers/postgres.ts'
+import { scenario as adk } from './adk-scenario.ts'
 import { openOver, type Open, type Scenario } from './kit.ts'
 import { scenario as openaiAgents } from './openai-agents-scenario.ts'
 
-const SCENARIOS: Readonly<Record<string, Scenario>> = { 'openai-agents': openaiAgents }
+const SCENARIOS: Readonly<Record<string, Scenario>> = { 'adk': adk, 'openai-agents': openaiAgents }
 
 const postgres = postgresMissing === undefined ? await postgresServer() : undefined
 const nats = natsMissing === undefined ? await natsServer() : undefined
