@@ -40,6 +40,14 @@ in a fork: { type: 'text', text: 'A train to Oslo?' }
 in a fork: { type: 'text', text: 'One at 22:47.', state: 'done' }
 in a fork: { type: 'text', text: 'Two seats, please.' }`
   ],
+  'adk': [
+    'Book the late one.: 6 events, state: {"booked":"21:10"}',
+    `rewound: 2 events, state: {}
+  the model is asked, with 3 contents
+  the model is asked, with 5 contents
+Book the 22:47.: 6 events, state: {"booked":"22:47"}
+in the fork: 6 events, state: {"booked":"21:10"}`
+  ],
   'openai-agents': [
     'Output guardrail triggered: "an account number"',
     'after a restart: user, function_call, function_call_result',

@@ -3,6 +3,7 @@ import { natsStore } from '../../src/stores/nats.ts'
 import { postgresStore } from '../../src/stores/postgres.ts'
 import { natsMissing, natsServer } from '../servers/nats.ts'
 import { postgresMissing, postgresServer } from '../servers/postgres.ts'
+import { scenario as adk } from './adk-scenario.ts'
 import { scenario as aiSdk } from './ai-sdk-scenario.ts'
 import { missingBinary } from './claude-agent-kit.ts'
 import { scenario as claudeAgent } from './claude-agent-scenario.ts'
@@ -15,6 +16,7 @@ const SCENARIOS: readonly {
   readonly scenario: Scenario
   readonly lacks?: string | undefined
 }[] = [
+  { name: 'adk', scenario: adk },
   { name: 'ai-sdk', scenario: aiSdk },
   { name: 'claude-agent', scenario: claudeAgent, lacks: missingBinary() },
   { name: 'openai-agents', scenario: openaiAgents }

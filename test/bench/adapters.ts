@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createSessionHistory, memoryStore, type EventStore, type SessionHistoryService } from '../../dist/index.js'
 import { sqliteStore } from '../../dist/stores/sqlite.js'
+import { turns as adk } from './adapters/adk.ts'
 import { turns as aiSdk } from './adapters/ai-sdk.ts'
 import { turns as claudeAgent } from './adapters/claude-agent.ts'
 import { turns as openaiAgents } from './adapters/openai-agents.ts'
@@ -14,6 +15,7 @@ type Turns = (history: SessionHistoryService, count: number) => Promise<number>
 
 const TURNS = 100
 
+export const adapterWorkloads: readonly Workload[] = [workload('adk', adk), workload('openai-agents', openaiAgents)]
 export const adapterWorkloads: readonly Workload[] = [
   workload('ai-sdk', aiSdk),
   workload('claude-agent', claudeAgent),

@@ -6,6 +6,7 @@ export type Reading = (items: readonly Json[]) => Message[]
 
 // Loaded where one is met. None needs its framework.
 const READINGS: { readonly [format: string]: () => Promise<Reading> } = {
+  'adk': async () => (await import('../messages/adk.ts')).toMessages as unknown as Reading,
   'claude-agent': async () => (await import('../messages/claude-agent.ts')).toMessages as Reading,
   'ai-sdk': async () => (await import('../messages/ai-sdk.ts')).toMessages as unknown as Reading,
   'ai-sdk-stream': async () => (await import('../messages/ai-sdk.ts')).streamToMessages as unknown as Reading,
