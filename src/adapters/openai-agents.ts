@@ -15,9 +15,12 @@ import { equalJson, type Json } from '../json.ts'
 import { plain, type StandardSchema } from '../message.ts'
 import type { SessionHistoryService } from '../service.ts'
 import type { Session } from '../session.ts'
+import { OPENAI_AGENTS_FORMAT } from './messages/openai-agents.ts'
+import { warnIfUntested } from './shared/framework.ts'
+import { thawed } from './shared/thawed.ts'
 
-/** What the sessions of this adapter have as their `format`. */
-export const OPENAI_AGENTS_FORMAT = 'openai-agents'
+export { fromMessages, OPENAI_AGENTS_FORMAT, toMessages } from './messages/openai-agents.ts'
+export type { Carried, Dropped } from './shared/pieces.ts'
 
 /** Options of {@link TurnlogSession}. */
 export interface TurnlogSessionOptions {
@@ -56,6 +59,7 @@ export class TurnlogSession implements SessionHistoryRewriteAwareSession, Sessio
     const { history, userId, sessionId } = knownOptions(objectOf(options, 'options'), OPTIONS)
     if (typeof (history as Partial<typeof history> | undefined)?.withMessage !== 'function')
       throw misuse('history', 'a service of createSessionHistory', history)
+    warnIfUntested('@openai/agents-core', '0.20')
     this.userId = idOf('userId', userId)
     this.id = sessionId === undefined ? freshId() : idOf('sessionId', sessionId).trim()
     this.history = history.withMessage(items, { format: OPENAI_AGENTS_FORMAT })
@@ -276,18 +280,3 @@ function checked({ operationId, transaction }: SessionHistoryTransactionArgs): S
 }
 
 const FIELDS = { append_items: ['items'], replace_suffix: ['expectedSuffix', 'replacement'] } as const
-
-// What is stored is frozen, and the SDK may change what it gets.
-function thawed<T>(value: T): T {
-  if (typeof value !== 'object' || value === null) return value
-  if (Array.isArray(value)) return value.map(thawed) as T
-  const copy: Record<string, unknown> = {}
-  for (const key of Object.keys(value))
-    Object.defineProperty(copy, key, {
-      value: thawed((value as Record<string, unknown>)[key]),
-      enumerable: true,
-      writable: true,
-      configurable: true
-    })
-  return copy as T
-}

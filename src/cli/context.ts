@@ -1,7 +1,10 @@
 import { existsSync } from 'node:fs'
 import { constants } from 'node:os'
 import { z } from 'zod'
+import { readingOf } from '../adapters/shared/reading.ts'
 import { noSessionThen } from '../content.ts'
+import type { Json } from '../json.ts'
+import type { Message } from '../message.ts'
 import { openStore } from '../open-store.ts'
 import type { SessionHistoryService } from '../service.ts'
 import { createSessionHistory } from '../session-history.ts'
@@ -147,6 +150,22 @@ export async function historyOf({ store, history }: Context, userId: string, ses
 
 /** What the default message is called as a format. */
 export const DEFAULT_FORMAT = 'message'
+
+/**
+ * How items of a format read as messages: those of our adapters, and messages themselves. Of a format that nobody here knows, or items that
+ * are not what their adapter writes, `undefined`.
+ */
+export async function readerOf(format: string): Promise<(items: readonly unknown[]) => readonly Message[] | undefined> {
+  if (format === DEFAULT_FORMAT) return (items) => items as readonly Message[]
+  const reading = await readingOf(format)
+  return (items) => {
+    try {
+      return reading?.(items as readonly Json[])
+    } catch {
+      return undefined
+    }
+  }
+}
 
 /**
  * A session, now or at a version or time.

@@ -6,7 +6,7 @@ import { isTurnlogError, turnlogError, type TurnlogError, type TurnlogErrorOf } 
 import { sessionExists, sessionNotFound, toSession, type Session } from '../session.ts'
 import type { EventStore, Head } from '../store.ts'
 import { EXPORT_MARK, joinedExports, soundEvents, type SoundEvent } from '../transfer.ts'
-import { DEFAULT_FORMAT, headsOf, noSessions, UsageError, type Context } from './context.ts'
+import { DEFAULT_FORMAT, headsOf, noSessions, readerOf, sessionOf, UsageError, type Context } from './context.ts'
 import { conversationLine, metadataOf, readConversations, type Conversation } from './conversations.ts'
 import { writeFile, writeOut } from './files.ts'
 import { counted, print, printJson, say, visibleLine, withProgress } from './output.ts'
@@ -361,16 +361,15 @@ interface Writing {
 
 async function* linesOf(
   { summary: { userId, sessionId } }: Head,
-  { context: { history }, format }: Writing
+  { context, format }: Writing
 ): AsyncGenerator<string> {
+  const { history } = context
   try {
     if (format === 'turnlog') {
       yield* history.exportSession(userId, sessionId)
       return
     }
-    const session = await history.getSession(userId, sessionId)
-    if (!session) throw sessionNotFound({ userId, id: sessionId })
-    yield conversationLine(session)
+    yield conversationLine(await readAsMessages(await sessionOf(context, userId, sessionId)))
   } catch (error) {
     if (!isTurnlogError(error, 'CORRUPT_LOG')) throw error
     const message = `${error.message}; --skip-damaged writes what is sound`
@@ -388,13 +387,19 @@ async function* soundLines(head: Head, { context, format, onDamage }: Writing): 
     if (format === 'turnlog') yield event.line
   }
   if (format === 'openai' && last?.state.isLive) {
-    checkFormat(last.state, DEFAULT_FORMAT)
-    yield conversationLine(toSession(last.state) as Session<unknown> as Session)
+    yield conversationLine(await readAsMessages(toSession(last.state)))
   }
   if (damage) {
     const { code, message } = damage
     onDamage({ userId, sessionId, code, message, written: last?.state.version ?? 0 })
   }
+}
+
+// Of what an adapter has written, what it reads as.
+async function readAsMessages(session: Session<unknown>): Promise<Session> {
+  const messages = (await readerOf(session.format))(session.messages)
+  if (!messages) checkFormat(session, DEFAULT_FORMAT)
+  return { ...session, messages: messages ?? [] }
 }
 
 async function* flat(exports: AsyncIterable<AsyncIterable<string>>): AsyncGenerator<string> {

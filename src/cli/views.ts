@@ -3,7 +3,6 @@ import { stat } from 'node:fs/promises'
 import { diff } from '../diff.ts'
 import type { SessionEvent } from '../event.ts'
 import type { Message } from '../message.ts'
-import type { Session } from '../session.ts'
 import type { Head } from '../store.ts'
 import { openToolCalls } from '../tool-calls.ts'
 import {
@@ -12,6 +11,7 @@ import {
   headsOf,
   historyOf,
   pointOf,
+  readerOf,
   sessionOf,
   UsageError,
   versionedOf,
@@ -70,14 +70,21 @@ export async function show(
   sessionId: string,
   { at, last, json }: { readonly at?: string; readonly last?: number; readonly json?: boolean }
 ): Promise<void> {
-  const session = await sessionOf(context, userId, sessionId, { at: at === undefined ? undefined : pointOf(at), last })
+  const point = at === undefined ? undefined : pointOf(at)
+  const session = await sessionOf(context, userId, sessionId, { at: point, last })
   if (json) return printJson(session)
-  const { version, metadata, forkedFrom, turn, messages } = session
+  const { version, metadata, forkedFrom, turn, format } = session
+  // What an adapter has stored reads as a whole: its items need not be messages.
+  const isWhole = last === undefined || format === DEFAULT_FORMAT
+  const { messages: items } = isWhole ? session : await sessionOf(context, userId, sessionId, { at: point })
+  const read = (await readerOf(format))(items)
+  const messages = last === undefined ? read : read?.slice(-last)
+  const count = counted(messages?.length ?? items.length, 'message')
   const origin = forkedFrom ? `, forked from ${visibleLine(forkedFrom.sessionId)}@${forkedFrom.version}` : ''
   print(
     paint(
       'bold',
-      `${visibleLine(sessionId)} at version ${version}${origin}, ${last === undefined ? '' : 'the newest '}${counted(messages.length, 'message')}`
+      `${visibleLine(sessionId)} at version ${version}${origin}, ${last === undefined ? '' : 'the newest '}${count}`
     )
   )
   if (turn)
@@ -87,13 +94,14 @@ export async function show(
     if (key === 'facts' && JSON.stringify(value) === '{}') continue
     print(paint('dim', `${line(key)}: ${line(JSON.stringify(value), 100)}`))
   }
-  const open = new Set(
-    isOfMessages(session) ? openToolCalls(session).map(({ message, part }) => `${message}.${part}`) : []
-  )
+  if (!messages) {
+    for (const item of items) print(visible(`\n${JSON.stringify(item, null, 2)}`))
+    return
+  }
+  const open = new Set(openToolCalls({ messages }).map(({ message, part }) => `${message}.${part}`))
   for (const [i, message] of messages.entries()) {
     print()
-    if (isOfMessages(session)) printMessage(message as Message, (part) => open.has(`${i}.${part}`))
-    else print(visible(JSON.stringify(message, null, 2)))
+    printMessage(message, (part) => open.has(`${i}.${part}`))
   }
 }
 
@@ -130,10 +138,6 @@ function indented(text: string): string {
   return text.replaceAll(/^/gm, '  ')
 }
 
-function isOfMessages(session: Session<unknown>): session is Session {
-  return session.format === DEFAULT_FORMAT
-}
-
 /** Shows the events of a session, and then those that come if asked to. */
 export async function log(
   context: Context,
@@ -154,6 +158,7 @@ export async function log(
     ? history.subscribe(userId, sessionId, { from, signal })
     : history.readEvents(userId, sessionId, { from, to, signal })
   const head = await context.store.head({ userId, sessionId })
+  const read = await readerOf(head?.summary.format ?? DEFAULT_FORMAT)
   const shown = (async function* () {
     let isFirst = !json
     for await (const event of events) {
@@ -161,7 +166,7 @@ export async function log(
       isFirst = false
       if (json) yield jsonLine(event)
       else
-        yield `${rowOf(head, [String(event.version), time(event.at, { isExact: true }), event.type, whatOf(event)])}\n`
+        yield `${rowOf(head, [String(event.version), time(event.at, { isExact: true }), event.type, whatOf(event, read)])}\n`
       if (to !== undefined && event.version >= to) return
     }
     if (isFirst && !follow) yield 'no events\n'
@@ -176,13 +181,13 @@ function rowOf(head: Head | null, [version, at, type, what]: readonly [string, s
   return `${beginning}${line(what, Math.max(10, Math.min(70, columns() - beginning.length)))}`.trimEnd()
 }
 
-function whatOf({ type, data }: SessionEvent<unknown>): string {
+function whatOf({ type, data }: SessionEvent<unknown>, read: Awaited<ReturnType<typeof readerOf>>): string {
   switch (type) {
     case 'created':
       return data.forkedFrom ? `fork of ${data.forkedFrom.sessionId}@${data.forkedFrom.version}` : data.format
     case 'message-appended':
     case 'message-replaced':
-      return preview(data.message)
+      return preview(read([data.message]) ?? [data.message])
     case 'messages-truncated':
       return `the first ${data.length} are left`
     case 'metadata-changed':
@@ -198,13 +203,17 @@ function whatOf({ type, data }: SessionEvent<unknown>): string {
   }
 }
 
-function preview(message: unknown): string {
-  const { role, type, content } = (message ?? {}) as Partial<Message>
-  if (!Array.isArray(content)) return JSON.stringify(message)
-  const parts = content.map((part) =>
-    part.type === 'data' ? shownData(part.data as Readonly<Record<string, unknown>>) : textOf({ content: [part] })
-  )
-  return `${role ?? type ?? ''}: ${parts.filter(Boolean).join(' ') || JSON.stringify(content)}`
+function preview(messages: readonly unknown[]): string {
+  return messages
+    .map((message) => {
+      const { role, type, content } = (message ?? {}) as Partial<Message>
+      if (!Array.isArray(content)) return JSON.stringify(message)
+      const parts = content.map((part) =>
+        part.type === 'data' ? shownData(part.data as Readonly<Record<string, unknown>>) : textOf({ content: [part] })
+      )
+      return `${role ?? type ?? ''}: ${parts.filter(Boolean).join(' ') || JSON.stringify(content)}`
+    })
+    .join(' ')
 }
 
 /** Shows how two versions or sessions differ. */

@@ -1,13 +1,9 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import {
   Agent,
   MemorySession,
   OutputGuardrailTripwireTriggered,
   RunState,
   run,
-  setTracingDisabled,
   tool,
   user,
   type AgentInputItem,
@@ -15,52 +11,23 @@ import {
   type SessionHistoryTransaction
 } from '@openai/agents-core'
 import { assistantMessage, functionCall, modelError, modelResponder, ScriptedModel } from '@openai/agents-core/testing'
-import { afterAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { TurnlogSession } from '../../src/adapters/openai-agents.ts'
-import {
-  createSessionHistory,
-  memoryStore,
-  type EventStore,
-  type SessionHistoryService,
-  type TurnlogErrorCode
-} from '../../src/index.ts'
-import { sqliteStore } from '../../src/stores/sqlite.ts'
+import { fromMessages, toMessages, TurnlogSession } from '../../src/adapters/openai-agents.ts'
+import { messageSchema, openToolCalls, type SessionHistoryService, type TurnlogErrorCode } from '../../src/index.ts'
 import { fails, misuses } from '../service/kit.ts'
-
-setTracingDisabled(true)
-
-const directory = mkdtempSync(join(tmpdir(), 'turnlog-agents-'))
-afterAll(() => rmSync(directory, { recursive: true }))
-let files = 0
-
-const STORES: Record<string, () => () => EventStore> = {
-  memory: () => {
-    const store = memoryStore()
-    return () => store
-  },
-  SQLite: () => {
-    const path = join(directory, `${++files}.db`)
-    return () => sqliteStore({ path })
-  }
-}
+import { freshStore, STORES } from './kit.ts'
+import { add, scenario, textsOf } from './openai-agents-scenario.ts'
 
 const said = (text: string) => assistantMessage(text)
-const textsOf = (items: readonly AgentInputItem[]): string[] =>
-  items.map((item) => {
-    if (item.type === 'function_call') return `${item.name}(${item.arguments})`
-    if (item.type === 'function_call_result')
-      return `= ${typeof item.output === 'string' ? item.output : (item.output as { text?: string }).text}`
-    const { content } = item as { content: string | { text?: string }[] }
-    return typeof content === 'string' ? content : content.map((part) => part.text).join('')
-  })
 
-describe.each(Object.keys(STORES))('a session of the Agents SDK over %s', (kind) => {
+describe.each(STORES)('a session of the Agents SDK over %s', (kind) => {
   async function begin(): Promise<{ history: SessionHistoryService; again: () => Promise<SessionHistoryService> }> {
-    const open = STORES[kind]!()
-    const again = () => createSessionHistory({ store: open(), logger: { warn: () => undefined } })
+    const again = freshStore(kind)
     return { history: await again(), again }
   }
+
+  it('goes through what it does in every store', () => scenario(freshStore(kind)))
 
   it('is made by what is first written, and goes on after a restart', async () => {
     const { history, again } = await begin()
@@ -342,9 +309,101 @@ describe.each(Object.keys(STORES))('a session of the Agents SDK over %s', (kind)
   })
 })
 
-const add = tool({
-  name: 'add',
-  description: '',
-  parameters: z.object({ a: z.number(), b: z.number() }),
-  execute: ({ a, b }) => String(a + b)
+describe('items as messages', () => {
+  const items: AgentInputItem[] = [
+    { role: 'system', content: 'Be brief.' },
+    {
+      role: 'user',
+      content: [
+        { type: 'input_text', text: 'What is it?' },
+        { type: 'input_image', image: 'https://a.b/c.png' }
+      ]
+    },
+    {
+      type: 'reasoning',
+      id: 'rs_1',
+      content: [{ type: 'input_text', text: 'A cat.' }],
+      providerData: { encrypted: 'x' }
+    },
+    { type: 'function_call', name: 'look', arguments: '{"deep":true}', callId: 'c1', status: 'completed' },
+    {
+      type: 'function_call_result',
+      name: 'look',
+      callId: 'c1',
+      status: 'completed',
+      output: { type: 'text', text: 'a cat' }
+    },
+    { type: 'shell_call', callId: 'c2', action: { commands: ['ls'] } },
+    {
+      type: 'shell_call_output',
+      callId: 'c2',
+      output: [{ stdout: 'cat', stderr: '', outcome: { type: 'exit', exitCode: 0 } }]
+    },
+    { type: 'hosted_tool_call', id: 'h1', name: 'web_search_call', arguments: '{}', output: 'found' },
+    { type: 'compaction', encrypted_content: 'zzz' },
+    {
+      role: 'assistant',
+      id: 'm1',
+      status: 'completed',
+      content: [
+        { type: 'output_text', text: 'A cat.' },
+        { type: 'refusal', refusal: 'No more.' }
+      ]
+    }
+  ]
+
+  it('have what a person reads, and calls with their outputs', () => {
+    const messages = toMessages(items)
+    expect(messages.map(({ type, role }) => `${type} ${role}`)).toEqual([
+      'message system',
+      'message user',
+      'reasoning assistant',
+      'function_call assistant',
+      'function_call_output tool',
+      'function_call assistant',
+      'function_call_output tool',
+      'function_call assistant',
+      'function_call_output tool',
+      'compaction assistant',
+      'message assistant'
+    ])
+    for (const message of messages) expect(messageSchema.parse(message)).toEqual(message)
+    expect(messages[1]!.content).toEqual([
+      { type: 'text', text: 'What is it?' },
+      { type: 'image', image_url: 'https://a.b/c.png' }
+    ])
+    expect(messages[2]).toMatchObject({
+      id: 'rs_1',
+      metadata: { 'openai-agents': { providerData: { encrypted: 'x' } } }
+    })
+    expect(messages[4]!.content).toEqual([{ type: 'data', data: { call_id: 'c1', name: 'look', output: 'a cat' } }])
+    expect(messages[5]!.content).toEqual([
+      { type: 'data', data: { call_id: 'c2', name: 'shell', arguments: '{"commands":["ls"]}' } }
+    ])
+    expect(messages[9]!.content).toEqual([{ type: 'data', data: items[8] }])
+    expect(openToolCalls({ messages })).toEqual([])
+    expect(toMessages(items)).toEqual(messages)
+  })
+
+  it('become items again, and what does not is named', () => {
+    const { items: again, dropped } = fromMessages(toMessages(items))
+    expect(again.map((item) => item.type ?? (item as { role: string }).role)).toEqual([
+      'system',
+      'user',
+      'function_call',
+      'function_call_result',
+      'function_call',
+      'function_call_result',
+      'function_call',
+      'function_call_result',
+      'assistant'
+    ])
+    expect(again.slice(0, 2)).toEqual(items.slice(0, 2))
+    expect(again[3]).toMatchObject({ callId: 'c1', name: 'look', output: 'a cat' })
+    expect(dropped).toEqual([
+      { path: [2, 'metadata', 'openai-agents'], what: 'what openai-agents alone knows of it' },
+      { path: [9, 'content', 0], what: 'a part of type data' },
+      { path: [2, 'content', 0], what: 'reasoning of the assistant' }
+    ])
+  })
 })

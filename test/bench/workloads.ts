@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { createSessionHistory } from '../../dist/index.js'
 import { median, ratios, rounds, timed, type Contender, type Results } from './rounds.ts'
+import { adapterWorkloads } from './adapters.ts'
 import { natsWorkloads } from './nats.ts'
 import { postgresWorkloads } from './postgres.ts'
 import { sqliteWorkloads } from './sqlite.ts'
@@ -33,7 +34,8 @@ export const workloads: readonly Workload[] = [
   { name: 'memory', run: memory },
   ...sqliteWorkloads,
   ...postgresWorkloads,
-  ...natsWorkloads
+  ...natsWorkloads,
+  ...adapterWorkloads
 ]
 
 async function agentLoop({ isQuick }: { readonly isQuick: boolean }): Promise<Row[]> {

@@ -79,7 +79,9 @@ function pieceOf(part: ContentPart, isReasoning: boolean): Piece | undefined {
       return typeof part.video_url === 'string' ? { kind: 'video', url: part.video_url } : undefined
     case 'audio': {
       const { data, format } = part
-      return typeof data === 'string' ? { kind: 'audio', data, ...(typeof format === 'string' && { format }) } : undefined
+      return typeof data === 'string'
+        ? { kind: 'audio', data, ...(typeof format === 'string' && { format }) }
+        : undefined
     }
     case 'file': {
       const { file_url: url, file_id: id, filename: name, file_data: data } = part
@@ -93,8 +95,7 @@ function pieceOf(part: ContentPart, isReasoning: boolean): Piece | undefined {
 
 function toolPiece({ call_id: callId, name, arguments: given, input, output }: JsonObject): Piece | undefined {
   if (typeof callId !== 'string') return undefined
-  if (output !== undefined)
-    return { kind: 'output', callId, name: typeof name === 'string' ? name : undefined, output }
+  if (output !== undefined) return { kind: 'output', callId, name: typeof name === 'string' ? name : undefined, output }
   const asked = given ?? input
   if (typeof name !== 'string' || asked === undefined) return undefined
   return { kind: 'call', callId, name, arguments: typeof asked === 'string' ? asked : JSON.stringify(asked) }

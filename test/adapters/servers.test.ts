@@ -1,0 +1,45 @@
+import { afterAll, describe, it } from 'vitest'
+import { natsStore } from '../../src/stores/nats.ts'
+import { postgresStore } from '../../src/stores/postgres.ts'
+import { natsMissing, natsServer } from '../servers/nats.ts'
+import { postgresMissing, postgresServer } from '../servers/postgres.ts'
+import { openOver, type Open, type Scenario } from './kit.ts'
+import { scenario as openaiAgents } from './openai-agents-scenario.ts'
+
+const SCENARIOS: Readonly<Record<string, Scenario>> = { 'openai-agents': openaiAgents }
+
+const postgres = postgresMissing === undefined ? await postgresServer() : undefined
+const nats = natsMissing === undefined ? await natsServer() : undefined
+afterAll(async () => {
+  await postgres?.stop()
+  await nats?.[Symbol.asyncDispose]()
+}, 60_000)
+
+let made = 0
+
+/** Stores on the servers, fresh for each test. */
+const SERVERS: readonly { readonly name: string; readonly missing: string | undefined; readonly open: () => Open }[] = [
+  {
+    name: 'PostgreSQL',
+    missing: postgresMissing,
+    open: () => {
+      const schema = `adapter_${++made}`
+      return openOver(() => postgresStore({ connectionString: postgres!.url, schema, maxConnections: 4 }))
+    }
+  },
+  {
+    name: 'NATS',
+    missing: natsMissing,
+    open: () => {
+      const prefix = `adapter${++made}`
+      return openOver(() => natsStore({ servers: nats!.url, prefix }))
+    }
+  }
+]
+
+describe.each(SERVERS)('over $name, the real runner', ({ missing, open }) => {
+  it.for(Object.entries(SCENARIOS))('of %s goes through its scenario', async ([, scenario], { skip }) => {
+    skip(missing !== undefined, missing)
+    await scenario(open())
+  })
+})
