@@ -24,12 +24,13 @@ import { equalJson, type Json } from '../json.ts'
 import { plain, type StandardSchema } from '../message.ts'
 import type { SessionHistoryService } from '../service.ts'
 import type { Session } from '../session.ts'
-import { dump, load, type Dumped, type Place, type Serde } from './langgraph/serde.ts'
+import { dump, load, type Place, type Serde } from './langgraph/serde.ts'
 import {
   Thread,
   withoutShared,
   type Checkpointed,
   type CheckpointItem,
+  type Dumped,
   type Stored,
   type StoredCheckpoint,
   type ThreadItem,
@@ -128,7 +129,7 @@ export class TurnlogSaver extends BaseCheckpointSaver {
     // All of it as it is now: the graph goes on meanwhile.
     const { channel_values: given = {}, ...rest } = checkpoint
     const copy = plain(rest, ['checkpoint']) as unknown as StoredCheckpoint
-    const changed = Object.keys(newVersions).map(async (channel): Promise<[string, Dumped | null]> => {
+    const changed = Object.keys(newVersions).map(async (channel): Promise<[string, Dumped | Stored | null]> => {
       const path = ['checkpoint', 'channel_values', channel]
       return [channel, Object.hasOwn(given, channel) ? await dump(this.serde, given[channel as never], path) : null]
     })
@@ -142,7 +143,7 @@ export class TurnlogSaver extends BaseCheckpointSaver {
         checkpointId: copy.id,
         ...(parentId !== undefined && { parentId }),
         checkpoint: copy,
-        metadata: dumpedMetadata,
+        metadata: storedOf(dumpedMetadata, ''),
         values: Object.fromEntries(values) as CheckpointItem['values']
       }
       const isThere = equalJson(thread.get(ns, copy.id)?.item as Json | undefined, item as unknown as Json)
@@ -381,8 +382,8 @@ function parentOf(thread: Thread, checkpoint: Checkpointed | undefined): Checkpo
   return ns === undefined || parentId === undefined ? undefined : thread.get(ns, parentId)
 }
 
-function storedOf(dumped: Dumped, channel: string, base: Checkpointed | undefined): Stored {
-  return 'json' in dumped ? withoutShared(dumped.json, channel, base) : dumped
+function storedOf(dumped: Dumped | Stored, channel: string, base?: Checkpointed): Stored {
+  return 'type' in dumped ? dumped : withoutShared(dumped, channel, base)
 }
 
 // Threads by their newest item, so that what was made of the items before need not be made again. An item stands at one place of one list, as it has no id by

@@ -1,31 +1,14 @@
 import { JsonPlusSerializer, type BaseCheckpointSaver } from '@langchain/langgraph-checkpoint'
-import {
-  AIMessage,
-  AIMessageChunk,
-  ChatMessage,
-  ChatMessageChunk,
-  FunctionMessage,
-  FunctionMessageChunk,
-  HumanMessage,
-  HumanMessageChunk,
-  RemoveMessage,
-  SystemMessage,
-  SystemMessageChunk,
-  ToolMessage,
-  ToolMessageChunk
-} from '@langchain/core/messages'
 import type { Path } from '../../errors.ts'
 import { turnlogError } from '../../errors.ts'
 import type { Json } from '../../json.ts'
 import { invalid } from '../../message.ts'
 import { thawed } from '../shared/thawed.ts'
-import { jsonOf, type Value } from './thread.ts'
+import { Print } from './print.ts'
+import { isMember, jsonOf, memberOf, type Dumped, type Member, type Stored, type Value } from './thread.ts'
 
 /** What LangGraph's savers put values through. */
 export type Serde = BaseCheckpointSaver['serde']
-
-/** What a serializer made of a value: JSON, or bytes. */
-export type Dumped = { readonly json: Json } | { readonly type: string; readonly base64: string }
 
 /**
  * What `serde` makes of a value as it is now: all of it is asked for before this gives its promise, so that what is changed meanwhile has no effect.
@@ -34,16 +17,29 @@ export type Dumped = { readonly json: Json } | { readonly type: string; readonly
  *
  * @throws `INVALID_MESSAGE` where LangGraph's own serializer would give a text of its own in place of the value, such as for a bigint
  */
-export async function dump(serde: Serde, value: unknown, path: Path): Promise<Dumped> {
-  if (!Array.isArray(value) || !isDefault(serde)) return dumpWhole(serde, value, path)
+export async function dump(serde: Serde, value: unknown, path: Path): Promise<Dumped | Stored> {
+  if (!isDefault(serde) || !Array.isArray(value)) return dumpWhole(serde, value, path)
   // Not `await` in between: see above.
-  const members = Array.from(value as unknown[], (member, i) => dumpMember(serde, member, [...path, i]))
-  return {
-    json: members.some((member) => member instanceof Promise) ? await Promise.all(members) : (members as Json[])
+  const before = Roster.of(value)
+  const roster = new Roster()
+  const dumping: Promise<void>[] = []
+  const members = new Array<Member | Json>(value.length)
+  for (let i = 0; i < value.length; i++) {
+    const given: unknown = value[i]
+    if (isPrimitive(given)) members[i] = given
+    else {
+      const known = before?.find(i, given as object) ?? knownAs(given as object)
+      if (known) roster.note(i, given as object, (members[i] = known))
+      else dumping.push(dumpMember(serde, given, [...path, i], roster, i).then((made) => void (members[i] = made)))
+    }
   }
+  roster.keepFor(value)
+  if (dumping.length > 0) await Promise.all(dumping)
+  return { members }
 }
 
-async function dumpWhole(serde: Serde, value: unknown, path: Path): Promise<Dumped> {
+async function dumpWhole(serde: Serde, value: unknown, path: Path): Promise<Dumped | Stored> {
+  if (isPrimitive(value) && isDefault(serde)) return { json: value }
   const [type, bytes] = await serde.dumpsTyped(value)
   const json = type === 'json' ? parsed(bytes) : undefined
   if (json === undefined) return { type, base64: Buffer.from(bytes).toString('base64') }
@@ -51,21 +47,29 @@ async function dumpWhole(serde: Serde, value: unknown, path: Path): Promise<Dump
   return { json }
 }
 
-// A promise only where the serializer is asked: that of thousands of members costs.
-function dumpMember(serde: Serde, member: unknown, path: Path): Json | Promise<Json> {
-  if (typeof member === 'string' || typeof member === 'boolean' || member === null) return member
-  if (typeof member === 'number' && Number.isFinite(member)) return member === 0 ? 0 : member
-  const known = typeof member === 'object' ? KNOWN.get(member) : undefined
-  if (known && isSame(member, known.copy)) return known.json
-  const copy = copied(member)
-  const dumping = serde.dumpsTyped([member])
-  return dumping.then(([, bytes]) => {
-    const json = parsed(bytes)!
-    assertCarried(json, member, path)
-    const [dumped] = json as [Json]
-    if (typeof member === 'object' && copy !== NO_COPY) KNOWN.set(member, { json: dumped, copy })
-    return dumped
-  })
+// What JSON has as it is.
+function isPrimitive(value: unknown): value is string | number | boolean | null {
+  return typeof value === 'string' || typeof value === 'boolean' || value === null || Number.isFinite(value)
+}
+
+async function dumpMember(
+  serde: Serde,
+  value: unknown,
+  path: Path,
+  roster: Roster,
+  place: number
+): Promise<Member | Json> {
+  const print = typeof value === 'object' ? Print.of(value!) : undefined
+  const [, bytes] = await serde.dumpsTyped([value])
+  const json = parsed(bytes)!
+  assertCarried(json, value, path)
+  const member = memberOf((json as [Json])[0])
+  if (print && isMember(member)) {
+    member.print = print
+    roster.note(place, value as object, member)
+    DUMPED.set(value as object, member)
+  }
+  return member
 }
 
 function parsed(bytes: Uint8Array): Json | undefined {
@@ -93,12 +97,9 @@ export async function load(serde: Serde, value: Value, thread: Place): Promise<u
   if (!value.isWhole) throw incomplete(thread)
   const { stored } = value
   if (!('json' in stored)) return serde.loadsTyped(stored.type, Buffer.from(stored.base64, 'base64'))
+  if (value.list && isDefault(serde)) return loadList(serde, value.list.toArray())
   const json = jsonOf(value)!
   if (!isDefault(serde)) return serde.loadsTyped('json', new TextEncoder().encode(JSON.stringify(json)))
-  if (Array.isArray(json)) {
-    const members = (json as Json[]).map((member) => loadMember(serde, member))
-    return members.some((member) => member instanceof Promise) ? Promise.all(members) : members
-  }
   return isPlain(json) ? thawed(json) : serde.loadsTyped('json', JSON.stringify(json))
 }
 
@@ -110,25 +111,31 @@ export interface Place {
 }
 
 function incomplete({ userId, id: sessionId, version }: Place): Error {
-  const message = `Thread ${JSON.stringify(sessionId)} of user ${JSON.stringify(userId)} lacks earlier items that a checkpoint refers to; does the service keep back messages (retention.maxMessages)?`
+  const name = `Thread ${JSON.stringify(sessionId)} of user ${JSON.stringify(userId)}`
+  const message = `${name} lacks items that a checkpoint refers to; does the service keep some back (retention.maxMessages)?`
   return turnlogError('CORRUPT_LOG', message, { userId, sessionId, version })
 }
 
-function loadMember(serde: Serde, json: Json): unknown {
-  if (typeof json !== 'object' || json === null) return json
-  const revived = REVIVED.get(json)
-  if (revived !== undefined) return remembered(copied(revived) as object, json, revived)
-  if (isPlain(json)) return remembered(thawed(json), json, json)
-  return serde.loadsTyped('json', JSON.stringify(json)).then((value: unknown) => {
-    const copy = copied(value)
-    if (typeof value !== 'object' || value === null || copy === NO_COPY) return value
-    REVIVED.set(json, copy as object)
-    return remembered(value, json, copy)
-  })
+async function loadList(serde: Serde, members: readonly (Member | Json)[]): Promise<unknown[]> {
+  const roster = new Roster()
+  const loading: Promise<void>[] = []
+  const list = new Array<unknown>(members.length)
+  for (let i = 0; i < members.length; i++) {
+    const member = members[i]!
+    if (!isMember(member)) list[i] = member
+    else if (member.print) roster.note(i, (list[i] = member.print.make()) as object, member)
+    else loading.push(loadMember(serde, member, roster, i).then((loaded) => void (list[i] = loaded)))
+  }
+  if (loading.length > 0) await Promise.all(loading)
+  roster.keepFor(list)
+  return list
 }
 
-function remembered<T extends object>(value: T, json: Json, copy: unknown): T {
-  KNOWN.set(value, { json, copy })
+async function loadMember(serde: Serde, member: Member, roster: Roster, place: number): Promise<unknown> {
+  const { json } = member
+  const value: unknown = isPlain(json) ? thawed(json) : await serde.loadsTyped('json', JSON.stringify(json))
+  member.print = typeof value === 'object' && value !== null ? Print.of(value) : undefined
+  if (member.print) roster.note(place, value as object, member)
   return value
 }
 
@@ -148,119 +155,45 @@ function isDefault(serde: Serde): boolean {
   return serde.dumpsTyped === dumpsTyped && serde.loadsTyped === loadsTyped
 }
 
-interface Known {
-  readonly json: Json
-  /** What the value was then. */
-  readonly copy: unknown
+/** What the members of a list, that was dumped or was loaded and given to somebody, are in JSON, and were when that was seen. */
+class Roster {
+  readonly #values: object[] = []
+  readonly #members: Member[] = []
+  #places: Map<object, number> | undefined
+
+  /** That of a list with the same first member. */
+  static of(list: readonly unknown[]): Roster | undefined {
+    return ROSTERS.get(list[0] as object)
+  }
+
+  keepFor(list: readonly unknown[]): void {
+    const [first] = list
+    if (typeof first === 'object' && first !== null) ROSTERS.set(first, this)
+  }
+
+  note(place: number, value: object, member: Member): void {
+    this.#values[place] = value
+    this.#members[place] = member
+  }
+
+  /** What `value` is known as, if it has not changed since. It was at that place, or at another. */
+  find(place: number, value: object): Member | undefined {
+    const member = this.#values[place] === value ? this.#members[place] : this.#elsewhere(value)
+    return member?.print!.matches(value) ? member : undefined
+  }
+
+  #elsewhere(value: object): Member | undefined {
+    this.#places ??= new Map(this.#values.map((each, i) => [each, i]))
+    const place = this.#places.get(value)
+    return place === undefined ? undefined : this.#members[place]
+  }
 }
 
-/** Values that were dumped or loaded: what they are in JSON. */
-const KNOWN = new WeakMap<object, Known>()
-/** What the serializer has made of stored values; never given to anybody. */
-const REVIVED = new WeakMap<object, object>()
+const ROSTERS = new WeakMap<object, Roster>()
+/** What was dumped as a member of a list, as that of a write, is soon one of another list. */
+const DUMPED = new WeakMap<object, Member>()
 
-// Messages whose state is in their own properties.
-const MESSAGES: ReadonlySet<unknown> = new Set(
-  [
-    AIMessage,
-    AIMessageChunk,
-    ChatMessage,
-    ChatMessageChunk,
-    FunctionMessage,
-    FunctionMessageChunk,
-    HumanMessage,
-    HumanMessageChunk,
-    RemoveMessage,
-    SystemMessage,
-    SystemMessageChunk,
-    ToolMessage,
-    ToolMessageChunk
-  ].map(({ prototype }) => prototype as unknown)
-)
-
-/** Says that a value has more to it than what can be copied. */
-const NO_COPY = Symbol('no copy')
-
-// A copy of plain data and messages, with nothing shared.
-function copied(value: unknown, depth = 0): unknown {
-  // Or it has itself in it.
-  if (depth > 100) return NO_COPY
-  switch (typeof value) {
-    case 'function':
-    case 'symbol':
-    case 'bigint':
-      return NO_COPY
-    case 'object':
-      break
-    default:
-      return value
-  }
-  if (value === null) return null
-  if (Array.isArray(value)) {
-    const list: unknown[] = []
-    for (const member of value) {
-      const copy = copied(member, depth + 1)
-      if (copy === NO_COPY) return NO_COPY
-      list.push(copy)
-    }
-    return list
-  }
-  const prototype: unknown = Object.getPrototypeOf(value)
-  const isMessage = MESSAGES.has(prototype)
-  if ((!isMessage && prototype !== Object.prototype) || Object.hasOwn(value, '__proto__')) return NO_COPY
-  const from = value as Record<string, unknown>
-  const copy: Record<string, unknown> = Object.assign(Object.create(prototype as object) as object, from)
-  for (const key of Object.keys(copy)) {
-    const member = from[key]
-    if (typeof member !== 'object' || member === null) {
-      if (typeof member === 'function' || typeof member === 'bigint' || typeof member === 'symbol') return NO_COPY
-      continue
-    }
-    // What a message was made with is mostly what it has.
-    const made = isMessage && key === 'lc_kwargs' ? undefined : copied(member, depth + 1)
-    if (made === NO_COPY) return NO_COPY
-    copy[key] = made
-  }
-  if (isMessage) {
-    const kwargs = copiedKwargs(from, copy, depth)
-    if (kwargs === NO_COPY) return NO_COPY
-    copy['lc_kwargs'] = kwargs
-  }
-  return copy
-}
-
-function copiedKwargs(from: Record<string, unknown>, copy: Record<string, unknown>, depth: number): unknown {
-  const given = from['lc_kwargs'] as Record<string, unknown>
-  if (Object.getPrototypeOf(given) !== Object.prototype) return NO_COPY
-  const kwargs: Record<string, unknown> = {}
-  for (const key of Object.keys(given)) {
-    const member = given[key]
-    const made = member === from[key] ? copy[key] : copied(member, depth + 1)
-    if (made === NO_COPY) return NO_COPY
-    kwargs[key] = made
-  }
-  return kwargs
-}
-
-// Whether a value is what its copy was made of.
-function isSame(value: unknown, copy: unknown): boolean {
-  if (value === copy) return true
-  if (typeof value !== 'object' || typeof copy !== 'object' || value === null || copy === null)
-    return value !== value && copy !== copy
-  if (Array.isArray(value)) {
-    if (!Array.isArray(copy) || value.length !== copy.length) return false
-    for (let i = 0; i < value.length; i++) if (!isSame(value[i], copy[i])) return false
-    return true
-  }
-  if (Object.getPrototypeOf(value) !== Object.getPrototypeOf(copy)) return false
-  const keys = Object.keys(value)
-  const others = Object.keys(copy)
-  if (keys.length !== others.length) return false
-  for (let i = 0; i < keys.length; i++) {
-    const key = keys[i]!
-    if (key !== others[i]) return false
-    const [member, other] = [(value as Record<string, unknown>)[key], (copy as Record<string, unknown>)[key]]
-    if (member !== other && !isSame(member, other)) return false
-  }
-  return true
+function knownAs(value: object): Member | undefined {
+  const member = DUMPED.get(value)
+  return member?.print!.matches(value) ? member : undefined
 }

@@ -1,5 +1,6 @@
 import { equalJson, type Json } from '../../json.ts'
 import { MessageLog } from '../../message-log.ts'
+import type { Print } from './print.ts'
 
 // What the items of a thread are, and what they come to. Knows nothing of LangGraph's classes: whoever reads a session has no need of them.
 
@@ -57,13 +58,22 @@ export interface WritesItem {
 /** What a session that {@link TurnlogSaver} writes consists of, as its messages. */
 export type ThreadItem = CheckpointItem | WritesItem
 
-/** A value as it was put: `undefined` where what it shares is not there. */
+/** A member of a list that is an object or a list. Those who know what it is where LangGraph runs note it here: it is for speed alone. */
+export interface Member {
+  json: Json & object
+  print: Print | undefined
+}
+
+/** A list of a channel, member by member; strings, numbers and the like stand for themselves. */
+export type Members = MessageLog<Member | Json>
+
+/** A value as it was put; it is not whole where what it shares is not there. */
 export interface Value {
   readonly stored: Stored
   /** Of a value that is a list. */
-  readonly list: MessageLog<Json> | undefined
+  readonly list: Members | undefined
   /** Lists in it, as they were put. */
-  readonly inner: readonly { readonly at: SharedList['at']; readonly list: MessageLog<Json> }[]
+  readonly inner: readonly { readonly at: SharedList['at']; readonly list: Members }[]
   readonly isWhole: boolean
 }
 
@@ -193,9 +203,9 @@ function keyOf(a: string, b: string): string {
 
 function valueOf(stored: Stored, base: Checkpointed | undefined): Value {
   if (!('json' in stored)) return { stored, list: undefined, inner: [], isWhole: true }
-  let list: MessageLog<Json> | undefined
+  let list: Members | undefined
   let isWhole = true
-  const inner: { at: SharedList['at']; list: MessageLog<Json> }[] = []
+  const inner: { at: SharedList['at']; list: Members }[] = []
   for (const { at, channel, first, last } of stored.lists ?? []) {
     const shared = base?.channels.get(channel)?.value?.list
     const between = at.reduce<Json | undefined>((value, key) => (value as { [key: string]: Json })?.[key], stored.json)
@@ -204,22 +214,45 @@ function valueOf(stored: Stored, base: Checkpointed | undefined): Value {
       continue
     }
     let grown = shared.take(first)
-    for (const member of between as Json[]) grown = grown.push(member)
+    for (const member of between as Json[]) grown = grown.push(memberOf(member))
     for (let i = shared.length - last; i < shared.length; i++) grown = grown.push(shared.get(i)!)
     if (at.length === 0) list = grown
     else inner.push({ at, list: grown })
   }
   // With lists left out of its members, it is none to share.
-  if (Array.isArray(stored.json) && inner.length === 0) list ??= MessageLog.of(stored.json as Json[])
+  if (Array.isArray(stored.json) && inner.length === 0) list ??= MessageLog.of((stored.json as Json[]).map(memberOf))
   return { stored, list, inner, isWhole }
+}
+
+/** A member of that JSON. */
+export function memberOf(json: Json): Member | Json {
+  return typeof json === 'object' && json !== null ? new ObjectMember(json) : json
+}
+
+/** Whether it is one that is not what it stands for. */
+export function isMember(member: Member | Json | undefined): member is Member {
+  return member instanceof ObjectMember
+}
+
+class ObjectMember implements Member {
+  json: Json & object
+  print: Print | undefined
+  constructor(json: Json & object) {
+    this.json = json
+    this.print = undefined
+  }
+}
+
+function jsonOfMember(member: Member | Json): Json {
+  return isMember(member) ? member.json : member
 }
 
 /** The JSON of a value, with what it shares; a list is fresh, its members are not. `undefined` where it is not JSON. */
 export function jsonOf({ stored, list, inner }: Value): Json | undefined {
-  if (list) return list.toArray()
+  if (list) return list.toArray().map(jsonOfMember)
   if (!('json' in stored)) return undefined
   let { json } = stored
-  for (const { at, list: members } of inner) json = replaced(json, at, members.toArray())
+  for (const { at, list: members } of inner) json = replaced(json, at, members.toArray().map(jsonOfMember))
   return json
 }
 
@@ -233,16 +266,22 @@ function replaced(json: Json, at: SharedList['at'], list: Json): Json {
   return copy
 }
 
+/** A value to be stored: JSON, or a list member by member. */
+export type Dumped = { readonly json: Json } | { readonly members: readonly (Member | Json)[] }
+
 /**
- * What is to be stored of `json`: a list that begins or ends like the one that `channel` has at a checkpoint is stored as what is between; and so are lists
+ * What is to be stored of a value: a list that begins or ends like the one that `channel` has at a checkpoint is stored as what is between; and so are lists
  * in it whose key is the name of a channel, as what is sent to a tool is the whole state.
  */
-export function withoutShared(json: Json, channel: string, base: Checkpointed | undefined): Stored {
-  if (!base) return { json }
+export function withoutShared(dumped: Dumped, channel: string, base: Checkpointed | undefined): Stored {
   const lists: SharedList[] = []
+  const members =
+    'members' in dumped ? dumped.members : Array.isArray(dumped.json) ? (dumped.json as Json[]).map(memberOf) : []
+  const json = (): Json => ('json' in dumped ? dumped.json : members.map(jsonOfMember))
+  if (!base) return { json: json() }
   const rest =
-    Array.isArray(json) && listOf(base, channel) ? cut(json, channel, [], base, lists) : walk(json, [], base, lists)
-  return lists.length === 0 ? { json } : { json: rest, lists }
+    listOf(base, channel) && members.length > 0 ? cut(members, channel, [], base, lists) : walk(json(), [], base, lists)
+  return lists.length === 0 ? { json: json() } : { json: rest, lists }
 }
 
 function walk(json: Json, at: readonly (string | number)[], base: Checkpointed, lists: SharedList[]): Json {
@@ -253,7 +292,9 @@ function walk(json: Json, at: readonly (string | number)[], base: Checkpointed, 
   const copy: Record<string, Json> = {}
   for (const [key, member] of Object.entries(json)) {
     const isShared = Array.isArray(member) && listOf(base, key)
-    copy[key] = isShared ? cut(member, key, [...at, key], base, lists) : walk(member, [...at, key], base, lists)
+    copy[key] = isShared
+      ? cut((member as Json[]).map(memberOf), key, [...at, key], base, lists)
+      : walk(member, [...at, key], base, lists)
   }
   return copy
 }
@@ -261,24 +302,32 @@ function walk(json: Json, at: readonly (string | number)[], base: Checkpointed, 
 /** What is sent is at `[i].args.messages` of its channel. */
 const DEEPEST = 3
 
-function listOf(base: Checkpointed, channel: string): MessageLog<Json> | undefined {
+function listOf(base: Checkpointed, channel: string): Members | undefined {
   return base.channels.get(channel)?.value?.list
 }
 
 function cut(
-  json: readonly Json[],
+  members: readonly (Member | Json)[],
   channel: string,
   at: readonly (string | number)[],
   base: Checkpointed,
   lists: SharedList[]
 ): Json {
   const shared = listOf(base, channel)!
-  const most = Math.min(json.length, shared.length)
+  const most = Math.min(members.length, shared.length)
   let first = 0
-  while (first < most && equalJson(json[first], shared.get(first))) first++
+  while (first < most && isEqual(members[first]!, shared.get(first)!)) first++
   let last = 0
-  while (last < most - first && equalJson(json[json.length - 1 - last], shared.get(shared.length - 1 - last))) last++
-  if (first + last === 0) return json
-  lists.push({ at, channel, first, last })
-  return json.slice(first, json.length - last)
+  while (last < most - first && isEqual(members.at(-1 - last)!, shared.get(shared.length - 1 - last)!)) last++
+  if (first + last > 0) lists.push({ at, channel, first, last })
+  return members.slice(first, members.length - last).map(jsonOfMember)
+}
+
+function isEqual(member: Member | Json, other: Member | Json): boolean {
+  if (!isMember(member) || !isMember(other)) return member === other
+  if (member.json === other.json) return true
+  if (!equalJson(member.json, other.json)) return false
+  // It need not be compared again.
+  member.json = other.json
+  return true
 }
