@@ -40,6 +40,12 @@ import { LANGGRAPH_FORMAT } from './messages/langgraph.ts'
 import { warnIfUntested } from './shared/framework.ts'
 import { thawed } from './shared/thawed.ts'
 
+export { TurnlogChatMessageHistory, type TurnlogChatMessageHistoryOptions } from './langgraph/chat-history.ts'
+export { fromMessages } from './langgraph/from-messages.ts'
+export type { CheckpointItem, ThreadItem, WritesItem } from './langgraph/thread.ts'
+export { LANGCHAIN_FORMAT, LANGGRAPH_FORMAT, toMessages, type StoredChatMessage } from './messages/langgraph.ts'
+export type { Carried, Dropped } from './shared/pieces.ts'
+
 /** Options of {@link TurnlogSaver}. */
 export interface TurnlogSaverOptions {
   /** Any service that gives sessions whole: none with `retention.maxMessages`. */
@@ -127,7 +133,7 @@ export class TurnlogSaver extends BaseCheckpointSaver {
     const { thread_id, checkpoint_ns: ns = '', checkpoint_id: parentId } = placeOf(config)
     const threadId = threadIdOf(thread_id)
     // All of it as it is now: the graph goes on meanwhile.
-    const { channel_values: given = {}, ...rest } = checkpoint
+    const { channel_values: given, ...rest } = checkpoint
     const copy = plain(rest, ['checkpoint']) as unknown as StoredCheckpoint
     const changed = Object.keys(newVersions).map(async (channel): Promise<[string, Dumped | Stored | null]> => {
       const path = ['checkpoint', 'channel_values', channel]
@@ -201,7 +207,7 @@ export class TurnlogSaver extends BaseCheckpointSaver {
         const value = each.channels.get(channel)?.value
         if (value) seed = load(this.serde, value, session!)
       }
-      const writes = (await Promise.all(steps.reverse())).flat()
+      const writes = (await Promise.all(steps.toReversed())).flat()
       return [channel, { writes, ...(seed && { seed: await seed }) }]
     })
     return Object.fromEntries(await Promise.all(histories))
@@ -362,7 +368,7 @@ function placeOf(config: RunnableConfig): ConfigPlace {
     thread_id,
     checkpoint_ns: checkpoint_ns as string | undefined,
     // As LangGraph's own savers have it, none where it is empty.
-    checkpoint_id: (checkpoint_id as string | undefined) || undefined
+    checkpoint_id: checkpoint_id === '' ? undefined : (checkpoint_id as string | undefined)
   }
 }
 

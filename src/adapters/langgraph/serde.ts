@@ -23,7 +23,7 @@ export async function dump(serde: Serde, value: unknown, path: Path): Promise<Du
   const before = Roster.of(value)
   const roster = new Roster()
   const dumping: Promise<void>[] = []
-  const members = new Array<Member | Json>(value.length)
+  const members: (Member | Json)[] = Array.from({ length: value.length })
   for (let i = 0; i < value.length; i++) {
     const given: unknown = value[i]
     if (isPrimitive(given)) members[i] = given
@@ -119,11 +119,11 @@ function incomplete({ userId, id: sessionId, version }: Place): Error {
 async function loadList(serde: Serde, members: readonly (Member | Json)[]): Promise<unknown[]> {
   const roster = new Roster()
   const loading: Promise<void>[] = []
-  const list = new Array<unknown>(members.length)
+  const list: unknown[] = Array.from({ length: members.length })
   for (let i = 0; i < members.length; i++) {
     const member = members[i]!
     if (!isMember(member)) list[i] = member
-    else if (member.print) roster.note(i, (list[i] = member.print.make()) as object, member)
+    else if (member.print) roster.note(i, (list[i] = member.print.make()), member)
     else loading.push(loadMember(serde, member, roster, i).then((loaded) => void (list[i] = loaded)))
   }
   if (loading.length > 0) await Promise.all(loading)
@@ -151,8 +151,7 @@ function isPlain(json: Json): boolean {
 
 // How LangGraph's own serializer, and no other, deals with members of lists is known.
 function isDefault(serde: Serde): boolean {
-  const { dumpsTyped, loadsTyped } = JsonPlusSerializer.prototype
-  return serde.dumpsTyped === dumpsTyped && serde.loadsTyped === loadsTyped
+  return Object.getPrototypeOf(serde) === JsonPlusSerializer.prototype && Object.keys(serde).length === 0
 }
 
 /** What the members of a list, that was dumped or was loaded and given to somebody, are in JSON, and were when that was seen. */

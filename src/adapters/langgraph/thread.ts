@@ -164,7 +164,7 @@ export class Thread {
       if (found) channels.set(channel, found)
     }
     let checkpoints = this.#namespaces.get(ns)
-    if (!checkpoints) this.#namespaces.set(ns, (checkpoints = new Map()))
+    if (!checkpoints) this.#namespaces.set(ns, (checkpoints = new Map<string, Checkpointed>()))
     checkpoints.set(id, { item, metadata: valueOf(item.metadata, undefined), channels })
     const newest = this.#newest.get(ns)
     if (newest === undefined || id > newest) this.#newest.set(ns, id)
@@ -186,7 +186,7 @@ export class Thread {
   #addWrites({ ns, checkpointId, taskId, taskPath, writes }: WritesItem): void {
     const key = keyOf(ns, checkpointId)
     let pending = this.#writes.get(key)
-    if (!pending) this.#writes.set(key, (pending = new Map()))
+    if (!pending) this.#writes.set(key, (pending = new Map<string, Pending>()))
     const checkpoint = this.get(ns, checkpointId)
     for (const { idx, channel, value } of writes) {
       const place = keyOf(taskId, String(idx))

@@ -6,6 +6,8 @@ export type Reading = (items: readonly Json[]) => Message[]
 
 // Loaded where one is met. None needs its framework.
 const READINGS: { readonly [format: string]: () => Promise<Reading> } = {
+  'langchain': async () => (await import('../messages/langgraph.ts')).toMessages as unknown as Reading,
+  'langgraph': async () => (await import('../messages/langgraph.ts')).toMessages as unknown as Reading,
   'openai-agents': async () => (await import('../messages/openai-agents.ts')).toMessages as Reading
 }
 
