@@ -79,6 +79,8 @@ export class TurnlogSaver extends BaseCheckpointSaver {
   readonly userId: string
   /** The service as one of the items that threads consist of: `rewind`, `fork`, `undo` and the past of a thread, by `userId` and its id, go through it. */
   readonly history: SessionHistoryService<ThreadItem>
+  /** Of each thread, the last put that is under way. */
+  readonly #putting = new Map<string, Promise<void>>()
 
   constructor(options: TurnlogSaverOptions) {
     const { history, userId, serde } = knownOptions(objectOf(options, 'options'), OPTIONS)
@@ -139,21 +141,24 @@ export class TurnlogSaver extends BaseCheckpointSaver {
       const path = ['checkpoint', 'channel_values', channel]
       return [channel, Object.hasOwn(given, channel) ? await dump(this.serde, given[channel as never], path) : null]
     })
-    const [dumped, dumpedMetadata] = await Promise.all([Promise.all(changed), dump(this.serde, metadata, ['metadata'])])
-    await this.#append(threadId, (thread) => {
-      const parent = parentId === undefined ? undefined : thread.get(ns, parentId)
-      const values = dumped.map(([channel, value]) => [channel, value && storedOf(value, channel, parent)])
-      const item: CheckpointItem = {
-        kind: 'checkpoint',
-        ns,
-        checkpointId: copy.id,
-        ...(parentId !== undefined && { parentId }),
-        checkpoint: copy,
-        metadata: storedOf(dumpedMetadata, ''),
-        values: Object.fromEntries(values) as CheckpointItem['values']
-      }
-      const isThere = equalJson(thread.get(ns, copy.id)?.item as Json | undefined, item as unknown as Json)
-      return isThere ? undefined : { item, isAsOf: true }
+    const dumping = Promise.all([Promise.all(changed), dump(this.serde, metadata, ['metadata'])])
+    await this.#inTurn(threadId, true, async () => {
+      const [dumped, dumpedMetadata] = await dumping
+      await this.#append(threadId, (thread) => {
+        const parent = parentId === undefined ? undefined : thread.get(ns, parentId)
+        const values = dumped.map(([channel, value]) => [channel, value && storedOf(value, channel, parent)])
+        const item: CheckpointItem = {
+          kind: 'checkpoint',
+          ns,
+          checkpointId: copy.id,
+          ...(parentId !== undefined && { parentId }),
+          checkpoint: copy,
+          metadata: storedOf(dumpedMetadata, ''),
+          values: Object.fromEntries(values) as CheckpointItem['values']
+        }
+        const isThere = equalJson(thread.get(ns, copy.id)?.item as Json | undefined, item as unknown as Json)
+        return isThere ? undefined : { item, isAsOf: true }
+      })
     })
     return configOf(threadId, ns, copy.id)
   }
@@ -167,20 +172,23 @@ export class TurnlogSaver extends BaseCheckpointSaver {
     const { thread_id, checkpoint_ns: ns = '', checkpoint_id: checkpointId } = placeOf(config)
     const threadId = threadIdOf(thread_id)
     if (checkpointId === undefined) throw misuse('configurable.checkpoint_id', 'a string', checkpointId)
-    const dumped = await Promise.all(
+    const dumping = Promise.all(
       writes.map(async ([channel, value], i) => {
         const made = await dump(this.serde, value, ['writes', i, 1])
         return { idx: WRITES_IDX_MAP[channel] ?? i, channel, made }
       })
     )
-    await this.#append(threadId, (thread) => {
-      const checkpoint = thread.get(ns, checkpointId)
-      const added = dumped
-        .filter(({ idx }) => idx < 0 || !thread.hasWrite(ns, checkpointId, taskId, idx))
-        .map(({ idx, channel, made }) => ({ idx, channel, value: storedOf(made, channel, checkpoint) }))
-      if (added.length === 0) return undefined
-      const item: WritesItem = { kind: 'writes', ns, checkpointId, taskId, taskPath, writes: added }
-      return { item, isAsOf: added.some(({ value }) => 'lists' in value) }
+    await this.#inTurn(threadId, false, async () => {
+      const dumped = await dumping
+      await this.#append(threadId, (thread) => {
+        const checkpoint = thread.get(ns, checkpointId)
+        const added = dumped
+          .filter(({ idx }) => idx < 0 || !thread.hasWrite(ns, checkpointId, taskId, idx))
+          .map(({ idx, channel, made }) => ({ idx, channel, value: storedOf(made, channel, checkpoint) }))
+        if (added.length === 0) return undefined
+        const item: WritesItem = { kind: 'writes', ns, checkpointId, taskId, taskPath, writes: added }
+        return { item, isAsOf: added.some(({ value }) => 'lists' in value) }
+      })
     })
   }
 
@@ -268,6 +276,20 @@ export class TurnlogSaver extends BaseCheckpointSaver {
     return sessions.filter(({ format }) => format === LANGGRAPH_FORMAT).map(({ id }) => id)
   }
 
+  // Puts of a thread one after the other, and what is written to a checkpoint after it: what they share is there then, and none meets another.
+  async #inTurn(threadId: string, isPut: boolean, store: () => Promise<void>): Promise<void> {
+    const before = this.#putting.get(threadId)
+    const storing = before ? before.then(store) : store()
+    if (!isPut) return storing
+    const ended = storing
+      .catch(() => undefined)
+      .then(() => {
+        if (this.#putting.get(threadId) === ended) this.#putting.delete(threadId)
+      })
+    this.#putting.set(threadId, ended)
+    return storing
+  }
+
   // What is stored is made of the thread as it is; `isAsOf`: and is true only of that.
   async #append(
     threadId: string,
@@ -281,11 +303,11 @@ export class TurnlogSaver extends BaseCheckpointSaver {
       }
       const made = make(threadOf(session.messages))
       if (!made) return
-      const expectedVersion = made.isAsOf ? session.version : 'exists'
+      const { userId, id, version } = session
+      const expectedVersion = made.isAsOf ? version : 'exists'
       try {
-        const changes = [{ type: 'append', messages: [made.item] }] as const
         // `null` where the session has expired meanwhile.
-        if (await this.history.commit(session, changes, { expectedVersion })) return
+        if (await this.history.appendMessage({ userId, id }, made.item, { expectedVersion })) return
       } catch (error) {
         if (!isTurnlogError(error, 'VERSION_CONFLICT')) throw error
       }

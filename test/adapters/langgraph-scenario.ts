@@ -2,8 +2,8 @@ import { BaseChatModel } from '@langchain/core/language_models/chat_models'
 import { AIMessage, HumanMessage, type BaseMessage } from '@langchain/core/messages'
 import type { ChatResult } from '@langchain/core/outputs'
 import { tool } from '@langchain/core/tools'
-import { Command, interrupt } from '@langchain/langgraph'
-import { createReactAgent } from '@langchain/langgraph/prebuilt'
+import { Command, INTERRUPT, interrupt, MessagesAnnotation, START, StateGraph } from '@langchain/langgraph'
+import { ToolNode, toolsCondition } from '@langchain/langgraph/prebuilt'
 import { expect } from 'vitest'
 import { z } from 'zod'
 import { TurnlogSaver } from '../../src/adapters/langgraph.ts'
@@ -30,7 +30,8 @@ export class Scripted extends BaseChatModel {
   override async _generate(): Promise<ChatResult> {
     const answer = this.#answers.shift() ?? 'nothing more'
     if (answer instanceof Error) throw answer
-    const message = typeof answer === 'string' ? new AIMessage(answer) : new AIMessage({ content: '', tool_calls: answer })
+    const message =
+      typeof answer === 'string' ? new AIMessage(answer) : new AIMessage({ content: '', tool_calls: answer })
     return { generations: [{ text: message.text, message }] }
   }
 }
@@ -59,8 +60,16 @@ export const scenario: Scenario = async (open) => {
     schema
   })
   const saverOf = (history: SessionHistoryService) => new TurnlogSaver({ history, userId: 'ada' })
-  const agent = (checkpointer: TurnlogSaver, ...answers: (string | Error | Calls)[]) =>
-    createReactAgent({ llm: new Scripted(answers), tools: [add, pay], checkpointer })
+  const agent = (checkpointer: TurnlogSaver, ...answers: (string | Error | Calls)[]) => {
+    const model = new Scripted(answers)
+    return new StateGraph(MessagesAnnotation)
+      .addNode('model', async ({ messages }) => ({ messages: [await model.invoke(messages)] }))
+      .addNode('tools', new ToolNode([add, pay]))
+      .addEdge(START, 'model')
+      .addConditionalEdges('model', toolsCondition)
+      .addEdge('tools', 'model')
+      .compile({ checkpointer })
+  }
   const ask = (text: string) => ({ messages: [new HumanMessage(text)] })
   const messagesOf = async (saver: TurnlogSaver, place: object = config) =>
     ((await agent(saver).getState(place)).values as { messages: BaseMessage[] }).messages
@@ -86,7 +95,7 @@ export const scenario: Scenario = async (open) => {
   // Asked for in one process, approved in another.
   const calls: Calls = [{ type: 'tool_call', id: 'p', name: 'pay', args: { a: 7, b: 0 } }]
   const asked = await agent(resumed, calls).invoke(ask('Pay it.'), config)
-  expect((asked as { __interrupt__?: { value: unknown }[] }).__interrupt__?.[0]?.value).toBe('pay 7?')
+  expect((asked as { [INTERRUPT]?: { value: unknown }[] })[INTERRUPT]?.[0]?.value).toBe('pay 7?')
   await later.stop()
   const last = await open()
   const approving = saverOf(last)
@@ -113,7 +122,9 @@ export const scenario: Scenario = async (open) => {
   const session = { userId: 'ada', id: 'sums' }
   const states = []
   for await (const state of agent(approving).getStateHistory(config)) states.push(state)
-  const first = states.find(({ values }) => textsOf((values as { messages?: BaseMessage[] }).messages ?? []).length === 4)!
+  const first = states.find(
+    ({ values }) => textsOf((values as { messages?: BaseMessage[] }).messages ?? []).length === 4
+  )!
   const at = (await approving.versionOf(first.config))!
   await approving.history.fork(session, { at, sessionId: 'other sums' })
   await approving.history.rewind(session, at)

@@ -1,7 +1,6 @@
 import { BaseListChatMessageHistory } from '@langchain/core/chat_history'
 import { mapStoredMessageToChatMessage, type BaseMessage, type StoredMessage } from '@langchain/core/messages'
 import { idOf, knownOptions, misuse, objectOf, type OptionKeys } from '../../arguments.ts'
-import type { Change } from '../../calls.ts'
 import { isTurnlogError } from '../../errors.ts'
 import { freshId } from '../../ids.ts'
 import { invalid, type StandardSchema } from '../../message.ts'
@@ -52,7 +51,7 @@ export class TurnlogChatMessageHistory extends BaseListChatMessageHistory {
 
   /** Oldest first; fresh ones, for the caller to change. */
   override async getMessages(): Promise<BaseMessage[]> {
-    const session = await this.#commit([])
+    const session = await this.#unlessAbsent((exists) => this.history.commit(this, [], exists))
     return (session?.messages ?? []).map((message) =>
       mapStoredMessageToChatMessage(thawed(message) as object as StoredMessage)
     )
@@ -64,19 +63,21 @@ export class TurnlogChatMessageHistory extends BaseListChatMessageHistory {
 
   override async addMessages(messages: BaseMessage[]): Promise<void> {
     if (messages.length === 0) return
-    const changes = [{ type: 'append', messages: messages.map(stored) }] as const
-    while (!(await this.#commit(changes))) await this.#begin()
+    const added = messages.map(stored)
+    const add = (exists: Exists): Promise<Answer> =>
+      this.history.appendMessage({ userId: this.userId, id: this.id }, added, exists)
+    while (!(await this.#unlessAbsent(add))) await this.#begin()
   }
 
   /** Takes all messages away. They stay in the log, and the session is the same. */
   override async clear(): Promise<void> {
-    await this.#commit([{ type: 'truncate', length: 0 }])
+    await this.#unlessAbsent((exists) => this.history.commit(this, [{ type: 'truncate', length: 0 }], exists))
   }
 
-  // `null` where there is no session.
-  async #commit(changes: readonly Change<StoredChatMessage>[]): Promise<Session<StoredChatMessage> | null> {
+  // `null` where there is no session: none is made of it.
+  async #unlessAbsent(call: (exists: Exists) => Promise<Answer>): Promise<Answer> {
     try {
-      return await this.history.commit(this, changes, { expectedVersion: 'exists' })
+      return await call({ expectedVersion: 'exists' })
     } catch (error) {
       if (isTurnlogError(error, 'VERSION_CONFLICT')) return null
       throw error
@@ -92,6 +93,9 @@ export class TurnlogChatMessageHistory extends BaseListChatMessageHistory {
     }
   }
 }
+
+type Exists = { readonly expectedVersion: 'exists' }
+type Answer = Session<StoredChatMessage> | null
 
 function stored(message: BaseMessage, i: number): StoredChatMessage {
   const { type, data } = message.toDict() as object as StoredChatMessage

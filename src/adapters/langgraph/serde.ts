@@ -96,7 +96,7 @@ const UNABLE = '[unable to serialize, circular reference is too complex to analy
 export async function load(serde: Serde, value: Value, thread: Place): Promise<unknown> {
   if (!value.isWhole) throw incomplete(thread)
   const { stored } = value
-  if (!('json' in stored)) return serde.loadsTyped(stored.type, Buffer.from(stored.base64, 'base64'))
+  if (!('json' in stored)) return serde.loadsTyped(stored.type, new Uint8Array(Buffer.from(stored.base64, 'base64')))
   if (value.list && isDefault(serde)) return loadList(serde, value.list.toArray())
   const json = jsonOf(value)!
   if (!isDefault(serde)) return serde.loadsTyped('json', new TextEncoder().encode(JSON.stringify(json)))

@@ -279,24 +279,32 @@ export function withoutShared(dumped: Dumped, channel: string, base: Checkpointe
     'members' in dumped ? dumped.members : Array.isArray(dumped.json) ? (dumped.json as Json[]).map(memberOf) : []
   const json = (): Json => ('json' in dumped ? dumped.json : members.map(jsonOfMember))
   if (!base) return { json: json() }
-  const rest =
-    listOf(base, channel) && members.length > 0 ? cut(members, channel, [], base, lists) : walk(json(), [], base, lists)
-  return lists.length === 0 ? { json: json() } : { json: rest, lists }
+  if (members.length > 0 && listOf(base, channel)) {
+    const between = cut(members, channel, [], base, lists)
+    if (lists.length > 0) return { json: between, lists }
+  }
+  const whole = json()
+  const rest = walk(whole, [], base, lists)
+  return lists.length === 0 ? { json: whole } : { json: rest, lists }
 }
 
+// Gives what it was given where nothing in it is shared.
 function walk(json: Json, at: readonly (string | number)[], base: Checkpointed, lists: SharedList[]): Json {
-  if (typeof json !== 'object' || json === null || at.length > DEEPEST) return json
-  if (Array.isArray(json)) return (json as Json[]).map((member, i) => walk(member, [...at, i], base, lists))
-  // An assignment would not copy it.
-  if (Object.hasOwn(json, '__proto__')) return json
-  const copy: Record<string, Json> = {}
+  // An assignment would not copy a key `__proto__`.
+  if (typeof json !== 'object' || json === null || at.length > DEEPEST || Object.hasOwn(json, '__proto__')) return json
+  let copy: Json[] | Record<string, Json> | undefined
   for (const [key, member] of Object.entries(json)) {
-    const isShared = Array.isArray(member) && listOf(base, key)
-    copy[key] = isShared
-      ? cut((member as Json[]).map(memberOf), key, [...at, key], base, lists)
-      : walk(member, [...at, key], base, lists)
+    const place = [...at, Array.isArray(json) ? Number(key) : key]
+    const before = lists.length
+    const isShared = Array.isArray(member) && listOf(base, key) !== undefined
+    const rest = isShared
+      ? cut((member as Json[]).map(memberOf), key, place, base, lists)
+      : walk(member, place, base, lists)
+    if (lists.length === before) continue
+    copy ??= Array.isArray(json) ? [...(json as Json[])] : { ...(json as { readonly [key: string]: Json }) }
+    ;(copy as Record<string, Json>)[key] = rest
   }
-  return copy
+  return copy ?? json
 }
 
 /** What is sent is at `[i].args.messages` of its channel. */

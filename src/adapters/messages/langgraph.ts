@@ -160,7 +160,13 @@ function messageFrom(message: Json, i: number, format: string): Message[] {
     else parts.push(objectOf(part))
   }
   if (hasRefusal) pieces.push({ kind: 'refusal', text: refusal })
-  return [messageOf([...pieces, ...calls], { ...told, others: parts })]
+  const thoughts = pieces.filter(({ kind }) => kind === 'reasoning')
+  const said = [...pieces.filter(({ kind }) => kind !== 'reasoning'), ...calls]
+  if (thoughts.length === 0) return [messageOf(said, { ...told, others: parts })]
+  const isAll = said.length + parts.length === 0
+  const thinking = { role: 'assistant', type: 'reasoning', id: isAll ? told.id : `${told.id}_reasoning` } as const
+  const thought = messageOf(thoughts, isAll ? { ...told, ...thinking } : thinking)
+  return isAll ? [thought] : [thought, messageOf(said, { ...told, others: parts })]
 }
 
 function metadataOf(format: string, fields: JsonObject): JsonObject {

@@ -2,7 +2,8 @@ import { BaseChatModel } from '@langchain/core/language_models/chat_models'
 import { AIMessage, HumanMessage, type BaseMessage } from '@langchain/core/messages'
 import type { ChatResult } from '@langchain/core/outputs'
 import { tool } from '@langchain/core/tools'
-import { createReactAgent } from '@langchain/langgraph/prebuilt'
+import { MessagesAnnotation, START, StateGraph } from '@langchain/langgraph'
+import { ToolNode, toolsCondition } from '@langchain/langgraph/prebuilt'
 import { z } from 'zod'
 import { TurnlogSaver } from '../../../dist/adapters/langgraph.js'
 import type { SessionHistoryService } from '../../../dist/index.js'
@@ -12,7 +13,14 @@ import { timed } from './timed.ts'
 export async function turns(history: SessionHistoryService, count: number): Promise<number> {
   const { timed: checkpointer, spent } = timed(new TurnlogSaver({ history, userId: 'ada' }))
   const look = tool(({ i }) => `${i}`, { name: 'look', description: '', schema: z.object({ i: z.number() }) })
-  const agent = createReactAgent({ llm: new Looking({}), tools: [look], checkpointer })
+  const model = new Looking({})
+  const agent = new StateGraph(MessagesAnnotation)
+    .addNode('model', async ({ messages }) => ({ messages: [await model.invoke(messages)] }))
+    .addNode('tools', new ToolNode([look]))
+    .addEdge(START, 'model')
+    .addConditionalEdges('model', toolsCondition)
+    .addEdge('tools', 'model')
+    .compile({ checkpointer })
   for (let i = 0; i < count; i++) {
     const input = { messages: [new HumanMessage(`Look at ${i}.`)] }
     // The steps after it wait for it: what they do is not counted as the checkpointer's.
