@@ -35,6 +35,13 @@ const TELLING: Readonly<Record<string, readonly string[]>> = {
     'and on: user, function_call, function_call_result, user, assistant',
     'in a fork: user, assistant'
   ],
+  'langgraph': [
+    'asked: Pay the bill. It is 40 euros.',
+    'approved: Pay the bill. It is 40 euros. Paid.',
+    'in a fork: Pay the bill. It is 40 euros. Not paid.',
+    'deleted: undefined',
+    'back, as it waited: Pay the bill. It is 40 euros.'
+  ],
   'read-the-past': [
     '6  09:04  deleted',
     "at version 2 [ 'A train to Oslo?' ]",

@@ -4,9 +4,10 @@ import { postgresStore } from '../../src/stores/postgres.ts'
 import { natsMissing, natsServer } from '../servers/nats.ts'
 import { postgresMissing, postgresServer } from '../servers/postgres.ts'
 import { openOver, type Open, type Scenario } from './kit.ts'
+import { scenario as langgraph } from './langgraph-scenario.ts'
 import { scenario as openaiAgents } from './openai-agents-scenario.ts'
 
-const SCENARIOS: Readonly<Record<string, Scenario>> = { 'openai-agents': openaiAgents }
+const SCENARIOS: Readonly<Record<string, Scenario>> = { langgraph, 'openai-agents': openaiAgents }
 
 const postgres = postgresMissing === undefined ? await postgresServer() : undefined
 const nats = natsMissing === undefined ? await natsServer() : undefined

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createSessionHistory, memoryStore, type EventStore, type SessionHistoryService } from '../../dist/index.js'
 import { sqliteStore } from '../../dist/stores/sqlite.js'
+import { turns as langgraph } from './adapters/langgraph.ts'
 import { turns as openaiAgents } from './adapters/openai-agents.ts'
 import { median, rounds, type Contender } from './rounds.ts'
 import type { Row, Workload } from './workloads.ts'
@@ -12,7 +13,10 @@ type Turns = (history: SessionHistoryService, count: number) => Promise<number>
 
 const TURNS = 100
 
-export const adapterWorkloads: readonly Workload[] = [workload('openai-agents', openaiAgents)]
+export const adapterWorkloads: readonly Workload[] = [
+  workload('langgraph', langgraph),
+  workload('openai-agents', openaiAgents)
+]
 
 function workload(name: string, turns: Turns): Workload {
   return {

@@ -16,13 +16,13 @@ export function fromMessages(messages: readonly Message[]): Carried<BaseMessage>
   const dropped: Dropped[] = [...before]
   const items: BaseMessage[] = []
   for (const each of spoken) {
-    const made = each.role === 'assistant' ? answerOf(each, dropped) : undefined
-    const last = items.at(-1)
-    if (made) {
+    if (each.role === 'assistant') {
+      const made = answerOf(each, dropped)
+      const last = items.at(-1)
       // Providers want the calls that are answered together in one message.
-      if (last instanceof AIMessage && calls(last) && calls(made) && made.content === '')
-        items.splice(-1, 1, joined(last, made))
-      else items.push(made)
+      const isOneWithLast = made?.content === '' && calls(made) && last instanceof AIMessage && calls(last)
+      if (isOneWithLast) items.splice(-1, 1, joined(last, made))
+      else if (made) items.push(made)
       continue
     }
     const said = each.pieces.filter(({ kind }) => kind !== 'output')
