@@ -54,6 +54,13 @@ in the fork: 6 events, state: {"booked":"21:10"}`
     'and on: user, function_call, function_call_result, user, assistant',
     'in a fork: user, assistant'
   ],
+  'langgraph': [
+    'asked: Pay the bill. It is 40 euros.',
+    'approved: Pay the bill. It is 40 euros. Paid.',
+    'in a fork: Pay the bill. It is 40 euros. Not paid.',
+    'deleted: undefined',
+    'back, as it waited: Pay the bill. It is 40 euros.'
+  ],
   'claude-agent': [
     'And back? At 6:10.',
     'deleted: null',

@@ -8,6 +8,7 @@ import { scenario as aiSdk } from './ai-sdk-scenario.ts'
 import { missingBinary } from './claude-agent-kit.ts'
 import { scenario as claudeAgent } from './claude-agent-scenario.ts'
 import { openOver, type Open, type Scenario } from './kit.ts'
+import { scenario as langgraph } from './langgraph-scenario.ts'
 import { scenario as openaiAgents } from './openai-agents-scenario.ts'
 
 /** What is run, and why it cannot be here. */
@@ -19,6 +20,7 @@ const SCENARIOS: readonly {
   { name: 'adk', scenario: adk },
   { name: 'ai-sdk', scenario: aiSdk },
   { name: 'claude-agent', scenario: claudeAgent, lacks: missingBinary() },
+  { name: 'langgraph', scenario: langgraph },
   { name: 'openai-agents', scenario: openaiAgents }
 ]
 

@@ -6,6 +6,7 @@ import { sqliteStore } from '../../dist/stores/sqlite.js'
 import { turns as adk } from './adapters/adk.ts'
 import { turns as aiSdk } from './adapters/ai-sdk.ts'
 import { turns as claudeAgent } from './adapters/claude-agent.ts'
+import { turns as langgraph } from './adapters/langgraph.ts'
 import { turns as openaiAgents } from './adapters/openai-agents.ts'
 import { median, rounds, type Contender } from './rounds.ts'
 import type { Row, Workload } from './workloads.ts'
@@ -15,10 +16,11 @@ type Turns = (history: SessionHistoryService, count: number) => Promise<number>
 
 const TURNS = 100
 
-export const adapterWorkloads: readonly Workload[] = [workload('adk', adk), workload('openai-agents', openaiAgents)]
 export const adapterWorkloads: readonly Workload[] = [
+  workload('adk', adk),
   workload('ai-sdk', aiSdk),
   workload('claude-agent', claudeAgent),
+  workload('langgraph', langgraph),
   workload('openai-agents', openaiAgents)
 ]
 

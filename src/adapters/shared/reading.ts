@@ -10,6 +10,8 @@ const READINGS: { readonly [format: string]: () => Promise<Reading> } = {
   'claude-agent': async () => (await import('../messages/claude-agent.ts')).toMessages as Reading,
   'ai-sdk': async () => (await import('../messages/ai-sdk.ts')).toMessages as unknown as Reading,
   'ai-sdk-stream': async () => (await import('../messages/ai-sdk.ts')).streamToMessages as unknown as Reading,
+  'langchain': async () => (await import('../messages/langgraph.ts')).toMessages as unknown as Reading,
+  'langgraph': async () => (await import('../messages/langgraph.ts')).toMessages as unknown as Reading,
   'openai-agents': async () => (await import('../messages/openai-agents.ts')).toMessages as Reading
 }
 

@@ -1,0 +1,156 @@
+import {
+  AIMessage,
+  AIMessageChunk,
+  ChatMessage,
+  ChatMessageChunk,
+  FunctionMessage,
+  FunctionMessageChunk,
+  HumanMessage,
+  HumanMessageChunk,
+  RemoveMessage,
+  SystemMessage,
+  SystemMessageChunk,
+  ToolMessage,
+  ToolMessageChunk
+} from '@langchain/core/messages'
+
+/**
+ * What a value was at a moment: plain data, or a message of LangChain with all its state in its own properties. It tells whether a value still is what it was, and
+ * makes others like it. That takes a hundredth of what LangGraph's serializer does, and a run asks thousands of times.
+ */
+export class Print {
+  /** `undefined` of lists. */
+  readonly #prototype: object | undefined
+  readonly #keys: readonly string[]
+  /** Prints where they are objects. */
+  readonly #members: readonly unknown[]
+  /** Where in the members prints are, and what is the owner's. */
+  readonly #inner: readonly number[]
+  /** The members, as far as they are no objects. */
+  readonly #flat: object
+
+  /** `undefined` where there is more to the value, or it has itself in it. */
+  static of(value: object): Print | undefined {
+    return printOf(value, undefined, 0)
+  }
+
+  constructor(
+    prototype: object | undefined,
+    keys: readonly string[],
+    members: readonly unknown[],
+    inner: readonly number[],
+    flat: object
+  ) {
+    this.#prototype = prototype
+    this.#keys = keys
+    this.#members = members
+    this.#inner = inner
+    this.#flat = flat
+  }
+
+  /** `owner`: the message that it is what was made with. */
+  matches(value: unknown, owner?: object): boolean {
+    if (typeof value !== 'object' || value === null) return false
+    const members = this.#members
+    if (this.#prototype === undefined) {
+      if (!Array.isArray(value) || value.length !== members.length) return false
+      for (let i = 0; i < members.length; i++) {
+        const member: unknown = value[i]
+        if (member !== members[i] && !isStill(members[i], member, undefined)) return false
+      }
+      return true
+    }
+    if (Object.getPrototypeOf(value) !== this.#prototype) return false
+    const keys = this.#keys
+    const now = Object.keys(value)
+    if (now.length !== keys.length) return false
+    for (let i = 0; i < now.length; i++) {
+      const key = now[i]!
+      if (key !== keys[i]) return false
+      // What the message has itself is what counts.
+      if (owner !== undefined && key in owner) continue
+      const member: unknown = (value as Record<string, unknown>)[key]
+      const was = members[i]
+      if (member !== was && !isStill(was, member, key === KWARGS ? value : undefined)) return false
+    }
+    return true
+  }
+
+  make(owner?: Record<string, unknown>): object {
+    const members = this.#members
+    const inner = this.#inner
+    if (this.#prototype === undefined) {
+      const list = members.slice()
+      for (let i = 0; i < inner.length; i++) list[inner[i]!] = (members[inner[i]!] as Print).make()
+      return list
+    }
+    const made = { ...this.#flat } as Record<string, unknown>
+    if (this.#prototype !== Object.prototype) Object.setPrototypeOf(made, this.#prototype)
+    for (let i = 0; i < inner.length; i++) {
+      const key = this.#keys[inner[i]!]!
+      const member = members[inner[i]!]
+      made[key] = member === OWNERS ? owner![key] : (member as Print).make(made)
+    }
+    return made
+  }
+}
+
+/** What a message has of what it was made with. Mostly it has all of that itself, too. */
+const KWARGS = 'lc_kwargs'
+
+/** Says that a member is the same object as the owner's of that name. */
+const OWNERS = Symbol("the owner's")
+
+function isStill(was: unknown, member: unknown, owner: object | undefined): boolean {
+  return was instanceof Print ? was.matches(member, owner) : Number.isNaN(was) && Number.isNaN(member)
+}
+
+function printOf(value: object, owner: object | undefined, depth: number): Print | undefined {
+  if (depth > 100) return undefined
+  const isList = Array.isArray(value)
+  const prototype = Object.getPrototypeOf(value) as object
+  const isMessage = MESSAGES.has(prototype)
+  const isPlain = isList || prototype === Object.prototype || isMessage
+  if (!isPlain || (!isList && Object.hasOwn(value, '__proto__'))) return undefined
+  const keys = Object.keys(value)
+  // A list with holes, or with more than members.
+  if (isList && keys.length !== value.length) return undefined
+  const members: unknown[] = []
+  const inner: number[] = []
+  // Of what is inside it has nothing: that is the caller's.
+  const flat: Record<string, unknown> = isList ? {} : { ...(value as Record<string, unknown>) }
+  for (const [i, key] of keys.entries()) {
+    const member: unknown = (value as Record<string, unknown>)[key]
+    if (typeof member === 'function' || typeof member === 'symbol' || typeof member === 'bigint') return undefined
+    if (typeof member === 'object' && member !== null) {
+      const isOwners =
+        owner !== undefined && Object.hasOwn(owner, key) && (owner as Record<string, unknown>)[key] === member
+      const print = isOwners ? OWNERS : printOf(member, isMessage && key === KWARGS ? value : undefined, depth + 1)
+      if (!print) return undefined
+      members.push(print)
+      inner.push(i)
+      flat[key] = null
+    } else members.push(member)
+  }
+  // It is made after what it shares.
+  if (isMessage) inner.sort((a, b) => Number(keys[a] === KWARGS) - Number(keys[b] === KWARGS))
+  return isList ? new Print(undefined, [], members, inner, flat) : new Print(prototype, keys, members, inner, flat)
+}
+
+const MESSAGES: ReadonlySet<unknown> = new Set(
+  [
+    AIMessage,
+    AIMessageChunk,
+    ChatMessage,
+    ChatMessageChunk,
+    FunctionMessage,
+    FunctionMessageChunk,
+    HumanMessage,
+    HumanMessageChunk,
+    RemoveMessage,
+    SystemMessage,
+    SystemMessageChunk,
+    ToolMessage,
+    ToolMessageChunk
+  ].map(({ prototype }) => prototype as unknown)
+)

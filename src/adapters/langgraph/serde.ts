@@ -1,0 +1,198 @@
+import { JsonPlusSerializer, type BaseCheckpointSaver } from '@langchain/langgraph-checkpoint'
+import type { Path } from '../../errors.ts'
+import { turnlogError } from '../../errors.ts'
+import type { Json } from '../../json.ts'
+import { invalid } from '../../message.ts'
+import { thawed } from '../shared/thawed.ts'
+import { Print } from './print.ts'
+import { isMember, jsonOf, memberOf, type Dumped, type Member, type Stored, type Value } from './thread.ts'
+
+/** What LangGraph's savers put values through. */
+export type Serde = BaseCheckpointSaver['serde']
+
+/**
+ * What `serde` makes of a value as it is now: all of it is asked for before this gives its promise, so that what is changed meanwhile has no effect.
+ *
+ * Members of a list that are known, and have not changed since, are not asked for again. That is for speed alone: each is compared.
+ *
+ * @throws `INVALID_MESSAGE` where LangGraph's own serializer would give a text of its own in place of the value, such as for a bigint
+ */
+export async function dump(serde: Serde, value: unknown, path: Path): Promise<Dumped | Stored> {
+  if (!isDefault(serde) || !Array.isArray(value)) return dumpWhole(serde, value, path)
+  // Not `await` in between: see above.
+  const before = Roster.of(value)
+  const roster = new Roster()
+  const dumping: Promise<void>[] = []
+  const members: (Member | Json)[] = Array.from({ length: value.length })
+  for (let i = 0; i < value.length; i++) {
+    const given: unknown = value[i]
+    if (isPrimitive(given)) members[i] = given
+    else {
+      const known = before?.find(i, given as object) ?? knownAs(given as object)
+      if (known) roster.note(i, given as object, (members[i] = known))
+      else dumping.push(dumpMember(serde, given, [...path, i], roster, i).then((made) => void (members[i] = made)))
+    }
+  }
+  roster.keepFor(value)
+  if (dumping.length > 0) await Promise.all(dumping)
+  return { members }
+}
+
+async function dumpWhole(serde: Serde, value: unknown, path: Path): Promise<Dumped | Stored> {
+  if (isPrimitive(value) && isDefault(serde)) return { json: value }
+  const [type, bytes] = await serde.dumpsTyped(value)
+  const json = type === 'json' ? parsed(bytes) : undefined
+  if (json === undefined) return { type, base64: Buffer.from(bytes).toString('base64') }
+  assertCarried(json, value, path)
+  return { json }
+}
+
+// What JSON has as it is.
+function isPrimitive(value: unknown): value is string | number | boolean | null {
+  return typeof value === 'string' || typeof value === 'boolean' || value === null || Number.isFinite(value)
+}
+
+async function dumpMember(
+  serde: Serde,
+  value: unknown,
+  path: Path,
+  roster: Roster,
+  place: number
+): Promise<Member | Json> {
+  const print = typeof value === 'object' ? Print.of(value!) : undefined
+  const [, bytes] = await serde.dumpsTyped([value])
+  const json = parsed(bytes)!
+  assertCarried(json, value, path)
+  const member = memberOf((json as [Json])[0])
+  if (print && isMember(member)) {
+    member.print = print
+    roster.note(place, value as object, member)
+    DUMPED.set(value as object, member)
+  }
+  return member
+}
+
+function parsed(bytes: Uint8Array): Json | undefined {
+  try {
+    return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString()) as Json
+  } catch {
+    // Of a serializer that calls something else JSON.
+    return undefined
+  }
+}
+
+// What the serializer gives where it fails. It is stored by other savers, in place of the value.
+function assertCarried(json: Json, value: unknown, path: Path): void {
+  if (json === UNABLE && value !== UNABLE) throw invalid("LangGraph's serializer cannot carry it", path)
+}
+
+const UNABLE = '[unable to serialize, circular reference is too complex to analyze]'
+
+/**
+ * The value as `serde` gives it back; fresh, for the caller to change.
+ *
+ * @throws `CORRUPT_LOG` where what it shares with the checkpoint before is not there
+ */
+export async function load(serde: Serde, value: Value, thread: Place): Promise<unknown> {
+  if (!value.isWhole) throw incomplete(thread)
+  const { stored } = value
+  if (!('json' in stored)) return serde.loadsTyped(stored.type, new Uint8Array(Buffer.from(stored.base64, 'base64')))
+  if (value.list && isDefault(serde)) return loadList(serde, value.list.toArray())
+  const json = jsonOf(value)!
+  if (!isDefault(serde)) return serde.loadsTyped('json', new TextEncoder().encode(JSON.stringify(json)))
+  return isPlain(json) ? thawed(json) : serde.loadsTyped('json', JSON.stringify(json))
+}
+
+/** Where a value is: a session, as it is at a version. */
+export interface Place {
+  readonly userId: string
+  readonly id: string
+  readonly version: number
+}
+
+function incomplete({ userId, id: sessionId, version }: Place): Error {
+  const name = `Thread ${JSON.stringify(sessionId)} of user ${JSON.stringify(userId)}`
+  const message = `${name} lacks items that a checkpoint refers to; does the service keep some back (retention.maxMessages)?`
+  return turnlogError('CORRUPT_LOG', message, { userId, sessionId, version })
+}
+
+async function loadList(serde: Serde, members: readonly (Member | Json)[]): Promise<unknown[]> {
+  const roster = new Roster()
+  const loading: Promise<void>[] = []
+  const list: unknown[] = Array.from({ length: members.length })
+  for (let i = 0; i < members.length; i++) {
+    const member = members[i]!
+    if (!isMember(member)) list[i] = member
+    else if (member.print) roster.note(i, (list[i] = member.print.make()), member)
+    else loading.push(loadMember(serde, member, roster, i).then((loaded) => void (list[i] = loaded)))
+  }
+  if (loading.length > 0) await Promise.all(loading)
+  roster.keepFor(list)
+  return list
+}
+
+async function loadMember(serde: Serde, member: Member, roster: Roster, place: number): Promise<unknown> {
+  const { json } = member
+  const value: unknown = isPlain(json) ? thawed(json) : await serde.loadsTyped('json', JSON.stringify(json))
+  member.print = typeof value === 'object' && value !== null ? Print.of(value) : undefined
+  if (member.print) roster.note(place, value as object, member)
+  return value
+}
+
+// Whether the serializer gives it back as it is: nothing in it stands for something else.
+function isPlain(json: Json): boolean {
+  if (typeof json !== 'object' || json === null) return true
+  if (Array.isArray(json)) return (json as Json[]).every(isPlain)
+  for (const key of Object.keys(json)) {
+    if (key === 'lc' || !isPlain((json as { readonly [key: string]: Json })[key]!)) return false
+  }
+  return true
+}
+
+// How LangGraph's own serializer, and no other, deals with members of lists is known.
+function isDefault(serde: Serde): boolean {
+  return Object.getPrototypeOf(serde) === JsonPlusSerializer.prototype && Object.keys(serde).length === 0
+}
+
+/** What the members of a list, that was dumped or was loaded and given to somebody, are in JSON, and were when that was seen. */
+class Roster {
+  readonly #values: object[] = []
+  readonly #members: Member[] = []
+  #places: Map<object, number> | undefined
+
+  /** That of a list with the same first member. */
+  static of(list: readonly unknown[]): Roster | undefined {
+    return ROSTERS.get(list[0] as object)
+  }
+
+  keepFor(list: readonly unknown[]): void {
+    const [first] = list
+    if (typeof first === 'object' && first !== null) ROSTERS.set(first, this)
+  }
+
+  note(place: number, value: object, member: Member): void {
+    this.#values[place] = value
+    this.#members[place] = member
+  }
+
+  /** What `value` is known as, if it has not changed since. It was at that place, or at another. */
+  find(place: number, value: object): Member | undefined {
+    const member = this.#values[place] === value ? this.#members[place] : this.#elsewhere(value)
+    return member?.print!.matches(value) ? member : undefined
+  }
+
+  #elsewhere(value: object): Member | undefined {
+    this.#places ??= new Map(this.#values.map((each, i) => [each, i]))
+    const place = this.#places.get(value)
+    return place === undefined ? undefined : this.#members[place]
+  }
+}
+
+const ROSTERS = new WeakMap<object, Roster>()
+/** What was dumped as a member of a list, as that of a write, is soon one of another list. */
+const DUMPED = new WeakMap<object, Member>()
+
+function knownAs(value: object): Member | undefined {
+  const member = DUMPED.get(value)
+  return member?.print!.matches(value) ? member : undefined
+}
