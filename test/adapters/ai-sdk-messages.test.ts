@@ -292,6 +292,7 @@ it('messages of others become UI messages, and what cannot be carried is named',
   ])
   expect(dropped.map(({ path }) => path.join('.'))).toEqual([
     '3.metadata.other',
+    '6',
     '1.content.5',
     '4.content.1',
     '7.content.1',

@@ -193,7 +193,7 @@ export function streamToMessages(items: readonly { readonly text: string }[]): M
 
 /**
  * UI messages to go on from: what `messages` say, for `save` of a chat. Those of an assistant and its tools that follow each other are one, with a step
- * for each; calls are `dynamic-tool` parts. Files that are named by an id alone are dropped.
+ * for each; calls are `dynamic-tool` parts. Files that are named by an id alone are dropped. What the system says stays: `streamText` takes it with `allowSystemInMessages`.
  *
  * @example
  * const { items, dropped } = fromMessages(toMessagesOfAnother(session.messages))

@@ -40,13 +40,16 @@ export interface Spoken {
   readonly pieces: readonly Placed[]
 }
 
-/** Messages as their pieces, and what is none: parts of other types, and what only the framework understands that wrote them. */
+/**
+ * Messages as their pieces, and what is none: parts of other types, and what only the framework understands that wrote them. A message of which
+ * nothing is left is left out.
+ */
 export function spokenOf(messages: readonly Message[]): {
   readonly spoken: readonly Spoken[]
   readonly dropped: readonly Dropped[]
 } {
   const dropped: Dropped[] = []
-  const spoken = messages.map((message, i): Spoken => {
+  const spoken = messages.flatMap((message, i): Spoken[] => {
     const { id, type, metadata } = message
     const isReasoning = type === 'reasoning'
     const pieces = (message.content ?? []).flatMap((part, j): Placed[] => {
@@ -58,7 +61,9 @@ export function spokenOf(messages: readonly Message[]): {
     })
     for (const key of Object.keys(metadata ?? {}))
       dropped.push({ path: [i, 'metadata', key], what: `what ${key} alone knows of it` })
-    return { id, role: roleOf(message), pieces }
+    if (pieces.length > 0) return [{ id, role: roleOf(message), pieces }]
+    if ((message.content ?? []).length === 0) dropped.push({ path: [i], what: 'a message that says nothing' })
+    return []
   })
   return { spoken, dropped }
 }
