@@ -1,6 +1,7 @@
 import type { Event } from '@google/adk'
 import type { Json, JsonObject } from '../../json.ts'
 import type { Message } from '../../message.ts'
+import { isObject, objectOf, objectsOf, stringOf } from '../shared/loose.ts'
 import { messageOf, type Piece } from '../shared/pieces.ts'
 
 /** What sessions of Google's ADK have as their `format`. */
@@ -29,7 +30,7 @@ function messagesOf(event: JsonObject, place: number): Message[] {
   const name = typeof id === 'string' && id !== '' ? id : `event_${place + 1}`
   const { parts, role, ...rest } = objectOf(content)
   const isUser = about['author'] === 'user' || (about['author'] === undefined && role === 'user')
-  const groups = grouped(listOf(parts))
+  const groups = grouped(objectsOf(parts))
   const told = toldOf(about)
   if (groups.length === 0) groups.push({ kind: 'said', pieces: told.pieces, others: [], beside: [] })
   const known = withoutEmpty({ ...about, ...(Object.keys(rest).length > 0 && { content: rest }) })
@@ -167,20 +168,4 @@ function isEmpty(value: Json): boolean {
 
 function metadataOf(known: JsonObject): JsonObject {
   return Object.keys(known).length > 0 ? { [ADK_FORMAT]: known } : {}
-}
-
-function isObject(value: Json | undefined): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function objectOf(value: Json | undefined): JsonObject {
-  return isObject(value) ? value : {}
-}
-
-function listOf(value: Json | undefined): readonly JsonObject[] {
-  return Array.isArray(value) ? (value as readonly Json[]).filter(isObject) : []
-}
-
-function stringOf(value: Json | undefined): string {
-  return typeof value === 'string' ? value : ''
 }

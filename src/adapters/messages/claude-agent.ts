@@ -1,6 +1,7 @@
 import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk'
 import { hashJson, type Json, type JsonObject } from '../../json.ts'
 import type { Message } from '../../message.ts'
+import { isObject, objectOf, objectsOf, stringOf } from '../shared/loose.ts'
 import {
   messageOf,
   spokenOf,
@@ -55,7 +56,7 @@ interface Group {
 function spoken(entry: JsonObject, message: JsonObject, id: string, type: 'user' | 'assistant'): Message[] {
   const { role: _, content, ...about } = message
   const { type: __, uuid: ___, message: ____, ...rest } = entry
-  const groups = grouped(typeof content === 'string' ? [{ type: 'text', text: content }] : listOf(content))
+  const groups = grouped(typeof content === 'string' ? [{ type: 'text', text: content }] : objectsOf(content))
   return groups.map(({ kind, pieces, others, beside }, n) => {
     const known = { ...(n === 0 && { ...rest, ...(Object.keys(about).length > 0 && { message: about }) }) }
     const blocks = beside.some((each) => Object.keys(each).length > 0) ? { blocks: beside } : {}
@@ -115,7 +116,7 @@ function pieceOf(block: JsonObject): [piece: Piece | undefined, beside: JsonObje
 
 // A text alone stands for itself.
 function outputOf(content: Json | undefined): Json {
-  const [first, ...more] = listOf(content)
+  const [first, ...more] = objectsOf(content)
   if (first && more.length === 0 && first['type'] === 'text' && typeof first['text'] === 'string') return first['text']
   return content ?? ''
 }
@@ -145,7 +146,8 @@ function attached(entry: JsonObject, attachment: JsonObject, id: string): Messag
   const { type, prompt, ...members } = attachment
   if (type !== 'queued_command' || prompt === undefined)
     return messageOf([], { id, role: 'system', type: 'attachment', others: [attachment], metadata: metadataOf(rest) })
-  const blocks: readonly JsonObject[] = typeof prompt === 'string' ? [{ type: 'text', text: prompt }] : listOf(prompt)
+  const blocks: readonly JsonObject[] =
+    typeof prompt === 'string' ? [{ type: 'text', text: prompt }] : objectsOf(prompt)
   const [pieces, others] = [blocks.map((block) => pieceOf(block)[0]), blocks.filter((block) => !pieceOf(block)[0])]
   return messageOf(
     pieces.filter((piece) => piece !== undefined),
@@ -311,20 +313,4 @@ function uuidOf(value: Json): string {
   const hex = hashJson(value)
   const [a, b, c, d, e] = [hex.slice(0, 8), hex.slice(8, 12), hex.slice(13, 16), hex.slice(17, 20), hex.slice(20, 32)]
   return `${a}-${b}-8${c}-8${d}-${e}`
-}
-
-function stringOf(value: Json | undefined): string {
-  return typeof value === 'string' ? value : ''
-}
-
-function isObject(value: Json | undefined): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function objectOf(value: Json | undefined): JsonObject {
-  return isObject(value) ? value : {}
-}
-
-function listOf(value: Json | undefined): readonly JsonObject[] {
-  return Array.isArray(value) ? (value as readonly Json[]).map(objectOf) : []
 }

@@ -1,6 +1,7 @@
 import type { Json, JsonObject } from '../../json.ts'
 import type { Message } from '../../message.ts'
 import { jsonOf, Thread, type Checkpointed, type ThreadItem } from '../langgraph/thread.ts'
+import { objectOf, stringOf } from '../shared/loose.ts'
 import { messageOf, type Piece, type Told } from '../shared/pieces.ts'
 
 /** What the threads of LangGraph have as their `format`. */
@@ -96,7 +97,7 @@ function partsOf(message: Json): { readonly name: string; readonly fields: JsonO
   if (typeof message === 'string') return { name: 'human', fields: { content: message } }
   const { lc, id, kwargs, type, role, data, ...rest } = objectOf(message)
   if (lc === 1 && Array.isArray(id)) {
-    const name = textOf((id as readonly Json[]).at(-1)).replace(/(?:Message)?(?:Chunk)?$/, '')
+    const name = stringOf((id as readonly Json[]).at(-1)).replace(/(?:Message)?(?:Chunk)?$/, '')
     return { name: name.toLowerCase(), fields: objectOf(kwargs) }
   }
   if (typeof type === 'string' && data !== undefined) return { name: type, fields: objectOf(data) }
@@ -118,7 +119,7 @@ const ROLES: ReadonlyMap<string, Told['role']> = new Map([
 function messageFrom(message: Json, i: number, format: string): Message[] {
   const { name, fields } = partsOf(message)
   const { id: given, content = '', role, tool_calls, invalid_tool_calls, additional_kwargs, ...rest } = fields
-  const known = ROLES.get(name) ?? ROLES.get(textOf(role))
+  const known = ROLES.get(name) ?? ROLES.get(stringOf(role))
   const { tool_call_id: toolCallId, name: toolName, ...others } = rest
   const isTool = known === 'tool'
   const { refusal, ...kwargs } = objectOf(additional_kwargs)
@@ -151,8 +152,8 @@ function messageFrom(message: Json, i: number, format: string): Message[] {
   for (const part of typeof content === 'string' ? (content === '' ? [] : [content]) : listOf(content)) {
     // Some providers have their calls among what is said, too.
     if (
-      /^(?:tool_call|tool_use|function_call)$/.test(textOf(objectOf(part)['type'])) &&
-      called.has(textOf(objectOf(part)['id']))
+      /^(?:tool_call|tool_use|function_call)$/.test(stringOf(objectOf(part)['type'])) &&
+      called.has(stringOf(objectOf(part)['id']))
     )
       continue
     const piece = pieceOf(part)
@@ -195,11 +196,11 @@ function pieceOf(part: Json): Piece | undefined {
   if (typeof part === 'string') return { kind: 'text', text: part }
   const block = objectOf(part)
   const { type, text, data } = block
-  if (typeof text === 'string' && /text/.test(textOf(type))) return { kind: 'text', text }
+  if (typeof text === 'string' && /text/.test(stringOf(type))) return { kind: 'text', text }
   const url = urlOf(block)
   switch (type) {
     case 'refusal':
-      return { kind: 'refusal', text: textOf(block['refusal']) }
+      return { kind: 'refusal', text: stringOf(block['refusal']) }
     case 'reasoning':
     case 'thinking': {
       const thought = block['reasoning'] ?? block['thinking']
@@ -246,14 +247,6 @@ function urlOf(block: JsonObject): string | undefined {
 function mimeOf(block: JsonObject): string | undefined {
   const type = block['mimeType'] ?? block['mime_type']
   return typeof type === 'string' ? type : undefined
-}
-
-function textOf(value: Json | undefined): string {
-  return typeof value === 'string' ? value : ''
-}
-
-function objectOf(value: Json | undefined): JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as JsonObject) : {}
 }
 
 function listOf(value: Json): readonly Json[] {

@@ -1,6 +1,7 @@
 import type { AgentInputItem } from '@openai/agents-core'
 import type { Json, JsonObject } from '../../json.ts'
 import type { Message } from '../../message.ts'
+import { objectOf, objectsOf } from '../shared/loose.ts'
 import {
   messageOf,
   spokenOf,
@@ -32,7 +33,7 @@ function spoken({ content }: JsonObject, told: Told): Message {
   if (typeof content === 'string') return messageOf([{ kind: 'text', text: content }], told)
   const pieces: Piece[] = []
   const others: JsonObject[] = []
-  for (const part of listOf(content)) {
+  for (const part of objectsOf(content)) {
     const piece = pieceOf(part)
     if (piece) pieces.push(piece)
     else others.push(part)
@@ -43,7 +44,7 @@ function spoken({ content }: JsonObject, told: Told): Message {
 function acted(item: JsonObject, told: Pick<Told, 'id' | 'metadata'>): Message[] {
   const type = stringOf(item['type']) ?? 'unknown'
   if (type === 'reasoning') {
-    const texts = [...listOf(item['content']), ...listOf(item['rawContent'])]
+    const texts = [...objectsOf(item['content']), ...objectsOf(item['rawContent'])]
     const pieces = texts.map(({ text }): Piece => ({ kind: 'reasoning', text: typeof text === 'string' ? text : '' }))
     return [messageOf(pieces, { ...told, role: 'assistant', type })]
   }
@@ -181,14 +182,6 @@ function textOf(value: Json): string {
 
 function stringOf(value: Json | undefined): string | undefined {
   return typeof value === 'string' ? value : undefined
-}
-
-function objectOf(value: Json | undefined): JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as JsonObject) : {}
-}
-
-function listOf(value: Json | undefined): readonly JsonObject[] {
-  return Array.isArray(value) ? (value as readonly Json[]).map(objectOf) : []
 }
 
 function dataUrl(base64: string): string {
