@@ -36,6 +36,7 @@ import {
 } from './adk/state.ts'
 import { ADK_FORMAT } from './messages/adk.ts'
 import { warnIfUntested } from './shared/framework.ts'
+import { makeSession, readSession, serviceOf, type AnyHistory } from './shared/sessions.ts'
 
 export { fromMessages, type FromMessagesOptions } from './adk/from-messages.ts'
 export { ADK_FORMAT, toMessages } from './messages/adk.ts'
@@ -44,7 +45,7 @@ export type { Carried, Dropped } from './shared/pieces.ts'
 /** Options of {@link TurnlogSessionService}. */
 export interface TurnlogSessionServiceOptions {
   /** Any service; of a store that lasts, what a run has added is there after a restart. */
-  readonly history: Pick<SessionHistoryService, 'withMessage'>
+  readonly history: AnyHistory
 }
 
 const OPTIONS: OptionKeys<TurnlogSessionServiceOptions> = { history: true }
@@ -82,10 +83,8 @@ export class TurnlogSessionService extends BaseSessionService {
   constructor(options: TurnlogSessionServiceOptions) {
     super()
     const { history } = knownOptions(objectOf(options, 'options'), OPTIONS)
-    if (typeof (history as Partial<typeof history> | undefined)?.withMessage !== 'function')
-      throw misuse('history', 'a service of createSessionHistory', history)
     warnIfUntested('@google/adk', '2')
-    this.history = history.withMessage(events, { format: ADK_FORMAT })
+    this.history = serviceOf(history, events, ADK_FORMAT)
   }
 
   /** The session of turnlog that has the events and the state of a session of ADK: its names, or a session object. */
@@ -267,14 +266,8 @@ export class TurnlogSessionService extends BaseSessionService {
     }
   }
 
-  // A commit of nothing makes no session where there is none, whatever `missing` says.
-  async #read({ userId, id }: SessionRef): Promise<Session<Event> | null> {
-    try {
-      return await this.history.commit({ userId, id }, [], { expectedVersion: 'exists' })
-    } catch (error) {
-      if (isTurnlogError(error, 'VERSION_CONFLICT')) return null
-      throw error
-    }
+  #read(ref: SessionRef): Promise<Session<Event> | null> {
+    return readSession(this.history, ref)
   }
 
   // It is null where there is none, without an error, which would take most of the time of an append.
@@ -292,18 +285,9 @@ export class TurnlogSessionService extends BaseSessionService {
         return idempotencyKey === undefined ? changed : await this.#state(ref)
       } catch (error) {
         if (isTurnlogError(error, 'IDEMPOTENCY_CONFLICT')) idempotencyKey = undefined
-        else if (isTurnlogError(error, 'VERSION_CONFLICT')) await this.#make(ref)
+        else if (isTurnlogError(error, 'VERSION_CONFLICT')) await makeSession(this.history, ref)
         else throw error
       }
-    }
-  }
-
-  async #make({ userId, id }: SessionRef): Promise<void> {
-    try {
-      await this.history.createSession(userId, id, { expectedVersion: 'none' })
-    } catch (error) {
-      // Another was faster.
-      if (!isTurnlogError(error, 'VERSION_CONFLICT')) throw error
     }
   }
 
