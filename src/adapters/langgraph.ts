@@ -81,6 +81,8 @@ export class TurnlogSaver extends BaseCheckpointSaver {
   readonly history: SessionHistoryService<ThreadItem>
   /** Of each thread, the last put that is under way. */
   readonly #putting = new Map<string, Promise<void>>()
+  /** Threads as they were after what was written to them last: mostly the next is written to that, and need not be read. */
+  readonly #written = new Map<string, WeakRef<Session<ThreadItem>>>()
 
   constructor(options: TurnlogSaverOptions) {
     const { history, userId, serde } = knownOptions(objectOf(options, 'options'), OPTIONS)
@@ -295,23 +297,32 @@ export class TurnlogSaver extends BaseCheckpointSaver {
     threadId: string,
     make: (thread: Thread) => { readonly item: ThreadItem; readonly isAsOf: boolean } | undefined
   ): Promise<void> {
-    for (;;) {
-      const session = await this.#read(threadId)
-      if (!session) {
-        await this.#begin(threadId)
-        continue
+    // Where it is not the newest, the version tells.
+    let session = this.#written.get(threadId)?.deref() ?? null
+    let isNewest = false
+    for (; ; isNewest = true, session = await this.#read(threadId)) {
+      const made = session && make(threadOf(session.messages))
+      if (session && made) {
+        const { userId, id, version } = session
+        const expectedVersion = made.isAsOf ? version : 'exists'
+        try {
+          const written = await this.history.appendMessage({ userId, id }, made.item, { expectedVersion })
+          if (written) return this.#remember(threadId, written)
+        } catch (error) {
+          if (!isTurnlogError(error, 'VERSION_CONFLICT') && !isTurnlogError(error, 'SESSION_NOT_FOUND')) throw error
+        }
+        // It has changed, or expired, meanwhile.
       }
-      const made = make(threadOf(session.messages))
-      if (!made) return
-      const { userId, id, version } = session
-      const expectedVersion = made.isAsOf ? version : 'exists'
-      try {
-        // `null` where the session has expired meanwhile.
-        if (await this.history.appendMessage({ userId, id }, made.item, { expectedVersion })) return
-      } catch (error) {
-        if (!isTurnlogError(error, 'VERSION_CONFLICT')) throw error
-      }
+      // That all of it is there, or nothing is, has to be true of the newest.
+      else if (session && isNewest) return
+      else if (isNewest) await this.#begin(threadId)
     }
+  }
+
+  #remember(threadId: string, written: Session<ThreadItem>): void {
+    this.#written.delete(threadId)
+    this.#written.set(threadId, new WeakRef(written))
+    if (this.#written.size > MOST_REMEMBERED) this.#written.delete(this.#written.keys().next().value!)
   }
 
   async #begin(threadId: string): Promise<void> {
@@ -375,6 +386,8 @@ export class TurnlogSaver extends BaseCheckpointSaver {
     )
   }
 }
+
+const MOST_REMEMBERED = 1000
 
 interface ConfigPlace {
   readonly thread_id?: unknown

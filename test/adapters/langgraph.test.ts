@@ -374,6 +374,19 @@ describe('a checkpointer', () => {
     ])
   })
 
+  it('stores again what is there no more', async () => {
+    const { saver } = await begin()
+    const place = await put(saver, { a: 1 })
+    const { version } = (await saver.history.getSession('ada', 'trip'))!
+    await saver.putWrites(place, [['a', 2]], 'task')
+    await saver.history.rewind(TRIP, version)
+    await saver.putWrites(place, [['a', 2]], 'task')
+    expect((await saver.getTuple(config))!.pendingWrites).toEqual([['task', 'a', 2]])
+    await saver.history.deleteSession('ada', 'trip')
+    await put(saver, { a: 3 }, place)
+    expect((await saver.get(config))!.channel_values).toEqual({ a: 3 })
+  })
+
   it('stores all that is put at once', async () => {
     const { saver } = await begin()
     const places = await Promise.all(Array.from({ length: 20 }, (_, i) => put(saver, { list: [0, i] })))
