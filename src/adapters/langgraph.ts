@@ -38,6 +38,7 @@ import {
 } from './langgraph/thread.ts'
 import { LANGGRAPH_FORMAT } from './messages/langgraph.ts'
 import { warnIfUntested } from './shared/framework.ts'
+import { makeSession, readSession, serviceOf, type AnyHistory } from './shared/sessions.ts'
 import { thawed } from './shared/thawed.ts'
 
 export { TurnlogChatMessageHistory, type TurnlogChatMessageHistoryOptions } from './langgraph/chat-history.ts'
@@ -48,8 +49,8 @@ export type { Carried, Dropped } from './shared/pieces.ts'
 
 /** Options of {@link TurnlogSaver}. */
 export interface TurnlogSaverOptions {
-  /** Any service that gives sessions whole: none with `retention.maxMessages`. */
-  readonly history: Pick<SessionHistoryService, 'withMessage'>
+  /** Any service; of a store that lasts, a run goes on after a restart where it was. */
+  readonly history: AnyHistory
   /** Whose sessions the threads are. */
   readonly userId: string
   /** What values are put through. @default LangGraph's `JsonPlusSerializer` */
@@ -87,10 +88,8 @@ export class TurnlogSaver extends BaseCheckpointSaver {
   constructor(options: TurnlogSaverOptions) {
     const { history, userId, serde } = knownOptions(objectOf(options, 'options'), OPTIONS)
     super(serde)
-    if (typeof (history as Partial<typeof history> | undefined)?.withMessage !== 'function')
-      throw misuse('history', 'a service of createSessionHistory', history)
     this.userId = idOf('userId', userId)
-    this.history = history.withMessage(threadItems, { format: LANGGRAPH_FORMAT })
+    this.history = serviceOf(history, threadItems, LANGGRAPH_FORMAT)
     warnIfUntested('@langchain/langgraph-checkpoint', '1.2')
   }
 
@@ -263,14 +262,8 @@ export class TurnlogSaver extends BaseCheckpointSaver {
     return version ?? begun
   }
 
-  // A commit without effect tells without making a session where there is none, and comes after what was begun before.
-  async #read(threadId: string): Promise<Session<ThreadItem> | null> {
-    try {
-      return await this.history.commit({ userId: this.userId, id: threadId }, [], { expectedVersion: 'exists' })
-    } catch (error) {
-      if (isTurnlogError(error, 'VERSION_CONFLICT')) return null
-      throw error
-    }
+  #read(threadId: string): Promise<Session<ThreadItem> | null> {
+    return readSession(this.history, { userId: this.userId, id: threadId })
   }
 
   async #threads(): Promise<string[]> {
@@ -315,7 +308,7 @@ export class TurnlogSaver extends BaseCheckpointSaver {
       }
       // That all of it is there, or nothing is, has to be true of the newest.
       else if (session && isNewest) return
-      else if (isNewest) await this.#begin(threadId)
+      else if (isNewest) await makeSession(this.history, { userId: this.userId, id: threadId })
     }
   }
 
@@ -323,15 +316,6 @@ export class TurnlogSaver extends BaseCheckpointSaver {
     this.#written.delete(threadId)
     this.#written.set(threadId, new WeakRef(written))
     if (this.#written.size > MOST_REMEMBERED) this.#written.delete(this.#written.keys().next().value!)
-  }
-
-  async #begin(threadId: string): Promise<void> {
-    try {
-      await this.history.createSession(this.userId, threadId, { expectedVersion: 'none' })
-    } catch (error) {
-      // Another was faster.
-      if (!isTurnlogError(error, 'VERSION_CONFLICT')) throw error
-    }
   }
 
   async #tuple(session: Session<ThreadItem>, thread: Thread, checkpointed: Checkpointed): Promise<CheckpointTuple> {

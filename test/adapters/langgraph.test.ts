@@ -425,12 +425,26 @@ describe('a checkpointer', () => {
     expect(await saver.versionOf({ configurable: { ...end.configurable, checkpoint_id: 'none' } })).toBeUndefined()
   })
 
-  it('says so where the service keeps back what a thread consists of', async () => {
+  it('has all that a thread consists of, however little of it snapshots of the service show', async () => {
     const history = await createSessionHistory({ retention: { maxMessages: 1 } })
     const saver = new TurnlogSaver({ history, userId: 'ada' })
+    const list = [{ a: 1 }, { b: 2 }, { c: 3 }]
+    const first = await put(saver, { list: list.slice(0, 2) })
+    await put(saver, { list }, first)
+    expect((await saver.getTuple(config))?.checkpoint.channel_values).toEqual({ list })
+  })
+
+  it('says so where a checkpoint lacks what it was made of', async () => {
+    const saver = new TurnlogSaver({ history: await createSessionHistory(), userId: 'ada' })
     const first = await put(saver, { list: [{ a: 1 }, { b: 2 }] })
     await put(saver, { list: [{ a: 1 }, { b: 2 }, { c: 3 }] }, first)
-    await fails(() => saver.getTuple(config), 'CORRUPT_LOG', { userId: 'ada', sessionId: 'trip' })
+    const { messages } = (await saver.history.getSession('ada', 'trip'))!
+    const other = await saver.history.createSession('ada', 'other')
+    await saver.history.appendMessage(other, messages.slice(-1))
+    await fails(() => saver.getTuple({ configurable: { thread_id: 'other' } }), 'CORRUPT_LOG', {
+      userId: 'ada',
+      sessionId: 'other'
+    })
   })
 })
 

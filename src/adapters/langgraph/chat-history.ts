@@ -1,6 +1,6 @@
 import { BaseListChatMessageHistory } from '@langchain/core/chat_history'
 import { mapStoredMessageToChatMessage, type BaseMessage, type StoredMessage } from '@langchain/core/messages'
-import { idOf, knownOptions, misuse, objectOf, type OptionKeys } from '../../arguments.ts'
+import { idOf, knownOptions, objectOf, type OptionKeys } from '../../arguments.ts'
 import { isTurnlogError } from '../../errors.ts'
 import { freshId } from '../../ids.ts'
 import { invalid, type StandardSchema } from '../../message.ts'
@@ -8,11 +8,13 @@ import type { SessionHistoryService } from '../../service.ts'
 import type { Session } from '../../session.ts'
 import { LANGCHAIN_FORMAT, type StoredChatMessage } from '../messages/langgraph.ts'
 import { warnIfUntested } from '../shared/framework.ts'
+import { makeSession, readSession, serviceOf, type AnyHistory } from '../shared/sessions.ts'
 import { thawed } from '../shared/thawed.ts'
 
 /** Options of {@link TurnlogChatMessageHistory}. */
 export interface TurnlogChatMessageHistoryOptions {
-  readonly history: Pick<SessionHistoryService, 'withMessage'>
+  /** Any service. */
+  readonly history: AnyHistory
   readonly userId: string
   /** The session to go on with, or to begin. @default a fresh id */
   readonly sessionId?: string | undefined
@@ -41,17 +43,15 @@ export class TurnlogChatMessageHistory extends BaseListChatMessageHistory {
     // Not the options: the base class keeps what it is given to be serialized.
     super()
     const { history, userId, sessionId } = knownOptions(objectOf(options, 'options'), OPTIONS)
-    if (typeof (history as Partial<typeof history> | undefined)?.withMessage !== 'function')
-      throw misuse('history', 'a service of createSessionHistory', history)
     this.userId = idOf('userId', userId)
     this.id = sessionId === undefined ? freshId() : idOf('sessionId', sessionId).trim()
-    this.history = history.withMessage(storedMessages, { format: LANGCHAIN_FORMAT })
+    this.history = serviceOf(history, storedMessages, LANGCHAIN_FORMAT)
     warnIfUntested('@langchain/core', '1')
   }
 
   /** Oldest first; fresh ones, for the caller to change. */
   override async getMessages(): Promise<BaseMessage[]> {
-    const session = await this.#unlessAbsent((exists) => this.history.commit(this, [], exists))
+    const session = await readSession(this.history, this)
     return (session?.messages ?? []).map((message) =>
       mapStoredMessageToChatMessage(thawed(message) as object as StoredMessage)
     )
@@ -66,7 +66,7 @@ export class TurnlogChatMessageHistory extends BaseListChatMessageHistory {
     const added = messages.map(stored)
     const add = (exists: Exists): Promise<Answer> =>
       this.history.appendMessage({ userId: this.userId, id: this.id }, added, exists)
-    while (!(await this.#unlessAbsent(add))) await this.#begin()
+    while (!(await this.#unlessAbsent(add))) await makeSession(this.history, this)
   }
 
   /** Takes all messages away. They stay in the log, and the session is the same. */
@@ -81,15 +81,6 @@ export class TurnlogChatMessageHistory extends BaseListChatMessageHistory {
     } catch (error) {
       if (isTurnlogError(error, 'VERSION_CONFLICT')) return null
       throw error
-    }
-  }
-
-  async #begin(): Promise<void> {
-    try {
-      await this.history.createSession(this.userId, this.id, { expectedVersion: 'none' })
-    } catch (error) {
-      // Another was faster.
-      if (!isTurnlogError(error, 'VERSION_CONFLICT')) throw error
     }
   }
 }

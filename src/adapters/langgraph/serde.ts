@@ -112,7 +112,7 @@ export interface Place {
 
 function incomplete({ userId, id: sessionId, version }: Place): Error {
   const name = `Thread ${JSON.stringify(sessionId)} of user ${JSON.stringify(userId)}`
-  const message = `${name} lacks items that a checkpoint refers to; does the service keep some back (retention.maxMessages)?`
+  const message = `${name} lacks items that a checkpoint refers to`
   return turnlogError('CORRUPT_LOG', message, { userId, sessionId, version })
 }
 
