@@ -52,14 +52,18 @@ export interface SessionHistoryService<M = Message, Input = InputOf<M>> extends 
 
   /**
    * The session as it is, or as it was `at` a version or time; `null` where there was none. `last` leaves all but so many of
-   * the newest messages out. Where there is none and `at` is not given, the option `missing.get` says what then.
+   * the newest messages out. Where there is none and `at` is not given, `missing` says what then, by default the service's option `missing.get`.
    *
    * @throws `VERSION_NOT_FOUND` where `at` is a version that the log does not have yet; `FORMAT_MISMATCH`; `SESSION_NOT_FOUND`
    */
   getSession(
     userId: string,
     sessionId: string,
-    options?: { readonly at?: number | Date | undefined; readonly last?: number | undefined }
+    options?: {
+      readonly at?: number | Date | undefined
+      readonly last?: number | undefined
+      readonly missing?: 'create' | 'null' | 'throw' | undefined
+    }
   ): Promise<Session<M> | null>
 
   /**

@@ -86,6 +86,11 @@ const OPTIONS: OptionKeys<SessionHistoryOptions> = {
   inspect: true
 }
 
+const MISSING = ['create', 'null', 'throw'] as const
+
+/** What becomes of a read of a session that is not there. */
+type Missing = (typeof MISSING)[number]
+
 // Inside, messages are JSON; that those of a session are of type M is what its format says.
 class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
   readonly #engine: Engine
@@ -133,16 +138,21 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
   async getSession(
     userId: string,
     sessionId: string,
-    options?: { readonly at?: number | Date | undefined; readonly last?: number | undefined }
+    options?: {
+      readonly at?: number | Date | undefined
+      readonly last?: number | undefined
+      readonly missing?: Missing | undefined
+    }
   ): Promise<Session<M> | null> {
     const key = keyOf(userId, sessionId)
     const given = optionsOf(options)
     const at = pointInLog(given.at)
     const last = Math.min(wholeNumber('last', given.last, 0) ?? Infinity, this.#maxMessages)
+    const missing = oneOf('missing', given.missing ?? this.#engine.missing.get, MISSING)
     const session =
       at === undefined
         ? await this.#engine.during(
-            async () => (await this.#engine.read(key, at, last, true)) ?? this.#missing(key, last)
+            async () => (await this.#engine.read(key, at, last, true)) ?? this.#missing(key, last, missing)
           )
         : await this.#engine.read(key, at, last)
     return session && this.#typed(session)
@@ -501,8 +511,8 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     return keyOf(userId, given === '' ? this.#engine.newSessionId() : given)
   }
 
-  async #missing(key: SessionKey, last: number): Promise<Session<Json> | null> {
-    switch (this.#engine.missing.get) {
+  async #missing(key: SessionKey, last: number, missing: Missing): Promise<Session<Json> | null> {
+    switch (missing) {
       case 'null':
         return null
       case 'throw':

@@ -1,5 +1,6 @@
 import type {
   AgentInputItem,
+  protocol,
   SessionHistoryRewriteArgs,
   SessionHistoryReplaceSuffixTransaction,
   SessionHistoryRewriteAwareSession,
@@ -12,7 +13,7 @@ import type { Change, WriteOptions } from '../calls.ts'
 import { isTurnlogError, turnlogError } from '../errors.ts'
 import { freshId } from '../ids.ts'
 import { equalJson, type Json } from '../json.ts'
-import { plain, type StandardSchema } from '../message.ts'
+import { invalid, plain, type StandardSchema } from '../message.ts'
 import type { SessionHistoryService } from '../service.ts'
 import type { Session } from '../session.ts'
 import { OPENAI_AGENTS_FORMAT } from './messages/openai-agents.ts'
@@ -70,10 +71,10 @@ export class TurnlogSession implements SessionHistoryRewriteAwareSession, Sessio
 
   /** The items, oldest first, as copies that are the caller's; with `limit`, the newest so many. */
   async getItems(limit?: number): Promise<AgentInputItem[]> {
-    if (limit !== undefined && limit <= 0) return []
     const session = await this.#read()
     const all = session?.messages ?? []
-    return (limit === undefined ? all : all.slice(-Math.floor(limit))).map(thawed)
+    const count = limit === undefined ? all.length : Math.min(all.length, Math.max(0, Math.floor(limit)))
+    return all.slice(all.length - count).map(thawed)
   }
 
   async addItems(added: AgentInputItem[]): Promise<void> {
@@ -112,17 +113,21 @@ export class TurnlogSession implements SessionHistoryRewriteAwareSession, Sessio
   }
 
   async applyHistoryTransaction(args: SessionHistoryTransactionArgs): Promise<void> {
-    const { operationId: idempotencyKey, transaction } = checked(args)
+    const { operationId: idempotencyKey, transaction } = await checked(args)
     if (transaction.type === 'append_items') {
-      await this.#commit([{ type: 'append', messages: transaction.items }], { idempotencyKey })
+      await this.#commit(remembered([{ type: 'append', messages: transaction.items }], args), { idempotencyKey })
       return
     }
     for (;;) {
       const session = await this.#read()
       const changes = suffixReplaced(session?.messages ?? [], transaction)
+      if (changes && !session) {
+        await makeSession(this.history, this)
+        continue
+      }
       try {
-        if (changes) {
-          await this.#commit(changes, { idempotencyKey, expectedVersion: session?.version ?? 'none' })
+        if (changes && session) {
+          await this.#commit(remembered(changes, args), { idempotencyKey, expectedVersion: session.version })
           return
         }
       } catch (error) {
@@ -135,7 +140,7 @@ export class TurnlogSession implements SessionHistoryRewriteAwareSession, Sessio
       const before = await this.#at(applied - 1)
       const then = suffixReplaced(before?.messages ?? [], transaction)
       if (!then) throw usedBefore(idempotencyKey)
-      await this.#commit(then, { idempotencyKey })
+      await this.#commit(remembered(then, args), { idempotencyKey })
       return
     }
   }
@@ -151,13 +156,14 @@ export class TurnlogSession implements SessionHistoryRewriteAwareSession, Sessio
   // The session is made by the first who writes to it, whatever `missing` says.
   async #commit(changes: readonly Change<AgentInputItem>[], options: WriteOptions = {}): Promise<void> {
     const { expectedVersion = 'exists' } = options
-    try {
-      await this.history.commit(this, changes, { ...options, expectedVersion })
-    } catch (error) {
-      const isAbsent = isTurnlogError(error, 'VERSION_CONFLICT') && expectedVersion === 'exists'
-      if (!isAbsent) throw error
+    for (;;) {
+      try {
+        // `null` where it has expired since it was read.
+        if (await this.history.commit(this, changes, { ...options, expectedVersion })) return
+      } catch (error) {
+        if (expectedVersion !== 'exists' || !isTurnlogError(error, 'VERSION_CONFLICT')) throw error
+      }
       await makeSession(this.history, this)
-      await this.history.commit(this, changes, options)
     }
   }
 
@@ -168,8 +174,7 @@ export class TurnlogSession implements SessionHistoryRewriteAwareSession, Sessio
       const { answer, changes } = make(session?.messages ?? [])
       if (!session || !changes || changes.length === 0) return answer
       try {
-        await this.history.commit(this, changes, { expectedVersion: session.version })
-        return answer
+        if (await this.history.commit(this, changes, { expectedVersion: session.version })) return answer
       } catch (error) {
         if (!isTurnlogError(error, 'VERSION_CONFLICT')) throw error
       }
@@ -252,17 +257,44 @@ function mismatch(actual: number): Error {
   return turnlogError('VERSION_CONFLICT', message, { expected: 'any', actual })
 }
 
+// What changes nothing records no key, and an operation is to be known again, whatever it was.
+function remembered(
+  changes: readonly Change<AgentInputItem>[],
+  { operationId, transaction }: SessionHistoryTransactionArgs
+): readonly Change<AgentInputItem>[] {
+  const isNothing =
+    transaction.type === 'append_items'
+      ? transaction.items.length === 0
+      : transaction.expectedSuffix.length === 0 && transaction.replacement.length === 0
+  return isNothing ? [{ type: 'metadata', set: { [OPENAI_AGENTS_FORMAT]: { operationId } } }] : changes
+}
+
+let sdk: Promise<{ readonly protocol: typeof protocol }> | undefined
+
 // Before anything is recorded: as the SDK's own sessions have it, nothing that the interface does not name is let through.
-function checked({ operationId, transaction }: SessionHistoryTransactionArgs): SessionHistoryTransactionArgs {
+async function checked(args: SessionHistoryTransactionArgs): Promise<SessionHistoryTransactionArgs> {
+  const { operationId, transaction } = objectOf(args, 'args')
   if (typeof operationId !== 'string' || operationId.trim() === '')
     throw misuse('operationId', 'a string that is not blank', operationId)
-  const copy = plain(transaction, ['transaction']) as unknown as SessionHistoryTransaction
-  const fields = FIELDS[(copy as Partial<SessionHistoryTransaction> | null)?.type as keyof typeof FIELDS]
+  const given = objectOf(transaction, 'transaction')
+  const fields = FIELDS.get(given.type)
   if (fields === undefined) throw misuse('transaction', 'of type append_items or replace_suffix', transaction)
-  const given = Object.keys(copy).filter((key) => key !== 'type')
-  if (given.length !== fields.length || !fields.every((key) => Array.isArray((copy as Record<string, unknown>)[key])))
+  const isComplete = fields.every((key) => Array.isArray((given as Partial<Record<string, unknown>>)[key]))
+  if (!isComplete || Object.keys(given).length !== fields.length + 1)
     throw misuse('transaction', `a type and the lists ${fields.join(' and ')}`, transaction)
+  const copy = plain(given, ['transaction']) as unknown as SessionHistoryTransaction
+  // Who has a transaction to apply has the SDK; and an import costs each time.
+  sdk ??= import('@openai/agents-core')
+  const { ModelItem } = (await sdk).protocol
+  for (const key of fields)
+    for (const [i, item] of (copy as unknown as Record<string, readonly unknown[]>)[key]!.entries()) {
+      const { error } = ModelItem.safeParse(item)
+      if (error) throw invalid('the SDK has no such item', ['transaction', key, i])
+    }
   return { operationId, transaction: copy }
 }
 
-const FIELDS = { append_items: ['items'], replace_suffix: ['expectedSuffix', 'replacement'] } as const
+const FIELDS: ReadonlyMap<unknown, readonly string[]> = new Map([
+  ['append_items', ['items']],
+  ['replace_suffix', ['expectedSuffix', 'replacement']]
+])

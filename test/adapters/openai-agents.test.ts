@@ -52,7 +52,7 @@ describe.each(STORES)('a session of the Agents SDK over %s', (kind) => {
     expect(textsOf(await resumed.getItems())).toEqual(['When?', 'At 22:47.', 'Where?', 'On track 4.'])
     expect(textsOf(model.lastCall!.request.input as AgentInputItem[])).toEqual(['When?', 'At 22:47.', 'Where?'])
     expect(textsOf(await resumed.getItems(2))).toEqual(['Where?', 'On track 4.'])
-    expect(await resumed.getItems(0)).toEqual([])
+    for (const limit of [0, -1, 0.5]) expect(await resumed.getItems(limit)).toEqual([])
     await later.stop()
   })
 
@@ -269,6 +269,53 @@ describe.each(STORES)('a session of the Agents SDK over %s', (kind) => {
       ] satisfies [string, SessionHistoryTransaction, TurnlogErrorCode][])
         await fails(() => session.applyHistoryTransaction({ operationId, transaction }), code)
       expect(await session.getItems()).toEqual(before)
+      await history.stop()
+    })
+
+    it('makes the session, also one that was deleted, and is known again if it changed nothing', async () => {
+      const { history } = await begin()
+      const session = new TurnlogSession({ history, userId: 'ada' })
+      const replace = (replacement: AgentInputItem[]): SessionHistoryTransaction => ({
+        type: 'replace_suffix',
+        expectedSuffix: [],
+        replacement
+      })
+      for (const operationId of ['a', 'b']) {
+        await session.applyHistoryTransaction({ operationId, transaction: replace([user(operationId)]) })
+        expect(textsOf(await session.getItems())).toEqual([operationId])
+        await history.deleteSession('ada', session.id)
+      }
+      const nothing: SessionHistoryTransaction = { type: 'append_items', items: [] }
+      for (const [operationId, transaction] of [
+        ['c', nothing],
+        ['d', replace([])]
+      ] as const) {
+        for (let i = 0; i < 2; i++) await session.applyHistoryTransaction({ operationId, transaction })
+        const other = { operationId, transaction: append }
+        await fails(() => session.applyHistoryTransaction(other), 'IDEMPOTENCY_CONFLICT')
+      }
+      expect(await session.getItems()).toEqual([])
+      await history.stop()
+    })
+
+    it('is held against what the SDK has for items', async () => {
+      const { history } = await begin()
+      const session = new TurnlogSession({ history, userId: 'ada' })
+      for (const item of [
+        { type: 'banana' },
+        { role: 'wizard', content: 'x' },
+        { type: 'function_call' },
+        { role: 'user' }
+      ]) {
+        const transaction: SessionHistoryTransaction = { type: 'append_items', items: [user('a'), item as never] }
+        const path = ['transaction', 'items', 1]
+        await fails(() => session.applyHistoryTransaction({ operationId: 'a', transaction }), 'INVALID_MESSAGE', {
+          path
+        })
+      }
+      for (const args of [null, undefined, { operationId: 'a', transaction: { type: 'constructor', items: [] } }])
+        await expect(session.applyHistoryTransaction(args as never)).rejects.toBeInstanceOf(TypeError)
+      expect(await history.listSessions('ada')).toEqual([])
       await history.stop()
     })
 

@@ -62,6 +62,19 @@ describe.each(ABSENT)('where the session was $name', ({ version, make }) => {
     await storesNothing(history, () => fails(() => history.getSession('ada', 's1'), 'SESSION_NOT_FOUND', fields))
   })
 
+  it('getSession does what it is told itself', async () => {
+    for (const get of ['create', 'null', 'throw'] as const) {
+      const history = await open({ missing: { get } })
+      await make(history)
+      const fields = { userId: 'ada', sessionId: 's1' }
+      const read = (missing?: 'null' | 'throw' | 'create') => history.getSession('ada', 's1', { missing })
+      expect(await storesNothing(history, () => read('null'))).toBeNull()
+      await storesNothing(history, () => fails(() => read('throw'), 'SESSION_NOT_FOUND', fields))
+      await misuses(() => read('never' as 'null'), 'missing')
+      expect(await read('create')).toMatchObject({ version: version + 1, messages: [] })
+    }
+  })
+
   it.each(['create', 'null', 'throw'] as const)(
     'getSession with at never creates it (missing.get: %j)',
     async (get) => {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 
-const warned = new Set<string>()
+const looked = new Set<string>()
 
 /**
  * Warns, once in a process, where the version of a framework that is installed beside turnlog is none that its adapter was tested with. What is
@@ -10,9 +10,16 @@ const warned = new Set<string>()
  *
  * @param tested the versions, by what they begin with: `0.20` is each 0.20.x, `7` each 7.x.y
  */
-export function warnIfUntested(framework: string, tested: string, installed = installedVersion(framework)): void {
-  if (installed === undefined || warned.has(framework) || installed.startsWith(`${tested}.`)) return
-  warned.add(framework)
+export function warnIfUntested(
+  framework: string,
+  tested: string,
+  versionOf: (name: string) => string | undefined = installedVersion
+): void {
+  // A file is read, and adapters are made for each request.
+  if (looked.has(framework)) return
+  looked.add(framework)
+  const installed = versionOf(framework)
+  if (installed === undefined || installed.startsWith(`${tested}.`)) return
   const message = `${framework} ${installed} is installed, and this adapter of turnlog was tested with ${tested}.x; it may work`
   process.emitWarning(message, { code: 'TURNLOG_UNTESTED_VERSION' })
 }

@@ -24,17 +24,11 @@ export function serviceOf<Item>(
 }
 
 /** The session as it is now, or `null`: none is made, whatever the service's option `missing` says. Of the same state it is the same object. */
-export async function readSession<Item>(
-  history: Pick<SessionHistoryService<Item, Item>, 'commit'>,
+export function readSession<Item>(
+  history: Pick<SessionHistoryService<Item, Item>, 'getSession'>,
   { userId, id }: SessionRef
 ): Promise<Session<Item> | null> {
-  try {
-    // A commit of nothing: it gives what there is, also while a turn is open.
-    return await history.commit({ userId, id }, [], { expectedVersion: 'exists' })
-  } catch (error) {
-    if (isTurnlogError(error, 'VERSION_CONFLICT')) return null
-    throw error
-  }
+  return history.getSession(userId, id, { missing: 'null' })
 }
 
 /** Makes a session where there is none; `null` where another was faster. */
