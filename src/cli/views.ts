@@ -71,14 +71,14 @@ export async function show(
   { at, last, json }: { readonly at?: string; readonly last?: number; readonly json?: boolean }
 ): Promise<void> {
   const point = at === undefined ? undefined : pointOf(at)
-  const session = await sessionOf(context, userId, sessionId, { at: point, last })
-  if (json) return printJson(session)
-  const { version, metadata, forkedFrom, turn, format } = session
   // What an adapter has stored reads as a whole: its items need not be messages.
-  const isWhole = last === undefined || format === DEFAULT_FORMAT
-  const { messages: items } = isWhole ? session : await sessionOf(context, userId, sessionId, { at: point })
+  const head = await context.store.head({ userId, sessionId })
+  const isShort = json === true || head?.summary.format === DEFAULT_FORMAT
+  const session = await sessionOf(context, userId, sessionId, { at: point, last: isShort ? last : undefined })
+  if (json) return printJson(session)
+  const { version, metadata, forkedFrom, turn, format, messages: items } = session
   const read = (await readerOf(format))(items)
-  const messages = last === undefined ? read : read?.slice(-last)
+  const messages = last === undefined ? read : read?.slice(Math.max(0, read.length - last))
   const count = counted(messages?.length ?? items.length, 'message')
   const origin = forkedFrom ? `, forked from ${visibleLine(forkedFrom.sessionId)}@${forkedFrom.version}` : ''
   print(

@@ -371,6 +371,8 @@ describe.each(STORES)('a session of the Agents SDK over %s', (kind) => {
   })
 })
 
+const empty = { id: 'm', object: 'message', type: 'message', status: 'completed', role: 'user' } as const
+
 describe('items as messages', () => {
   const items: AgentInputItem[] = [
     { role: 'system', content: 'Be brief.' },
@@ -445,6 +447,46 @@ describe('items as messages', () => {
     expect(messages[9]!.content).toEqual([{ type: 'data', data: items[8] }])
     expect(openToolCalls({ messages })).toEqual([])
     expect(toMessages(items)).toEqual(messages)
+  })
+
+  it('keep what a message has no place for', () => {
+    const [message] = toMessages([
+      {
+        role: 'assistant',
+        status: 'incomplete',
+        content: [
+          { type: 'output_text', text: 'It is', providerData: { annotations: [1] } },
+          { type: 'audio', audio: 'AA==', format: 'mp3', transcript: 'so' }
+        ]
+      }
+    ])
+    expect(message).toMatchObject({
+      status: 'incomplete',
+      content: [{ type: 'text' }, { type: 'audio', data: 'AA==', format: 'mp3' }],
+      metadata: { 'openai-agents': { parts: [{ providerData: { annotations: [1] } }, { transcript: 'so' }] } }
+    })
+    const image = { type: 'input_image', image: { id: 'file_1' }, detail: 'low' } as const
+    expect(toMessages([{ role: 'user', content: [image] }])[0]).toMatchObject({
+      content: [{ type: 'file', file_id: 'file_1' }],
+      metadata: { 'openai-agents': { parts: [{ type: 'input_image', detail: 'low' }] } }
+    })
+  })
+
+  it('of what is none of them, nothing is left out without being named', () => {
+    const call = { call_id: 'c', name: 'look', arguments: '{}', output: 'seen', server: 's' }
+    const { items: made, dropped } = fromMessages([
+      { ...empty, content: [{ type: 'text', text: 'a', annotations: [1] }], status: 'failed', usage: { tokens: 1 } },
+      { ...empty, type: 'mcp_call', role: 'assistant', content: [{ type: 'data', data: call }] },
+      { ...empty, content: [] }
+    ])
+    expect(made.map((item) => item.type ?? 'message')).toEqual(['message', 'function_call', 'function_call_result'])
+    expect(dropped.map(({ path }) => path.join('.'))).toEqual([
+      '0.content.0.annotations',
+      '0.usage',
+      '0.status',
+      '1.content.0.data.server',
+      '2'
+    ])
   })
 
   it('become items again, and what does not is named', () => {

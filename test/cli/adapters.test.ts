@@ -56,6 +56,7 @@ assistant
   At 22:47.
 `)
   expect(await output(store, 'show', 'ada', 'trip', '--last', '1')).toMatch(/the newest 1 message\n\nassistant\n {2}At/)
+  expect(await output(store, 'show', 'ada', 'trip', '--last', '0')).toMatch(/the newest 0 messages\n$/)
   const log = await output(store, 'log', 'ada', 'trip')
   for (const line of ['user: A train to Oslo?', 'assistant: → find_trains({"to":"Oslo"})', 'assistant: At 22:47.'])
     expect(log).toContain(line)

@@ -1,7 +1,7 @@
 import type { AgentInputItem } from '@openai/agents-core'
 import type { Json, JsonObject } from '../../json.ts'
 import type { Message } from '../../message.ts'
-import { objectOf, objectsOf } from '../shared/loose.ts'
+import { objectOf, objectsOf, stringOf } from '../shared/loose.ts'
 import {
   messageOf,
   spokenOf,
@@ -22,34 +22,52 @@ export const OPENAI_AGENTS_FORMAT = 'openai-agents'
  */
 export function toMessages(items: readonly AgentInputItem[]): Message[] {
   return (items as readonly JsonObject[]).flatMap((item, i) => {
-    const { id, role } = item
-    const told = { id: typeof id === 'string' ? id : `item_${i + 1}`, metadata: restOf(item) }
+    const { id, role, status } = item
+    const told = {
+      id: typeof id === 'string' ? id : `item_${i + 1}`,
+      status: STATUSES.has(status) ? (status as Message['status']) : 'completed',
+      metadata: restOf(item)
+    }
     if (typeof role === 'string') return [spoken(item, { ...told, role: role as Told['role'] })]
     return acted(item, told)
   })
 }
 
+const STATUSES: ReadonlySet<unknown> = new Set(['in_progress', 'incomplete', 'failed'])
+
 function spoken({ content }: JsonObject, told: Told): Message {
   if (typeof content === 'string') return messageOf([{ kind: 'text', text: content }], told)
   const pieces: Piece[] = []
   const others: JsonObject[] = []
+  const beside: JsonObject[] = []
   for (const part of objectsOf(content)) {
     const piece = pieceOf(part)
-    if (piece) pieces.push(piece)
-    else others.push(part)
+    if (!piece) {
+      others.push(part)
+      continue
+    }
+    pieces.push(piece)
+    const rest = Object.entries(part).filter(([key]) => !OF_PARTS.test(key))
+    // A file is what an image or a sound is that has only an id.
+    const isFile = piece.kind === 'file' && part['type'] !== 'input_file'
+    beside.push({ ...Object.fromEntries(rest), ...(isFile && { type: part['type']! }) })
   }
-  return messageOf(pieces, { ...told, others })
+  if (beside.every((each) => Object.keys(each).length === 0)) return messageOf(pieces, { ...told, others })
+  const known = objectOf(told.metadata?.[OPENAI_AGENTS_FORMAT])
+  return messageOf(pieces, { ...told, others, metadata: { [OPENAI_AGENTS_FORMAT]: { ...known, parts: beside } } })
 }
 
-function acted(item: JsonObject, told: Pick<Told, 'id' | 'metadata'>): Message[] {
-  const type = stringOf(item['type']) ?? 'unknown'
+const OF_PARTS = /^(?:type|text|refusal|image|file|filename|audio|format)$/
+
+function acted(item: JsonObject, told: Omit<Told, 'role'>): Message[] {
+  const type = stringOf(item['type']) || 'unknown'
   if (type === 'reasoning') {
     const texts = [...objectsOf(item['content']), ...objectsOf(item['rawContent'])]
     const pieces = texts.map(({ text }): Piece => ({ kind: 'reasoning', text: typeof text === 'string' ? text : '' }))
     return [messageOf(pieces, { ...told, role: 'assistant', type })]
   }
-  const callId = stringOf(item['callId']) ?? stringOf(item['call_id']) ?? told.id
-  const name = stringOf(item['name']) ?? type.replace(/_(?:call|call_output|call_result|output)$/, '')
+  const callId = stringOf(item['callId'] ?? item['call_id']) || told.id
+  const name = stringOf(item['name']) || type.replace(/_(?:call|call_output|call_result|output)$/, '')
   if (/_(?:result|output)$/.test(type)) {
     const output: Piece = { kind: 'output', callId, name, output: outputOf(item['output'] ?? item['tools']) }
     return [messageOf([output], { ...told, role: 'tool' })]
@@ -178,10 +196,6 @@ function partOf(piece: Piece, role: string): object | undefined {
 
 function textOf(value: Json): string {
   return typeof value === 'string' ? value : JSON.stringify(value)
-}
-
-function stringOf(value: Json | undefined): string | undefined {
-  return typeof value === 'string' ? value : undefined
 }
 
 function dataUrl(base64: string): string {

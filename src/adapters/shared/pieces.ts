@@ -49,16 +49,26 @@ export function spokenOf(messages: readonly Message[]): {
   readonly dropped: readonly Dropped[]
 } {
   const dropped: Dropped[] = []
+  const drop = (path: Path, members: object, carried: ReadonlySet<string>): void => {
+    for (const [key, value] of Object.entries(members))
+      if (!carried.has(key) && value !== null && value !== undefined) dropped.push({ path: [...path, key], what: key })
+  }
   const spoken = messages.flatMap((message, i): Spoken[] => {
-    const { id, type, metadata } = message
+    const { id, type, status, metadata } = message
     const isReasoning = type === 'reasoning'
     const pieces = (message.content ?? []).flatMap((part, j): Placed[] => {
       const path = [i, 'content', j]
-      const piece = pieceOf(part, isReasoning)
-      if (piece) return [{ ...piece, path }]
-      dropped.push({ path, what: `a part of type ${part.type}${isReasoning ? ' in reasoning' : ''}` })
-      return []
+      const found = piecesOf(part, isReasoning)
+      if (found.length === 0) {
+        dropped.push({ path, what: `a part of type ${part.type}${isReasoning ? ' in reasoning' : ''}` })
+        return []
+      }
+      drop(path, part, OF_PARTS)
+      if (part.type === 'data') drop([...path, 'data'], part.data ?? {}, OF_CALLS)
+      return found.map((piece) => ({ ...piece, path }))
     })
+    drop([i], message, OF_MESSAGES)
+    if (status !== 'completed' && status !== 'created') dropped.push({ path: [i, 'status'], what: `status ${status}` })
     for (const key of Object.keys(metadata ?? {}))
       dropped.push({ path: [i, 'metadata', key], what: `what ${key} alone knows of it` })
     if (pieces.length > 0) return [{ id, role: roleOf(message), pieces }]
@@ -68,11 +78,39 @@ export function spokenOf(messages: readonly Message[]): {
   return { spoken, dropped }
 }
 
+// What is carried, or was of the stream alone in which it came.
+const OF_STREAMS = ['object', 'type', 'status', 'sequence_number']
+const OF_MESSAGES: ReadonlySet<string> = new Set([...OF_STREAMS, 'id', 'role', 'content', 'metadata'])
+const OF_PARTS: ReadonlySet<string> = new Set([
+  ...OF_STREAMS,
+  'index',
+  'delta',
+  'msg_id',
+  'text',
+  'refusal',
+  'image_url',
+  'video_url',
+  'data',
+  'format',
+  'file_url',
+  'file_id',
+  'filename',
+  'file_data'
+])
+const OF_CALLS: ReadonlySet<string> = new Set(['call_id', 'name', 'arguments', 'input', 'output'])
+
 function roleOf({ role, type }: Message): Spoken['role'] {
   return role ?? (type.endsWith('_output') ? 'tool' : type === 'message' ? 'user' : 'assistant')
 }
 
-function pieceOf(part: ContentPart, isReasoning: boolean): Piece | undefined {
+// A tool that its provider runs may have its call and its output in one.
+function piecesOf(part: ContentPart, isReasoning: boolean): readonly Piece[] {
+  if (part.type === 'data') return toolPieces((part.data ?? {}) as JsonObject)
+  const piece = pieceOf(part, isReasoning)
+  return piece ? [piece] : []
+}
+
+function pieceOf(part: Exclude<ContentPart, { type: 'data' }>, isReasoning: boolean): Piece | undefined {
   switch (part.type) {
     case 'text':
       return { kind: isReasoning ? 'reasoning' : 'text', text: part.text ?? '' }
@@ -93,17 +131,18 @@ function pieceOf(part: ContentPart, isReasoning: boolean): Piece | undefined {
       const given = Object.entries({ url, id, name, data }).filter(([, value]) => typeof value === 'string')
       return { kind: 'file', ...Object.fromEntries(given) }
     }
-    case 'data':
-      return toolPiece((part.data ?? {}) as JsonObject)
   }
 }
 
-function toolPiece({ call_id: callId, name, arguments: given, input, output }: JsonObject): Piece | undefined {
-  if (typeof callId !== 'string') return undefined
-  if (output !== undefined) return { kind: 'output', callId, name: typeof name === 'string' ? name : undefined, output }
+function toolPieces({ call_id: callId, name, arguments: given, input, output }: JsonObject): readonly Piece[] {
+  if (typeof callId !== 'string') return []
+  const pieces: Piece[] = []
   const asked = given ?? input
-  if (typeof name !== 'string' || asked === undefined) return undefined
-  return { kind: 'call', callId, name, arguments: typeof asked === 'string' ? asked : JSON.stringify(asked) }
+  if (typeof name === 'string' && asked !== undefined)
+    pieces.push({ kind: 'call', callId, name, arguments: typeof asked === 'string' ? asked : JSON.stringify(asked) })
+  if (output !== undefined)
+    pieces.push({ kind: 'output', callId, name: typeof name === 'string' ? name : undefined, output })
+  return pieces
 }
 
 /** What {@link messageOf} is told beside the pieces. */
@@ -112,6 +151,8 @@ export interface Told {
   readonly role: Spoken['role']
   /** By default `function_call`, `function_call_output` or `reasoning` where it has such a piece, else `message`. */
   readonly type?: string
+  /** @default 'completed' */
+  readonly status?: Message['status']
   /** Parts that are no piece: what only its framework understands. */
   readonly others?: readonly JsonObject[]
   /** The fields of an item that have no place in a message, under the name of its format. */
@@ -119,12 +160,15 @@ export interface Told {
 }
 
 /** The message of pieces: the opposite of {@link spokenOf}. */
-export function messageOf(pieces: readonly Piece[], { id, role, type, others = [], metadata }: Told): Message {
+export function messageOf(
+  pieces: readonly Piece[],
+  { id, role, type, status = 'completed', others = [], metadata }: Told
+): Message {
   return {
     id,
     object: 'message',
     type: type ?? typeOf(pieces),
-    status: 'completed',
+    status,
     role,
     content: [...pieces.map(partOf), ...others.map((data): ContentPart => ({ type: 'data', data }))],
     ...(metadata && Object.keys(metadata).length > 0 && { metadata })
