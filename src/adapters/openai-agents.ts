@@ -40,7 +40,8 @@ const OPTIONS: OptionKeys<TurnlogSessionOptions> = { history: true, userId: true
  * session is made by what is first written.
  *
  * What the SDK adds in one call is one commit. What it takes away (`popItem`, `clearSession`, compaction) is a truncation: the items before it stay
- * readable at their versions. It has `userId` and `id`, so it can be given to `rewind`, `fork`, `beginTurn` and the others of {@link history}.
+ * readable at their versions. It has `userId` and `id`, so it can be given to `rewind`, `fork`, `undo` and the others of {@link history}. While somebody
+ * holds a turn of it, what it writes is `TURN_BUSY`.
  *
  * `applyHistoryTransaction` is there, too: `operationId` is an idempotency key for the life of the session. With it the SDK keeps a tool call whose answer an
  * output guardrail has blocked.
