@@ -79,7 +79,8 @@ export class TurnlogSession implements SessionHistoryRewriteAwareSession, Sessio
   }
 
   async addItems(added: AgentInputItem[]): Promise<void> {
-    if (added.length > 0) await this.#commit([{ type: 'append', messages: added }])
+    const messages = copies('items', added)
+    if (messages.length > 0) await this.#commit([{ type: 'append', messages }])
   }
 
   async popItem(): Promise<AgentInputItem | undefined> {
@@ -101,7 +102,7 @@ export class TurnlogSession implements SessionHistoryRewriteAwareSession, Sessio
   async replaceHistoryWithCompaction(replacement: AgentInputItem[]): Promise<void> {
     await this.#commit([
       { type: 'truncate', length: 0 },
-      { type: 'append', messages: replacement }
+      { type: 'append', messages: copies('replacement', replacement) }
     ])
   }
 
@@ -199,17 +200,26 @@ const items: StandardSchema<AgentInputItem, AgentInputItem> = {
   '~standard': {
     version: 1,
     vendor: 'turnlog',
-    validate(value) {
-      const { type, role } = (typeof value === 'object' && value !== null ? value : {}) as {
-        type?: unknown
-        role?: unknown
-      }
-      return typeof type === 'string' || (type === undefined && typeof role === 'string')
-        ? { value: value as AgentInputItem }
-        : { issues: [{ message: 'an item has a type, or is a message with a role' }] }
-    }
+    validate: (value) => (isItem(value) ? { value } : { issues: [{ message: NO_ITEM }] })
   }
 }
+
+// Checked here, so that a path begins with the place in the caller's list.
+function copies(name: string, given: readonly AgentInputItem[]): readonly AgentInputItem[] {
+  if (!Array.isArray(given)) throw misuse(name, 'a list of items', given)
+  return given.map((item: AgentInputItem, i) => {
+    const copy = plain(item, [i])
+    if (isItem(copy)) return copy
+    throw invalid(NO_ITEM, [i])
+  })
+}
+
+function isItem(value: unknown): value is AgentInputItem {
+  const { type, role } = (value ?? {}) as { type?: unknown; role?: unknown }
+  return typeof type === 'string' || (type === undefined && typeof role === 'string')
+}
+
+const NO_ITEM = 'an item has a type, or is a message with a role'
 
 // As the SDK does it: the first of that call is replaced, further ones go.
 function withCallReplaced(

@@ -3,6 +3,7 @@ import { stat } from 'node:fs/promises'
 import { diff } from '../diff.ts'
 import type { SessionEvent } from '../event.ts'
 import type { Message } from '../message.ts'
+import type { Session } from '../session.ts'
 import type { Head } from '../store.ts'
 import { openToolCalls } from '../tool-calls.ts'
 import {
@@ -224,9 +225,18 @@ export async function compare(
   b: string,
   { json }: { readonly json?: boolean }
 ): Promise<void> {
-  const difference = diff(await versionedOf(context, userId, a), await versionedOf(context, userId, b))
-  if (json) return printJson(difference)
-  print(visible(String(difference)))
+  const [left, right] = [await versionedOf(context, userId, a), await versionedOf(context, userId, b)]
+  if (json) return printJson(diff(left, right))
+  print(visible(String(diff(await asRead(left), await asRead(right)))))
+}
+
+// As a conversation, where it reads as one.
+async function asRead({
+  format,
+  messages,
+  metadata
+}: Session<unknown>): Promise<Pick<Session<unknown>, 'messages' | 'metadata'>> {
+  return { messages: (await readerOf(format))(messages) ?? messages, metadata }
 }
 
 /** Counts what there is. */

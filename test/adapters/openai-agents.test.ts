@@ -342,9 +342,13 @@ describe.each(STORES)('a session of the Agents SDK over %s', (kind) => {
     const session = new TurnlogSession({ history, userId: 'ada' })
     const image = { type: 'message', role: 'user', content: [{ type: 'input_image', image: new Uint8Array(3) }] }
     await fails(() => session.addItems([user('a'), image as never]), 'INVALID_MESSAGE', {
-      path: [0, 'messages', 1, 'content', 0, 'image']
+      path: [1, 'content', 0, 'image']
     })
     await fails(() => session.addItems([{ content: 'no role' } as never]), 'INVALID_MESSAGE')
+    for (const none of [undefined, 'x', {}]) {
+      await misuses(() => session.addItems(none as never), 'items')
+      await misuses(() => session.replaceHistoryWithCompaction(none as never), 'replacement')
+    }
     for (const transaction of [
       undefined,
       { type: 'append_items' },

@@ -60,6 +60,9 @@ assistant
   const log = await output(store, 'log', 'ada', 'trip')
   for (const line of ['user: A train to Oslo?', 'assistant: → find_trains({"to":"Oslo"})', 'assistant: At 22:47.'])
     expect(log).toContain(line)
+  expect(await output(store, 'diff', 'ada', 'trip@2', 'trip')).toMatch(
+    /^ {2}1 message in common\n\+ assistant: \{"call_id"/
+  )
   expect(JSON.parse(await output(store, 'export', 'ada', 'trip', '--format', 'openai'))).toMatchObject({
     messages: [
       { role: 'user', content: 'A train to Oslo?' },

@@ -1,4 +1,5 @@
 import type { AgentInputItem } from '@openai/agents-core'
+import { misuse } from '../../arguments.ts'
 import type { Json, JsonObject } from '../../json.ts'
 import type { Message } from '../../message.ts'
 import { objectOf, objectsOf, stringOf } from '../shared/loose.ts'
@@ -21,6 +22,7 @@ export const OPENAI_AGENTS_FORMAT = 'openai-agents'
  * items always the same: an item without an id has its position.
  */
 export function toMessages(items: readonly AgentInputItem[]): Message[] {
+  if (!Array.isArray(items)) throw misuse('items', 'a list, such as the messages of a session', items)
   return (items as readonly JsonObject[]).flatMap((item, i) => {
     const { id, role, status } = item
     const told = {

@@ -1,3 +1,4 @@
+import { misuse } from '../../arguments.ts'
 import type { Path } from '../../errors.ts'
 import type { Json, JsonObject } from '../../json.ts'
 import type { ContentPart, Message } from '../../message.ts'
@@ -48,12 +49,13 @@ export function spokenOf(messages: readonly Message[]): {
   readonly spoken: readonly Spoken[]
   readonly dropped: readonly Dropped[]
 } {
+  if (!Array.isArray(messages)) throw misuse('messages', 'a list', messages)
   const dropped: Dropped[] = []
   const drop = (path: Path, members: object, carried: ReadonlySet<string>): void => {
     for (const [key, value] of Object.entries(members))
       if (!carried.has(key) && value !== null && value !== undefined) dropped.push({ path: [...path, key], what: key })
   }
-  const spoken = messages.flatMap((message, i): Spoken[] => {
+  const spoken = (messages as readonly Message[]).flatMap((message, i): Spoken[] => {
     const { id, type, status, metadata } = message
     const isReasoning = type === 'reasoning'
     const pieces = (message.content ?? []).flatMap((part, j): Placed[] => {
