@@ -58,8 +58,8 @@ export class TurnlogSessionStore implements Required<SessionStore> {
   readonly history: SessionHistoryService<SessionStoreEntry>
   // Only the order of calls that are under way: nothing that a restart would lose.
   readonly #order = new Map<string, Promise<void>>()
-  // So that a long session is not read through with each append. A snapshot that is not here is: after a restart nothing differs.
-  readonly #known = new WeakMap<Session<SessionStoreEntry>, Known>()
+  // The uuids, so that a long session is not read through with each append. A snapshot that is not here is: after a restart nothing differs.
+  readonly #known = new WeakMap<Session<SessionStoreEntry>, Set<string>>()
 
   constructor(options: TurnlogSessionStoreOptions) {
     const { history, userId } = knownOptions(objectOf(options, 'options'), OPTIONS)
@@ -148,10 +148,10 @@ export class TurnlogSessionStore implements Required<SessionStore> {
       // Where nothing comes after it, as the process ends, it has no mark, and is as if it was never written.
       const session = (await readSession(this.history, ref)) ?? (await makeSession(this.history, ref))
       if (!session) continue
-      const known = this.#known.get(session) ?? knownOf(session.messages)
-      const fresh = withoutKnown(added, known.uuids)
+      const known = this.#known.get(session) ?? plus(new Set(), session.messages)
+      const fresh = withoutKnown(added, known)
       if (markOf(session) && fresh.length === 0) return
-      const mark = key.subpath === undefined ? await markAfter(session, known.count, fresh, key) : {}
+      const mark = key.subpath === undefined ? await markAfter(session, fresh, key) : {}
       try {
         // The mark first: whatever version one rewinds to or forks at, it is there wherever an entry is.
         const set = { [CLAUDE_AGENT_FORMAT]: mark }
@@ -192,8 +192,9 @@ export class TurnlogSessionStore implements Required<SessionStore> {
 
 /** What the metadata of a session that was written to has under the name of the format; of a main transcript, all of it. */
 interface Mark {
-  /** How many entries the summary is of. */
-  readonly entries?: number
+  /** The session that the summary is of, and its version: a fork has the mark of its parent. */
+  readonly id?: string
+  readonly version?: number
   /** What the SDK keeps in a summary; of no meaning here. */
   readonly summary?: JsonObject
 }
@@ -204,10 +205,9 @@ function markOf({ metadata }: Session<SessionStoreEntry>): Mark | undefined {
 
 let sdk: Promise<{ readonly foldSessionSummary: typeof foldSessionSummary }> | undefined
 
-// Where entries have come or gone by other ways, such as a rewind into the midst of a batch, it is made anew from all.
+// Where anything was written by other ways, such as a rewind into the midst of a batch, it is made anew from all.
 async function markAfter(
   session: Session<SessionStoreEntry>,
-  count: number,
   fresh: readonly SessionStoreEntry[],
   key: SessionKey
 ): Promise<Mark> {
@@ -215,26 +215,17 @@ async function markAfter(
   sdk ??= import('@anthropic-ai/claude-agent-sdk')
   const { foldSessionSummary: fold } = await sdk
   const mark = markOf(session)
-  const isOfAll = mark?.summary !== undefined && mark.entries === count
+  const isOfAll = mark?.summary !== undefined && mark.id === session.id && mark.version === session.version
   const previous = isOfAll ? { sessionId: key.sessionId, mtime: 0, data: mark.summary } : undefined
   const { data } = fold(previous, key, isOfAll ? [...fresh] : [...session.messages, ...fresh])
-  return { entries: count + fresh.length, summary: data as JsonObject }
+  // An event for the mark itself, and one for each entry.
+  return { id: session.id, version: session.version + 1 + fresh.length, summary: data as JsonObject }
 }
 
-/** What there is in a snapshot. */
-interface Known {
-  readonly uuids: Set<string>
-  readonly count: number
-}
-
-function knownOf(present: readonly SessionStoreEntry[]): Known {
-  return plus({ uuids: new Set(), count: 0 }, present)
-}
-
-// Of the same set, which is that of the newer snapshot only.
-function plus({ uuids, count }: Known, added: readonly SessionStoreEntry[]): Known {
+// Into the same set, which is that of the newer snapshot only.
+function plus(uuids: Set<string>, added: readonly SessionStoreEntry[]): Set<string> {
   for (const { uuid } of added) if (typeof uuid === 'string') uuids.add(uuid)
-  return { uuids, count: count + added.length }
+  return uuids
 }
 
 function withoutKnown(added: readonly SessionStoreEntry[], known: ReadonlySet<string>): readonly SessionStoreEntry[] {

@@ -190,6 +190,30 @@ describe.each(STORES)('a session store of the Claude Agent SDK over %s', (kind) 
     await history.stop()
   })
 
+  it('has no summary of what others have replaced, also in a fork', async () => {
+    const { history, store } = await begin()
+    await store.append(KEY, [said('a')])
+    const ref = store.refOf(KEY)
+    await store.append(KEY, [titled('A')])
+    const { version, metadata } = (await store.history.getSession(ref.userId, ref.id))!
+    expect(metadata, 'else each append would read all').toMatchObject({ 'claude-agent': { version } })
+    const forked = await store.history.fork(ref, { sessionId: 'forked' })
+    for (const session of [ref, forked]) {
+      // As many entries as before.
+      await store.history.commit(session, [
+        { type: 'truncate', length: 0 },
+        { type: 'append', messages: [said('b'), titled('B')] }
+      ])
+      await store.append({ ...KEY, sessionId: session.id }, [said('c')])
+    }
+    const { data } = foldSessionSummary(undefined, KEY, [said('b'), titled('B'), said('c')])
+    expect(dataOf(await store.listSessionSummaries(KEY.projectKey))).toEqual([
+      ['forked', data],
+      ['s1', data]
+    ])
+    await history.stop()
+  })
+
   it('is as if never written where a process has ended before anything was stored', async () => {
     const { history, store } = await begin()
     expect(await store.load(KEY)).toBeNull()
