@@ -40,8 +40,8 @@ const OPTIONS: OptionKeys<TurnlogSessionStoreOptions> = { history: true, userId:
  * store object to one key are stored in order of the calls; of several processes, in order of their commits, none lost. While somebody holds a turn of the
  * session they wait.
  *
- * `delete` hides: first the transcripts of subagents, then the main one, one commit each; so where it fails in between, the session is still listed and can be deleted
- * again. What it has hidden is at its version in {@link history}, until it is purged.
+ * `delete` hides: first the transcripts of subagents, then the main one, and then those of subagents that another process has begun meanwhile, one commit each; where it
+ * fails in between, it can be called again. What it has hidden is at its version in {@link history}, until it is purged.
  *
  * Each transcript is a session of its own: {@link refOf} names it, for `rewind`, `fork`, `getSession` with `at` and the others of {@link history}.
  *
@@ -71,7 +71,8 @@ export class TurnlogSessionStore implements Required<SessionStore> {
   /**
    * The session that has the transcript of `key`. Main transcripts of a project are the sessions of the user `<userId>/<projectKey>`, and those of the
    * subagents of one session the sessions of `<userId>/<projectKey>/<sessionId>`: so neither list reads what is not in it. `%` and, in users, `/` are
-   * written `%25` and `%2F`; no two keys have the same.
+   * written `%25` and `%2F`; no two keys have the same. A fork needs an id that a key has: `refOf({ projectKey, sessionId }).id` for any `sessionId`; under
+   * another (`try 100%`) no key finds it, and it is not listed.
    */
   refOf(key: SessionKey): SessionRef {
     const { projectKey, sessionId, subpath } = objectOf(key, 'key', 'a key with projectKey and sessionId')
@@ -132,15 +133,20 @@ export class TurnlogSessionStore implements Required<SessionStore> {
   async delete(key: SessionKey): Promise<void> {
     const ref = this.refOf(key)
     await this.#inOrder(ref, async () => {
-      if (key.subpath === undefined)
-        for (const subpath of await this.listSubkeys(key)) await this.delete({ ...key, subpath })
+      if (key.subpath === undefined) await this.#deleteBelow(key)
       await this.history.deleteSession(ref.userId, ref.id)
+      // What another process has begun meanwhile.
+      if (key.subpath === undefined) await this.#deleteBelow(key)
     })
   }
 
   async listSubkeys({ projectKey, sessionId }: { projectKey: string; sessionId: string }): Promise<string[]> {
     const scope = [this.userId, text('key.projectKey', projectKey), text('key.sessionId', sessionId)]
     return (await this.#listed(scope)).map(({ id }) => unescaped(id))
+  }
+
+  async #deleteBelow(key: SessionKey): Promise<void> {
+    for (const subpath of await this.listSubkeys(key)) await this.delete({ ...key, subpath })
   }
 
   async #append(key: SessionKey, ref: SessionRef, added: readonly SessionStoreEntry[]): Promise<void> {
@@ -174,7 +180,10 @@ export class TurnlogSessionStore implements Required<SessionStore> {
 
   async #listed(scope: readonly string[]): Promise<Session<SessionStoreEntry>[]> {
     const listed = await this.history.listSessions(userOf(scope))
-    return listed.filter((session) => session.format === CLAUDE_AGENT_FORMAT && markOf(session))
+    return listed.filter(
+      (session) =>
+        session.format === CLAUDE_AGENT_FORMAT && markOf(session) && escaped(unescaped(session.id)) === session.id
+    )
   }
 
   async #inOrder(ref: SessionRef, work: () => Promise<void>): Promise<void> {
@@ -277,7 +286,7 @@ function unescaped(id: string): string {
   try {
     return decodeURIComponent(id)
   } catch {
-    // Nothing that was escaped here: a fork whose name somebody else has chosen.
+    // Nothing that was escaped here: a fork whose id somebody has chosen that no key has.
     return id
   }
 }

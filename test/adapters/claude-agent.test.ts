@@ -199,10 +199,11 @@ describe.each(STORES)('a session store of the Claude Agent SDK over %s', (kind) 
     expect(metadata, 'else each append would read all').toMatchObject({ 'claude-agent': { version } })
     const forked = await store.history.fork(ref, { sessionId: 'forked' })
     for (const session of [ref, forked]) {
-      // As many entries as before.
+      // As many entries as before; and the fork comes to the version that its parent had.
       await store.history.commit(session, [
         { type: 'truncate', length: 0 },
-        { type: 'append', messages: [said('b'), titled('B')] }
+        { type: 'append', messages: [said('b'), titled('B')] },
+        { type: 'metadata', set: { title: 'B' } }
       ])
       await store.append({ ...KEY, sessionId: session.id }, [said('c')])
     }
@@ -211,6 +212,32 @@ describe.each(STORES)('a session store of the Claude Agent SDK over %s', (kind) 
       ['forked', data],
       ['s1', data]
     ])
+    await history.stop()
+  })
+
+  it('deletes what another process begins meanwhile below what is deleted', async () => {
+    const { history, store } = await begin()
+    await store.append(KEY, [said('a')])
+    const remove = store.history.deleteSession
+    store.history.deleteSession = async (userId, id) => {
+      await new TurnlogSessionStore({ history, userId: 'ada' }).append(SUB, [said(id)])
+      store.history.deleteSession = remove
+      await remove.call(store.history, userId, id)
+    }
+    await store.delete(KEY)
+    expect(await store.load(KEY)).toBeNull()
+    expect(await store.listSubkeys(KEY)).toEqual([])
+    await history.stop()
+  })
+
+  it('lists of forks those that it can load', async () => {
+    const { history, store } = await begin()
+    await store.append(KEY, [said('a')])
+    for (const id of ['try 100%', 'a%20b', '%2f', store.refOf({ ...KEY, sessionId: 'try 50%' }).id])
+      await store.history.fork(store.refOf(KEY), { sessionId: id })
+    expect(ids(await store.listSessions(KEY.projectKey))).toEqual(['s1', 'try 50%'])
+    expect(ids(await store.listSessionSummaries(KEY.projectKey))).toEqual(['s1', 'try 50%'])
+    expect(await store.load({ ...KEY, sessionId: 'try 50%' })).toEqual([said('a')])
     await history.stop()
   })
 
