@@ -7,7 +7,7 @@ import type {
 } from '@anthropic-ai/claude-agent-sdk'
 import { idOf, knownOptions, misuse, objectOf, type OptionKeys } from '../arguments.ts'
 import type { SessionRef } from '../calls.ts'
-import { isTurnlogError } from '../errors.ts'
+import { isTurnlogError, turnlogError, type TurnlogErrorOf } from '../errors.ts'
 import type { Json, JsonObject } from '../json.ts'
 import { invalid, plain, type StandardSchema } from '../message.ts'
 import type { SessionHistoryService } from '../service.ts'
@@ -34,7 +34,8 @@ const OPTIONS: OptionKeys<TurnlogSessionStoreOptions> = { history: true, userId:
  * A `SessionStore` of the Claude Agent SDK (`@anthropic-ai/claude-agent-sdk` 0.3) that keeps transcripts in turnlog, and only there. The SDK calls that
  * interface **alpha**: this is tested with 0.3, and another version is warned of.
  *
- * An `append` is one commit, with the summary that `listSessionSummaries` gives; only what a store does not take at once (1 MB in NATS) is stored in several. Before the first
+ * An `append` is one commit, with the summary that `listSessionSummaries` gives; only what a store does not take at once (1 MB in NATS) is stored in several, and
+ * where it would not take one of the entries alone, none is. Before the first
  * the session is made; where the process ends in between, it is as if never written. An entry whose
  * `uuid` the session has is left out, so a batch may be given again; entries without one are appended each time, as the interface has it. Appends of one
  * store object to one key are stored in order of the calls; of several processes, in order of their commits, none lost. While somebody holds a turn of the
@@ -45,7 +46,7 @@ const OPTIONS: OptionKeys<TurnlogSessionStoreOptions> = { history: true, userId:
  *
  * Each transcript is a session of its own: {@link refOf} names it, for `rewind`, `fork`, `getSession` with `at` and the others of {@link history}.
  *
- * Methods reject with `INVALID_MESSAGE` where an entry is none or JSON cannot carry it, with its path; `FORMAT_MISMATCH` where another adapter has written the session;
+ * Methods reject with `COMMIT_TOO_LARGE` where the store cannot take an entry alone; `INVALID_MESSAGE` where an entry is none or JSON cannot carry it, with its path; `FORMAT_MISMATCH` where another adapter has written the session;
  * a `TypeError` for keys that are none or too long; and as those of the service.
  *
  * @example
@@ -168,6 +169,8 @@ export class TurnlogSessionStore implements Required<SessionStore> {
         return
       } catch (error) {
         if (isTurnlogError(error, 'COMMIT_TOO_LARGE') && fresh.length > 1) {
+          // Before any part: the SDK gives the batch again, and what has no uuid would be there each time.
+          checkEach(fresh, mark, error)
           const half = Math.ceil(fresh.length / 2)
           await this.#append(key, ref, fresh.slice(0, half))
           return this.#append(key, ref, fresh.slice(half))
@@ -197,6 +200,25 @@ export class TurnlogSessionStore implements Required<SessionStore> {
       if (this.#order.get(name) === settled) this.#order.delete(name)
     }
   }
+}
+
+// Of what the whole commit had around its entries, about what one alone would have: events of the mark and of the entry.
+function checkEach(fresh: readonly SessionStoreEntry[], mark: Mark, whole: TurnlogErrorOf<'COMMIT_TOO_LARGE'>): void {
+  const sizes = fresh.map((message) => bytesOf({ message }))
+  const marked = bytesOf({ set: { [CLAUDE_AGENT_FORMAT]: mark }, unset: [] })
+  const event = (whole.size - marked - sizes.reduce((sum, size) => sum + size, 0)) / (fresh.length + 1)
+  const { limit } = whole
+  for (const [i, bytes] of sizes.entries()) {
+    const size = Math.ceil(bytes + marked + 2 * event)
+    if (size <= limit) continue
+    const { type, uuid } = fresh[i]!
+    const what = `The entry ${JSON.stringify(uuid ?? `of type ${type}`)} comes to about ${size} bytes`
+    throw turnlogError('COMMIT_TOO_LARGE', `${what}, and the store takes ${limit} at once`, { size, limit })
+  }
+}
+
+function bytesOf(value: object): number {
+  return Buffer.byteLength(JSON.stringify(value))
 }
 
 /** What the metadata of a session that was written to has under the name of the format; of a main transcript, all of it. */

@@ -346,6 +346,28 @@ it('what a store does not take at once is stored in parts', async () => {
   const [summary] = await store.listSessionSummaries(KEY.projectKey)
   expect(summary!.data).toEqual(foldSessionSummary(undefined, KEY, given).data)
   await fails(() => store.append(KEY, [said('x'.repeat(5000))]), 'COMMIT_TOO_LARGE')
+  // As the SDK does: three times.
+  for (const key of [KEY, KEY, KEY, SUB])
+    await fails(() => store.append(key, [titled('A'), ...given, said('x'.repeat(5000))]), 'COMMIT_TOO_LARGE')
+  expect(await store.load(KEY)).toEqual(given)
+  expect(await store.load(SUB)).toBeNull()
+
+  // Around what just fits: all or nothing, and all where one after the other is.
+  const isStored = (sessionId: string, batch: SessionStoreEntry[]): Promise<boolean> =>
+    store.append({ ...KEY, sessionId }, batch).then(
+      () => true,
+      () => false
+    )
+  const fitting: boolean[] = []
+  for (let length = 1780; length < 1830; length++) {
+    const long = said('a', { long: 'x'.repeat(length) })
+    await store.append({ ...KEY, sessionId: `a${length}` }, [titled('A')])
+    const fits = await isStored(`a${length}`, [long])
+    expect(await isStored(`b${length}`, [titled('A'), long])).toBe(fits)
+    expect(await store.load({ ...KEY, sessionId: `b${length}` })).toEqual(fits ? [titled('A'), long] : null)
+    fitting.push(fits)
+  }
+  expect(new Set(fitting).size, 'both happens').toBe(2)
   await history.stop()
 })
 
