@@ -655,6 +655,37 @@ describe('transcripts as messages', () => {
     ])
   })
 
+  it('lose nothing that is beside what is said, or has no form that is known', () => {
+    const image = { type: 'image', source: { type: 'url', url: 'https://x.y/z.png' }, title: 'a cat' }
+    const beside = { title: 'a cat', cache_control: { type: 'ephemeral' } }
+    const prompt = [{ ...image, ...beside }, { type: 'text', text: 'See' }, 'loose', 7]
+    const marked = [{ type: 'text', text: '22:47', citations: [] }]
+    const entries = [
+      { type: 'attachment', uuid: 'q', cwd: '/', attachment: { type: 'queued_command', prompt, origin: 'ada' } },
+      { type: 'attachment', uuid: 'n', attachment: 'none' },
+      entryOf('user', ['loose', 7, { type: 'document', title: 1, source: { type: 'file', file_id: 'f' } }]),
+      entryOf('user', 7),
+      entryOf('user', [
+        { type: 'tool_result', tool_use_id: 't1', content: marked },
+        { type: 'tool_result', tool_use_id: 't2', content: ['loose', ...marked] },
+        { type: 'tool_result', tool_use_id: 't3', content: [{ type: 'text', text: '22:47' }] }
+      ])
+    ]
+    const data = (value: object) => ({ type: 'data', data: value })
+    const text = (value: string) => ({ type: 'text', text: value })
+    expect(shown(entries).map(({ content }) => content)).toEqual([
+      [{ type: 'image', image_url: 'https://x.y/z.png' }, text('See'), text('loose'), data({ block: 7 })],
+      [data(entries[1]!)],
+      [text('loose'), { type: 'file', file_id: 'f' }, data({ block: 7 })],
+      [data({ block: 7 })],
+      [output('t1', marked), output('t2', ['loose', ...marked]), output('t3', '22:47')]
+    ])
+    const [asked, , said] = toMessages(entries).map((message) => message.metadata?.[CLAUDE_AGENT_FORMAT])
+    const attachment = { type: 'queued_command', origin: 'ada' }
+    expect(asked).toEqual({ cwd: '/', attachment, blocks: [beside, {}, {}] })
+    expect(said).toEqual({ parentUuid: null, blocks: [{}, { title: 1 }] })
+  })
+
   it('become entries that follow each other, of the same messages the same', () => {
     const messages = [
       { role: 'system', content: 'Be brief.' },
@@ -662,7 +693,7 @@ describe('transcripts as messages', () => {
       {
         role: 'assistant',
         type: 'function_call',
-        content: [{ type: 'text', text: 'I do' }, call('same', 'add', '[1]'), call('same', 'add', 'no JSON')]
+        content: [{ type: 'text', text: 'I do' }, call('same', 'math.add', '[1]'), call('same', 'add', 'no JSON')]
       },
       {
         role: 'tool',
@@ -685,7 +716,7 @@ describe('transcripts as messages', () => {
         role: 'assistant',
         content: [
           { type: 'text', text: 'I do' },
-          { type: 'tool_use', id: 'same', name: 'add', input: { input: [1] } },
+          { type: 'tool_use', id: 'same', name: 'math_add', input: { input: [1] } },
           { type: 'tool_use', id: 'same_2', name: 'add', input: { input: 'no JSON' } }
         ]
       }),
@@ -700,6 +731,9 @@ describe('transcripts as messages', () => {
     ])
     expect(dropped.map(({ path, what }) => [path.join('.'), what])).toEqual([
       ['0.content.0', 'what the system says'],
+      ['2.content.1', 'the name math.add of a tool, which is called math_add'],
+      ['2.content.1', 'arguments that are no object, which are put into one, as input'],
+      ['2.content.2', 'arguments that are no object, which are put into one, as input'],
       ['3.content.2', 'the output of nobody, which nobody has called'],
       ['4.content.0', 'a text that is blank'],
       ['5.content.0', 'an image of the assistant']
