@@ -680,10 +680,10 @@ describe('transcripts as messages', () => {
       [data({ block: 7 })],
       [output('t1', marked), output('t2', ['loose', ...marked]), output('t3', '22:47')]
     ])
-    const [asked, , said] = toMessages(entries).map((message) => message.metadata?.[CLAUDE_AGENT_FORMAT])
+    const [asked, , listed] = toMessages(entries).map((message) => message.metadata?.[CLAUDE_AGENT_FORMAT])
     const attachment = { type: 'queued_command', origin: 'ada' }
     expect(asked).toEqual({ cwd: '/', attachment, blocks: [beside, {}, {}] })
-    expect(said).toEqual({ parentUuid: null, blocks: [{}, { title: 1 }] })
+    expect(listed).toEqual({ parentUuid: null, blocks: [{}, { title: 1 }] })
   })
 
   it('become entries that follow each other, of the same messages the same', () => {
