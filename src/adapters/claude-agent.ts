@@ -7,7 +7,7 @@ import type {
 } from '@anthropic-ai/claude-agent-sdk'
 import { idOf, knownOptions, misuse, objectOf, type OptionKeys } from '../arguments.ts'
 import type { SessionRef } from '../calls.ts'
-import { isTurnlogError } from '../errors.ts'
+import { isTurnlogError, turnlogError, type TurnlogErrorOf } from '../errors.ts'
 import type { Json, JsonObject } from '../json.ts'
 import { invalid, plain, type StandardSchema } from '../message.ts'
 import type { SessionHistoryService } from '../service.ts'
@@ -34,18 +34,19 @@ const OPTIONS: OptionKeys<TurnlogSessionStoreOptions> = { history: true, userId:
  * A `SessionStore` of the Claude Agent SDK (`@anthropic-ai/claude-agent-sdk` 0.3) that keeps transcripts in turnlog, and only there. The SDK calls that
  * interface **alpha**: this is tested with 0.3, and another version is warned of.
  *
- * An `append` is one commit, with the summary that `listSessionSummaries` gives; only what a store does not take at once (1 MB in NATS) is stored in several. Before the first
+ * An `append` is one commit, with the summary that `listSessionSummaries` gives; only what a store does not take at once (1 MB in NATS) is stored in several, and
+ * where it would not take one of the entries alone, none is. Before the first
  * the session is made; where the process ends in between, it is as if never written. An entry whose
  * `uuid` the session has is left out, so a batch may be given again; entries without one are appended each time, as the interface has it. Appends of one
  * store object to one key are stored in order of the calls; of several processes, in order of their commits, none lost. While somebody holds a turn of the
  * session they wait.
  *
- * `delete` hides: first the transcripts of subagents, then the main one, one commit each; so where it fails in between, the session is still listed and can be deleted
- * again. What it has hidden is at its version in {@link history}, until it is purged.
+ * `delete` hides: first the transcripts of subagents, then the main one, and then those of subagents that another process has begun meanwhile, one commit each; where it
+ * fails in between, it can be called again. What it has hidden is at its version in {@link history}, until it is purged.
  *
  * Each transcript is a session of its own: {@link refOf} names it, for `rewind`, `fork`, `getSession` with `at` and the others of {@link history}.
  *
- * Methods reject with `INVALID_MESSAGE` where an entry is none or JSON cannot carry it, with its path; `FORMAT_MISMATCH` where another adapter has written the session;
+ * Methods reject with `COMMIT_TOO_LARGE` where the store cannot take an entry alone; `INVALID_MESSAGE` where an entry is none or JSON cannot carry it, with its path; `FORMAT_MISMATCH` where another adapter has written the session;
  * a `TypeError` for keys that are none or too long; and as those of the service.
  *
  * @example
@@ -58,8 +59,8 @@ export class TurnlogSessionStore implements Required<SessionStore> {
   readonly history: SessionHistoryService<SessionStoreEntry>
   // Only the order of calls that are under way: nothing that a restart would lose.
   readonly #order = new Map<string, Promise<void>>()
-  // So that a long session is not read through with each append. A snapshot that is not here is: after a restart nothing differs.
-  readonly #known = new WeakMap<Session<SessionStoreEntry>, Known>()
+  // The uuids, so that a long session is not read through with each append. A snapshot that is not here is: after a restart nothing differs.
+  readonly #known = new WeakMap<Session<SessionStoreEntry>, Set<string>>()
 
   constructor(options: TurnlogSessionStoreOptions) {
     const { history, userId } = knownOptions(objectOf(options, 'options'), OPTIONS)
@@ -71,7 +72,8 @@ export class TurnlogSessionStore implements Required<SessionStore> {
   /**
    * The session that has the transcript of `key`. Main transcripts of a project are the sessions of the user `<userId>/<projectKey>`, and those of the
    * subagents of one session the sessions of `<userId>/<projectKey>/<sessionId>`: so neither list reads what is not in it. `%` and, in users, `/` are
-   * written `%25` and `%2F`; no two keys have the same.
+   * written `%25` and `%2F`; no two keys have the same. A fork needs an id that a key has: `refOf({ projectKey, sessionId }).id` for any `sessionId`; under
+   * another (`try 100%`) no key finds it, and it is not listed.
    */
   refOf(key: SessionKey): SessionRef {
     const { projectKey, sessionId, subpath } = objectOf(key, 'key', 'a key with projectKey and sessionId')
@@ -132,9 +134,10 @@ export class TurnlogSessionStore implements Required<SessionStore> {
   async delete(key: SessionKey): Promise<void> {
     const ref = this.refOf(key)
     await this.#inOrder(ref, async () => {
-      if (key.subpath === undefined)
-        for (const subpath of await this.listSubkeys(key)) await this.delete({ ...key, subpath })
+      if (key.subpath === undefined) await this.#deleteBelow(key)
       await this.history.deleteSession(ref.userId, ref.id)
+      // What another process has begun meanwhile.
+      if (key.subpath === undefined) await this.#deleteBelow(key)
     })
   }
 
@@ -143,15 +146,19 @@ export class TurnlogSessionStore implements Required<SessionStore> {
     return (await this.#listed(scope)).map(({ id }) => unescaped(id))
   }
 
+  async #deleteBelow(key: SessionKey): Promise<void> {
+    for (const subpath of await this.listSubkeys(key)) await this.delete({ ...key, subpath })
+  }
+
   async #append(key: SessionKey, ref: SessionRef, added: readonly SessionStoreEntry[]): Promise<void> {
     for (;;) {
       // Where nothing comes after it, as the process ends, it has no mark, and is as if it was never written.
       const session = (await readSession(this.history, ref)) ?? (await makeSession(this.history, ref))
       if (!session) continue
-      const known = this.#known.get(session) ?? knownOf(session.messages)
-      const fresh = withoutKnown(added, known.uuids)
+      const known = this.#known.get(session) ?? plus(new Set(), session.messages)
+      const fresh = withoutKnown(added, known)
       if (markOf(session) && fresh.length === 0) return
-      const mark = key.subpath === undefined ? await markAfter(session, known.count, fresh, key) : {}
+      const mark = key.subpath === undefined ? await markAfter(session, fresh, key) : {}
       try {
         // The mark first: whatever version one rewinds to or forks at, it is there wherever an entry is.
         const set = { [CLAUDE_AGENT_FORMAT]: mark }
@@ -162,6 +169,8 @@ export class TurnlogSessionStore implements Required<SessionStore> {
         return
       } catch (error) {
         if (isTurnlogError(error, 'COMMIT_TOO_LARGE') && fresh.length > 1) {
+          // Before any part: the SDK gives the batch again, and what has no uuid would be there each time.
+          checkEach(fresh, mark, error)
           const half = Math.ceil(fresh.length / 2)
           await this.#append(key, ref, fresh.slice(0, half))
           return this.#append(key, ref, fresh.slice(half))
@@ -174,7 +183,10 @@ export class TurnlogSessionStore implements Required<SessionStore> {
 
   async #listed(scope: readonly string[]): Promise<Session<SessionStoreEntry>[]> {
     const listed = await this.history.listSessions(userOf(scope))
-    return listed.filter((session) => session.format === CLAUDE_AGENT_FORMAT && markOf(session))
+    return listed.filter(
+      (session) =>
+        session.format === CLAUDE_AGENT_FORMAT && markOf(session) && escaped(unescaped(session.id)) === session.id
+    )
   }
 
   async #inOrder(ref: SessionRef, work: () => Promise<void>): Promise<void> {
@@ -190,10 +202,30 @@ export class TurnlogSessionStore implements Required<SessionStore> {
   }
 }
 
+// Of what the whole commit had around its entries, about what one alone would have: events of the mark and of the entry.
+function checkEach(fresh: readonly SessionStoreEntry[], mark: Mark, whole: TurnlogErrorOf<'COMMIT_TOO_LARGE'>): void {
+  const sizes = fresh.map((message) => bytesOf({ message }))
+  const marked = bytesOf({ set: { [CLAUDE_AGENT_FORMAT]: mark }, unset: [] })
+  const event = (whole.size - marked - sizes.reduce((sum, size) => sum + size, 0)) / (fresh.length + 1)
+  const { limit } = whole
+  for (const [i, bytes] of sizes.entries()) {
+    const size = Math.ceil(bytes + marked + 2 * event)
+    if (size <= limit) continue
+    const { type, uuid } = fresh[i]!
+    const what = `The entry ${JSON.stringify(uuid ?? `of type ${type}`)} comes to about ${size} bytes`
+    throw turnlogError('COMMIT_TOO_LARGE', `${what}, and the store takes ${limit} at once`, { size, limit })
+  }
+}
+
+function bytesOf(value: object): number {
+  return Buffer.byteLength(JSON.stringify(value))
+}
+
 /** What the metadata of a session that was written to has under the name of the format; of a main transcript, all of it. */
 interface Mark {
-  /** How many entries the summary is of. */
-  readonly entries?: number
+  /** The session that the summary is of, and its version: a fork has the mark of its parent. */
+  readonly id?: string
+  readonly version?: number
   /** What the SDK keeps in a summary; of no meaning here. */
   readonly summary?: JsonObject
 }
@@ -204,10 +236,9 @@ function markOf({ metadata }: Session<SessionStoreEntry>): Mark | undefined {
 
 let sdk: Promise<{ readonly foldSessionSummary: typeof foldSessionSummary }> | undefined
 
-// Where entries have come or gone by other ways, such as a rewind into the midst of a batch, it is made anew from all.
+// Where anything was written by other ways, such as a rewind into the midst of a batch, it is made anew from all.
 async function markAfter(
   session: Session<SessionStoreEntry>,
-  count: number,
   fresh: readonly SessionStoreEntry[],
   key: SessionKey
 ): Promise<Mark> {
@@ -215,26 +246,17 @@ async function markAfter(
   sdk ??= import('@anthropic-ai/claude-agent-sdk')
   const { foldSessionSummary: fold } = await sdk
   const mark = markOf(session)
-  const isOfAll = mark?.summary !== undefined && mark.entries === count
+  const isOfAll = mark?.summary !== undefined && mark.id === session.id && mark.version === session.version
   const previous = isOfAll ? { sessionId: key.sessionId, mtime: 0, data: mark.summary } : undefined
   const { data } = fold(previous, key, isOfAll ? [...fresh] : [...session.messages, ...fresh])
-  return { entries: count + fresh.length, summary: data as JsonObject }
+  // An event for the mark itself, and one for each entry.
+  return { id: session.id, version: session.version + 1 + fresh.length, summary: data as JsonObject }
 }
 
-/** What there is in a snapshot. */
-interface Known {
-  readonly uuids: Set<string>
-  readonly count: number
-}
-
-function knownOf(present: readonly SessionStoreEntry[]): Known {
-  return plus({ uuids: new Set(), count: 0 }, present)
-}
-
-// Of the same set, which is that of the newer snapshot only.
-function plus({ uuids, count }: Known, added: readonly SessionStoreEntry[]): Known {
+// Into the same set, which is that of the newer snapshot only.
+function plus(uuids: Set<string>, added: readonly SessionStoreEntry[]): Set<string> {
   for (const { uuid } of added) if (typeof uuid === 'string') uuids.add(uuid)
-  return { uuids, count: count + added.length }
+  return uuids
 }
 
 function withoutKnown(added: readonly SessionStoreEntry[], known: ReadonlySet<string>): readonly SessionStoreEntry[] {
@@ -286,7 +308,7 @@ function unescaped(id: string): string {
   try {
     return decodeURIComponent(id)
   } catch {
-    // Nothing that was escaped here: a fork whose name somebody else has chosen.
+    // Nothing that was escaped here: a fork whose id somebody has chosen that no key has.
     return id
   }
 }

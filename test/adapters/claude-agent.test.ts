@@ -190,6 +190,57 @@ describe.each(STORES)('a session store of the Claude Agent SDK over %s', (kind) 
     await history.stop()
   })
 
+  it('has no summary of what others have replaced, also in a fork', async () => {
+    const { history, store } = await begin()
+    await store.append(KEY, [said('a')])
+    const ref = store.refOf(KEY)
+    await store.append(KEY, [titled('A')])
+    const { version, metadata } = (await store.history.getSession(ref.userId, ref.id))!
+    expect(metadata, 'else each append would read all').toMatchObject({ 'claude-agent': { version } })
+    const forked = await store.history.fork(ref, { sessionId: 'forked' })
+    for (const session of [ref, forked]) {
+      // As many entries as before; and the fork comes to the version that its parent had.
+      await store.history.commit(session, [
+        { type: 'truncate', length: 0 },
+        { type: 'append', messages: [said('b'), titled('B')] },
+        { type: 'metadata', set: { title: 'B' } }
+      ])
+      await store.append({ ...KEY, sessionId: session.id }, [said('c')])
+    }
+    const { data } = foldSessionSummary(undefined, KEY, [said('b'), titled('B'), said('c')])
+    expect(dataOf(await store.listSessionSummaries(KEY.projectKey))).toEqual([
+      ['forked', data],
+      ['s1', data]
+    ])
+    await history.stop()
+  })
+
+  it('deletes what another process begins meanwhile below what is deleted', async () => {
+    const { history, store } = await begin()
+    await store.append(KEY, [said('a')])
+    const remove = store.history.deleteSession
+    store.history.deleteSession = async (userId, id) => {
+      await new TurnlogSessionStore({ history, userId: 'ada' }).append(SUB, [said(id)])
+      store.history.deleteSession = remove
+      await remove.call(store.history, userId, id)
+    }
+    await store.delete(KEY)
+    expect(await store.load(KEY)).toBeNull()
+    expect(await store.listSubkeys(KEY)).toEqual([])
+    await history.stop()
+  })
+
+  it('lists of forks those that it can load', async () => {
+    const { history, store } = await begin()
+    await store.append(KEY, [said('a')])
+    for (const id of ['try 100%', 'a%20b', '%2f', store.refOf({ ...KEY, sessionId: 'try 50%' }).id])
+      await store.history.fork(store.refOf(KEY), { sessionId: id })
+    expect(ids(await store.listSessions(KEY.projectKey))).toEqual(['s1', 'try 50%'])
+    expect(ids(await store.listSessionSummaries(KEY.projectKey))).toEqual(['s1', 'try 50%'])
+    expect(await store.load({ ...KEY, sessionId: 'try 50%' })).toEqual([said('a')])
+    await history.stop()
+  })
+
   it('is as if never written where a process has ended before anything was stored', async () => {
     const { history, store } = await begin()
     expect(await store.load(KEY)).toBeNull()
@@ -295,6 +346,28 @@ it('what a store does not take at once is stored in parts', async () => {
   const [summary] = await store.listSessionSummaries(KEY.projectKey)
   expect(summary!.data).toEqual(foldSessionSummary(undefined, KEY, given).data)
   await fails(() => store.append(KEY, [said('x'.repeat(5000))]), 'COMMIT_TOO_LARGE')
+  // As the SDK does: three times.
+  for (const key of [KEY, KEY, KEY, SUB])
+    await fails(() => store.append(key, [titled('A'), ...given, said('x'.repeat(5000))]), 'COMMIT_TOO_LARGE')
+  expect(await store.load(KEY)).toEqual(given)
+  expect(await store.load(SUB)).toBeNull()
+
+  // Around what just fits: all or nothing, and all where one after the other is.
+  const isStored = (sessionId: string, batch: SessionStoreEntry[]): Promise<boolean> =>
+    store.append({ ...KEY, sessionId }, batch).then(
+      () => true,
+      () => false
+    )
+  const fitting: boolean[] = []
+  for (let length = 1780; length < 1830; length++) {
+    const long = said('a', { long: 'x'.repeat(length) })
+    await store.append({ ...KEY, sessionId: `a${length}` }, [titled('A')])
+    const fits = await isStored(`a${length}`, [long])
+    expect(await isStored(`b${length}`, [titled('A'), long])).toBe(fits)
+    expect(await store.load({ ...KEY, sessionId: `b${length}` })).toEqual(fits ? [titled('A'), long] : null)
+    fitting.push(fits)
+  }
+  expect(new Set(fitting).size, 'both happens').toBe(2)
   await history.stop()
 })
 
@@ -582,6 +655,37 @@ describe('transcripts as messages', () => {
     ])
   })
 
+  it('lose nothing that is beside what is said, or has no form that is known', () => {
+    const image = { type: 'image', source: { type: 'url', url: 'https://x.y/z.png' }, title: 'a cat' }
+    const beside = { title: 'a cat', cache_control: { type: 'ephemeral' } }
+    const prompt = [{ ...image, ...beside }, { type: 'text', text: 'See' }, 'loose', 7]
+    const marked = [{ type: 'text', text: '22:47', citations: [] }]
+    const entries = [
+      { type: 'attachment', uuid: 'q', cwd: '/', attachment: { type: 'queued_command', prompt, origin: 'ada' } },
+      { type: 'attachment', uuid: 'n', attachment: 'none' },
+      entryOf('user', ['loose', 7, { type: 'document', title: 1, source: { type: 'file', file_id: 'f' } }]),
+      entryOf('user', 7),
+      entryOf('user', [
+        { type: 'tool_result', tool_use_id: 't1', content: marked },
+        { type: 'tool_result', tool_use_id: 't2', content: ['loose', ...marked] },
+        { type: 'tool_result', tool_use_id: 't3', content: [{ type: 'text', text: '22:47' }] }
+      ])
+    ]
+    const data = (value: object) => ({ type: 'data', data: value })
+    const text = (value: string) => ({ type: 'text', text: value })
+    expect(shown(entries).map(({ content }) => content)).toEqual([
+      [{ type: 'image', image_url: 'https://x.y/z.png' }, text('See'), text('loose'), data({ block: 7 })],
+      [data(entries[1]!)],
+      [text('loose'), { type: 'file', file_id: 'f' }, data({ block: 7 })],
+      [data({ block: 7 })],
+      [output('t1', marked), output('t2', ['loose', ...marked]), output('t3', '22:47')]
+    ])
+    const [asked, , listed] = toMessages(entries).map((message) => message.metadata?.[CLAUDE_AGENT_FORMAT])
+    const attachment = { type: 'queued_command', origin: 'ada' }
+    expect(asked).toEqual({ cwd: '/', attachment, blocks: [beside, {}, {}] })
+    expect(listed).toEqual({ parentUuid: null, blocks: [{}, { title: 1 }] })
+  })
+
   it('become entries that follow each other, of the same messages the same', () => {
     const messages = [
       { role: 'system', content: 'Be brief.' },
@@ -589,7 +693,7 @@ describe('transcripts as messages', () => {
       {
         role: 'assistant',
         type: 'function_call',
-        content: [{ type: 'text', text: 'I do' }, call('same', 'add', '[1]'), call('same', 'add', 'no JSON')]
+        content: [{ type: 'text', text: 'I do' }, call('same', 'math.add', '[1]'), call('same', 'add', 'no JSON')]
       },
       {
         role: 'tool',
@@ -612,7 +716,7 @@ describe('transcripts as messages', () => {
         role: 'assistant',
         content: [
           { type: 'text', text: 'I do' },
-          { type: 'tool_use', id: 'same', name: 'add', input: { input: [1] } },
+          { type: 'tool_use', id: 'same', name: 'math_add', input: { input: [1] } },
           { type: 'tool_use', id: 'same_2', name: 'add', input: { input: 'no JSON' } }
         ]
       }),
@@ -627,6 +731,9 @@ describe('transcripts as messages', () => {
     ])
     expect(dropped.map(({ path, what }) => [path.join('.'), what])).toEqual([
       ['0.content.0', 'what the system says'],
+      ['2.content.1', 'the name math.add of a tool, which is called math_add'],
+      ['2.content.1', 'arguments that are no object, which are put into one, as input'],
+      ['2.content.2', 'arguments that are no object, which are put into one, as input'],
       ['3.content.2', 'the output of nobody, which nobody has called'],
       ['4.content.0', 'a text that is blank'],
       ['5.content.0', 'an image of the assistant']

@@ -1,7 +1,7 @@
 import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk'
 import { hashJson, type Json, type JsonObject } from '../../json.ts'
 import type { Message } from '../../message.ts'
-import { isObject, objectOf, objectsOf, stringOf } from '../shared/loose.ts'
+import { isObject, objectOf, stringOf } from '../shared/loose.ts'
 import {
   messageOf,
   spokenOf,
@@ -24,10 +24,10 @@ export function toMessages(items: readonly SessionStoreEntry[]): Message[] {
   return (items as readonly JsonObject[]).flatMap((entry, i) => {
     const type = stringOf(entry['type'])
     if (OF_ITS_OWN.has(type)) return []
-    const { uuid, message, attachment } = entry
+    const { type: _, uuid, message, ...rest } = entry
     const id = typeof uuid === 'string' ? uuid : `entry_${i + 1}`
-    if ((type === 'user' || type === 'assistant') && isObject(message)) return spoken(entry, message, id, type)
-    if (type === 'attachment') return [attached(entry, objectOf(attachment), id)]
+    if ((type === 'user' || type === 'assistant') && isObject(message)) return spoken(rest, message, id, type)
+    if (type === 'attachment' && isObject(entry['attachment'])) return attached(entry, entry['attachment'], id)
     return [noticed(entry, id, type)]
   })
 }
@@ -53,10 +53,9 @@ interface Group {
   readonly beside: JsonObject[]
 }
 
-function spoken(entry: JsonObject, message: JsonObject, id: string, type: 'user' | 'assistant'): Message[] {
+function spoken(rest: JsonObject, message: JsonObject, id: string, type: 'user' | 'assistant'): Message[] {
   const { role: _, content, ...about } = message
-  const { type: __, uuid: ___, message: ____, ...rest } = entry
-  const groups = grouped(typeof content === 'string' ? [{ type: 'text', text: content }] : objectsOf(content))
+  const groups = grouped(blocksOf(content))
   return groups.map(({ kind, pieces, others, beside }, n) => {
     const known = { ...(n === 0 && { ...rest, ...(Object.keys(about).length > 0 && { message: about }) }) }
     const blocks = beside.some((each) => Object.keys(each).length > 0) ? { blocks: beside } : {}
@@ -67,6 +66,16 @@ function spoken(entry: JsonObject, message: JsonObject, id: string, type: 'user'
       others,
       metadata: metadataOf({ ...known, ...blocks })
     })
+  })
+}
+
+// What is no object is kept, too: of a text it is a block of text.
+function blocksOf(content: Json | undefined): readonly JsonObject[] {
+  if (content === undefined || content === null) return []
+  const blocks = Array.isArray(content) ? (content as readonly Json[]) : [content as Json]
+  return blocks.map((block) => {
+    if (isObject(block)) return block
+    return typeof block === 'string' ? { type: 'text', text: block } : { block }
   })
 }
 
@@ -114,17 +123,19 @@ function pieceOf(block: JsonObject): [piece: Piece | undefined, beside: JsonObje
   return [undefined, {}]
 }
 
-// A text alone stands for itself.
+// A text alone stands for itself, if nothing is beside it.
 function outputOf(content: Json | undefined): Json {
-  const [first, ...more] = objectsOf(content)
-  if (first && more.length === 0 && first['type'] === 'text' && typeof first['text'] === 'string') return first['text']
-  return content ?? ''
+  const [first, ...more] = Array.isArray(content) ? (content as readonly Json[]) : []
+  if (more.length > 0 || !isObject(first) || Object.keys(first).length > 2) return content ?? ''
+  return first['type'] === 'text' && typeof first['text'] === 'string' ? first['text'] : (content ?? '')
 }
 
 function mediaOf(kind: 'image' | 'document', members: JsonObject): [piece: Piece | undefined, beside: JsonObject] {
-  const { source, title, ...beside } = members
+  const { source, title, ...others } = members
+  const beside =
+    title === undefined || (kind === 'document' && typeof title === 'string') ? others : { title, ...others }
   const { type, media_type: media, data, url, file_id: id } = objectOf(source)
-  const named = typeof title === 'string' ? { name: title } : {}
+  const named = kind === 'document' && typeof title === 'string' ? { name: title } : {}
   if (type === 'file' && typeof id === 'string') return [{ kind: 'file', id, ...named }, beside]
   const bytes = typeof data === 'string' ? data : undefined
   const at =
@@ -136,23 +147,18 @@ function mediaOf(kind: 'image' | 'document', members: JsonObject): [piece: Piece
           ? url
           : undefined
   if (at === undefined) return [undefined, {}]
-  if (kind === 'image') return [{ kind, url: at }, title === undefined ? beside : { title, ...beside }]
+  if (kind === 'image') return [{ kind, url: at }, beside]
   return [{ kind: 'file', ...(type === 'url' ? { url: at } : { data: at }), ...named }, beside]
 }
 
 // A prompt that came while the model was at work is an attachment, too.
-function attached(entry: JsonObject, attachment: JsonObject, id: string): Message {
+function attached(entry: JsonObject, attachment: JsonObject, id: string): Message[] {
   const { type: _, uuid: __, attachment: ___, ...rest } = entry
-  const { type, prompt, ...members } = attachment
-  if (type !== 'queued_command' || prompt === undefined)
-    return messageOf([], { id, role: 'system', type: 'attachment', others: [attachment], metadata: metadataOf(rest) })
-  const blocks: readonly JsonObject[] =
-    typeof prompt === 'string' ? [{ type: 'text', text: prompt }] : objectsOf(prompt)
-  const [pieces, others] = [blocks.map((block) => pieceOf(block)[0]), blocks.filter((block) => !pieceOf(block)[0])]
-  return messageOf(
-    pieces.filter((piece) => piece !== undefined),
-    { id, role: 'user', others, metadata: metadataOf({ ...rest, attachment: { type, ...members } }) }
-  )
+  const { prompt, ...members } = attachment
+  if (members['type'] === 'queued_command' && prompt !== undefined)
+    return spoken({ ...rest, attachment: members }, { content: prompt }, id, 'user')
+  const told: Told = { id, role: 'system', type: 'attachment', metadata: metadataOf(rest) }
+  return [messageOf([], { ...told, others: [attachment] })]
 }
 
 // Of a notice or a summary the text; of what else there is, such as titles, all.
@@ -174,7 +180,7 @@ function metadataOf(rest: JsonObject): JsonObject {
 
 /**
  * Entries to resume from: what `messages` say, to append to a session that has none. Ids of entries and calls are made of what is said, so of the same messages they
- * are the same, and given twice they are stored once. Reasoning is dropped, as the API takes back only what it has signed; what the system says, as the SDK has its own prompt.
+ * are the same, and given twice they are stored once. Names of tools that the API refuses are changed, and arguments that are no object put into one; `dropped` names that, too. Reasoning is dropped, as the API takes back only what it has signed; what the system says, as the SDK has its own prompt.
  *
  * @example
  * const { items, dropped } = fromMessages(toMessagesOfAnother(session.messages))
@@ -204,6 +210,7 @@ export function fromMessages(messages: readonly Message[]): Carried<SessionStore
         dropped.push({ path: piece.path, what: block })
         continue
       }
+      if (piece.kind === 'call') for (const what of changedIn(piece)) dropped.push({ path: piece.path, what })
       const next = piece.kind === 'call' ? 'assistant' : piece.kind === 'output' || role !== 'assistant' ? 'user' : role
       if (speaker !== undefined && next !== speaker) {
         say(speaker, content)
@@ -301,12 +308,25 @@ function toolName(name: string): string {
 
 // The API takes objects only.
 function inputOf(text: string): JsonObject {
+  const input = parsed(text)
+  return isObject(input) ? input : { input: input === undefined ? text : input }
+}
+
+function parsed(text: string): Json | undefined {
   try {
-    const input = JSON.parse(text) as Json
-    return isObject(input) ? input : { input }
+    return JSON.parse(text) as Json
   } catch {
-    return { input: text }
+    return undefined
   }
+}
+
+// What of a call is not as it was.
+function changedIn({ name, arguments: given }: Extract<Piece, { kind: 'call' }>): string[] {
+  const changed: string[] = []
+  const renamed = toolName(name)
+  if (renamed !== name) changed.push(`the name ${name} of a tool, which is called ${renamed}`)
+  if (!isObject(parsed(given))) changed.push('arguments that are no object, which are put into one, as input')
+  return changed
 }
 
 function uuidOf(value: Json): string {
