@@ -563,7 +563,7 @@ describe('transcripts as messages', () => {
         id: 'assistant 1_3',
         type: 'function_call_output',
         role: 'tool',
-        content: [output('s1', [{ type: 'web_search_result', url: 'https://x.y' }])]
+        content: [output('s1', [{ type: 'web_search_result', url: 'https://x.y' }], 'web_search')]
       }
     ])
     const metadata = toMessages([entry]).map((message) => message.metadata?.[CLAUDE_AGENT_FORMAT])
@@ -748,7 +748,8 @@ describe('transcripts as messages', () => {
 
 const call = (callId: string, name: string, input: string) =>
   ({ type: 'data', data: { call_id: callId, name, arguments: input } }) as const
-const output = (callId: string, value: unknown) => ({ type: 'data', data: { call_id: callId, output: value } }) as const
+const output = (callId: string, value: unknown, name?: string) =>
+  ({ type: 'data', data: { call_id: callId, ...(name !== undefined && { name }), output: value } }) as const
 
 const PROJECTS = ['p', '-home-ada']
 const KEYS: SessionKey[] = PROJECTS.flatMap((projectKey) =>

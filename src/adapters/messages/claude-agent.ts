@@ -1,4 +1,5 @@
 import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk'
+import { misuse } from '../../arguments.ts'
 import { hashJson, type Json, type JsonObject } from '../../json.ts'
 import type { Message } from '../../message.ts'
 import { isObject, objectOf, stringOf } from '../shared/loose.ts'
@@ -21,7 +22,8 @@ export const CLAUDE_AGENT_FORMAT = 'claude-agent'
  * itself only (queues, modes, costs, snapshots of files) is left out. Of the same entries always the same: an entry without a `uuid` has its position.
  */
 export function toMessages(items: readonly SessionStoreEntry[]): Message[] {
-  return (items as readonly JsonObject[]).flatMap((entry, i) => {
+  if (!Array.isArray(items)) throw misuse('items', 'a list, such as the messages of a session', items)
+  const messages = (items as readonly JsonObject[]).flatMap((entry, i) => {
     const type = stringOf(entry['type'])
     if (OF_ITS_OWN.has(type)) return []
     const { type: _, uuid, message, ...rest } = entry
@@ -29,6 +31,24 @@ export function toMessages(items: readonly SessionStoreEntry[]): Message[] {
     if ((type === 'user' || type === 'assistant') && isObject(message)) return spoken(rest, message, id, type)
     if (type === 'attachment' && isObject(entry['attachment'])) return attached(entry, entry['attachment'], id)
     return [noticed(entry, id, type)]
+  })
+  return withNames(messages)
+}
+
+// A result does not say of which tool it is.
+function withNames(messages: readonly Message[]): Message[] {
+  const names = new Map<unknown, Json>()
+  return messages.map((message) => {
+    if (message.type !== 'function_call' && message.type !== 'function_call_output') return message
+    const content = message.content?.map((part) => {
+      const { call_id: callId, name, ...data } = (part.type === 'data' ? (part.data ?? {}) : {}) as JsonObject
+      if (name !== undefined) names.set(callId, name)
+      const known = names.get(callId)
+      return callId === undefined || name !== undefined || known === undefined
+        ? part
+        : { ...part, data: { call_id: callId, name: known, ...data } }
+    })
+    return { ...message, content: content as Message['content'] }
   })
 }
 
