@@ -73,13 +73,16 @@ export interface ChatRequest<UI extends UIMessage = UIMessage> {
 export type ChatWriteOptions = Omit<WriteOptions, 'idempotencyKey'>
 
 /**
- * One chat. It keeps nothing itself: each call reads what the log has and writes upon that, so tabs, processes and restarts make no
+ * One chat, for one request at a time. Each call reads what the log has and writes upon that, so tabs, processes and restarts make no
  * difference. Each write is one commit (two where the chat is begun by it), and goes on from what others have written meanwhile:
  *
  * - A message whose id is new is appended. What a list lacks stays.
  * - The last message of a list, or one alone, replaces the one of its id; an answer that is behind the stored one (an earlier state of it, as a tab may have it)
  *   changes nothing. Any other message of a list changes only where it is an answer that has grown, such as by an approval.
  * - What was taken away by an edit or a new answer is not brought back by a list that still has it.
+ * - An answer (`onStepEnd`, `onEnd`, `follow`) is stored alone, once the turn of another has ended, and never begins a chat. It replaces
+ *   the one of its id; a new one is appended only where what it answers is in the chat, as it was when this object last gave it (`receive`,
+ *   `load`, `save`), and nothing was edited or asked for anew since. So a request and its answer belong to one object.
  *
  * What a client sends is stored as it comes: what is in its parts is for `validateUIMessages` of the SDK to judge.
  *
@@ -95,13 +98,18 @@ export interface UIChat<UI extends UIMessage = UIMessage> {
   save(message: UI | readonly UI[], options?: ChatWriteOptions): Promise<Session<UI> | null>
   /**
    * Stores what a client asks, and gives the messages to answer. `submit-message`: its messages; with the `messageId` of a user's message that one
-   * is edited, and what came after it is taken away. `regenerate-message`: the message of `messageId` (by default the last one) and all after it are taken away; of a user's
-   * message what came after. What is taken away stays readable: `replaced`.
+   * is edited, and what came after it is taken away. `regenerate-message`: the message of `messageId` and all after it are taken away; of a user's
+   * message what came after. Without `messageId` it is the answer after the messages that were sent; without those, too, the last one.
+   * What is taken away stays readable: `replaced`.
    *
-   * @throws `VERSION_CONFLICT` also where the message to answer anew has been taken away before, as by another tab
+   * @throws `VERSION_CONFLICT` also where what is to be edited or answered anew has been taken away before, as by another tab, or where
+   * others have gone on after it
    */
   receive(request: ChatRequest<UI>, options?: ChatWriteOptions): Promise<UI[]>
-  /** What edits and new answers have taken away, oldest first. What was purged with the chat that a fork came from is left out. */
+  /**
+   * What edits and new answers have taken away, oldest first; it reads the log. What was rewound, and what was purged with the chat that a
+   * fork came from, is left out.
+   */
   replaced(): Promise<ReplacedMessages<UI>[]>
   /**
    * For `onStepEnd` of `toUIMessageStream` and `createUIMessageStream`, `onUIMessageStepEnd` of agents: stores the answer so far. The stream does not wait for
