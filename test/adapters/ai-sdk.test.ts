@@ -649,6 +649,19 @@ it.each<[string, stored: object[], given: object[], isStored: boolean]>([
   await history.stop()
 })
 
+it('an answer to a chat that was begun anew since is not of that', async () => {
+  const clock = manual()
+  const history = await createSessionHistory({ clock })
+  const [tab, other] = [1, 2].map(() => uiMessageStore(history).open('c'))
+  const list = await tab!.receive({ message: user('Hi', 'u1') })
+  await history.deleteSession('default', 'c')
+  clock.go(1)
+  await other!.save(user('Hi', 'u1'))
+  await tab!.onEnd(ending(list, replyOf('Hello.', 'a1')))
+  expect(said(await other!.load())).toEqual(['Hi'])
+  await history.stop()
+})
+
 function textOf(words: string, state: string): object {
   return { type: 'text', text: words, state }
 }
