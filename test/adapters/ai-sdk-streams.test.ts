@@ -322,7 +322,9 @@ describe('resumable streams over the log', () => {
   })
 
   it('leave nothing behind of readers who stop reading, once they have ended', async () => {
-    const { streams, history, clock } = await make({ options: { ttlMs: 3_000 } })
+    // Not that of the service, which has timers of its own.
+    const clock = manual()
+    const { streams, history } = await make({ options: { ttlMs: 3_000, clock } })
     const source = channel()
     await streams.createNewResumableStream('s', source.make)
     source.give('a')
@@ -334,12 +336,12 @@ describe('resumable streams over the log', () => {
     source.give('c')
     source.end()
     await expect.poll(() => streams.hasExistingStream('s')).toBe('DONE')
-    const { timers } = clock
+    expect(clock.timers()).toBe(3)
     await expect
       .poll(async () => {
         clock.go(3_000)
         await settled()
-        return timers()
+        return clock.timers()
       })
       .toBe(0)
     await history.stop()
