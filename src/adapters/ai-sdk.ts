@@ -1,15 +1,17 @@
 import type { UIMessage, UIMessageStreamOnEndCallback, UIMessageStreamOnStepEndCallback } from 'ai'
 import { idOf, knownOptions, objectOf, oneOf, optionsOf, positive, type OptionKeys } from '../arguments.ts'
-import type { WriteOptions } from '../calls.ts'
+import type { Change, WriteOptions } from '../calls.ts'
 import { clockOf, type Clock } from '../clock.ts'
-import { isTurnlogError, turnlogError } from '../errors.ts'
+import { isTurnlogError } from '../errors.ts'
 import type { StandardSchema } from '../message.ts'
 import type { SessionHistoryService } from '../service.ts'
 import type { Session } from '../session.ts'
 import type { Turn } from '../turn.ts'
-import { changesOf, checkMessage, replacedOf, uiMessages, type Wish } from './ai-sdk/merge.ts'
+import { answered, askedOf, checkMessage, regenerated, submitted, uiMessages, type Known } from './ai-sdk/merge.ts'
+import { replacedOf, type ReplacedMessages } from './ai-sdk/replaced.ts'
 import { AI_SDK_FORMAT } from './messages/ai-sdk.ts'
 import { warnIfUntested } from './shared/framework.ts'
+import { isObject } from './shared/loose.ts'
 import { readSession, serviceOf, type AnyHistory } from './shared/sessions.ts'
 import { thawed } from './shared/thawed.ts'
 
@@ -18,6 +20,7 @@ export {
   type ResumableStreamContext,
   type ResumableStreamContextOptions
 } from './ai-sdk/resumable-streams.ts'
+export type { ReplacedMessages } from './ai-sdk/replaced.ts'
 export { AI_SDK_FORMAT, AI_SDK_STREAM_FORMAT, fromMessages, toMessages } from './messages/ai-sdk.ts'
 export type { Carried, Dropped } from './shared/pieces.ts'
 
@@ -69,22 +72,17 @@ export interface ChatRequest<UI extends UIMessage = UIMessage> {
 /** Options of what a {@link UIChat} writes. With `expectedVersion` nothing is merged with what others have written: that is `VERSION_CONFLICT`. */
 export type ChatWriteOptions = Omit<WriteOptions, 'idempotencyKey'>
 
-/** Messages that an edit or a new answer has taken away. */
-export interface ReplacedMessages<UI extends UIMessage = UIMessage> {
-  /** The version of session `sessionId` at which they were last there; the session is another one in a fork. */
-  readonly version: number
-  readonly sessionId: string
-  readonly messages: UI[]
-}
-
 /**
- * One chat. It keeps nothing itself: each call reads what the log has and writes upon that, so tabs, processes and restarts make no
+ * One chat, for one request at a time. Each call reads what the log has and writes upon that, so tabs, processes and restarts make no
  * difference. Each write is one commit (two where the chat is begun by it), and goes on from what others have written meanwhile:
  *
  * - A message whose id is new is appended. What a list lacks stays.
  * - The last message of a list, or one alone, replaces the one of its id; an answer that is behind the stored one (an earlier state of it, as a tab may have it)
  *   changes nothing. Any other message of a list changes only where it is an answer that has grown, such as by an approval.
  * - What was taken away by an edit or a new answer is not brought back by a list that still has it.
+ * - An answer (`onStepEnd`, `onEnd`, `follow`) is stored alone, once the turn of another has ended, and never begins a chat. It replaces
+ *   the one of its id; a new one is appended only where what it answers is in the chat, as it was when this object last gave it (`receive`,
+ *   `load`, `save`), and nothing was edited or asked for anew since. So a request and its answer belong to one object.
  *
  * What a client sends is stored as it comes: what is in its parts is for `validateUIMessages` of the SDK to judge.
  *
@@ -100,13 +98,18 @@ export interface UIChat<UI extends UIMessage = UIMessage> {
   save(message: UI | readonly UI[], options?: ChatWriteOptions): Promise<Session<UI> | null>
   /**
    * Stores what a client asks, and gives the messages to answer. `submit-message`: its messages; with the `messageId` of a user's message that one
-   * is edited, and what came after it is taken away. `regenerate-message`: the message of `messageId` (by default the last one) and all after it are taken away; of a user's
-   * message what came after. What is taken away stays readable: `replaced`.
+   * is edited, and what came after it is taken away. `regenerate-message`: the message of `messageId` and all after it are taken away; of a user's
+   * message what came after. Without `messageId` it is the answer after the messages that were sent; without those, too, the last one.
+   * What is taken away stays readable: `replaced`.
    *
-   * @throws `VERSION_CONFLICT` also where the message to answer anew has been taken away before, as by another tab
+   * @throws `VERSION_CONFLICT` also where what is to be edited or answered anew has been taken away before, as by another tab, or where
+   * others have gone on after it
    */
   receive(request: ChatRequest<UI>, options?: ChatWriteOptions): Promise<UI[]>
-  /** What edits and new answers have taken away, oldest first. What was purged with the chat that a fork came from is left out. */
+  /**
+   * What edits and new answers have taken away, oldest first; it reads the log. What was rewound, and what was purged with the chat that a
+   * fork came from, is left out.
+   */
   replaced(): Promise<ReplacedMessages<UI>[]>
   /**
    * For `onStepEnd` of `toUIMessageStream` and `createUIMessageStream`, `onUIMessageStepEnd` of agents: stores the answer so far. The stream does not wait for
@@ -175,6 +178,10 @@ class Chat<UI extends UIMessage> implements UIChat<UI> {
   readonly #turn: Turn<UI, UI> | undefined
   readonly #everyMs: number
   readonly #clock: Clock
+  /** The chat as it was given last: what is answered next is that. */
+  #seen: Session<UI> | undefined
+  /** The answer that was stored last. */
+  #answerId: string | undefined
   /** What steps have to store, as far as they have ended. */
   #steps: Promise<unknown> = Promise.resolve()
 
@@ -187,43 +194,40 @@ class Chat<UI extends UIMessage> implements UIChat<UI> {
     this.#clock = clock
   }
 
-  async load(options: { readonly at?: number | Date | undefined } = {}): Promise<UI[]> {
-    return copied(await this.#session(options.at))
+  async load({ at }: { readonly at?: number | Date | undefined } = {}): Promise<UI[]> {
+    if (at === undefined) return copied(this.#saw(await this.#read()))
+    return copied(await this.#history.getSession(this.userId, this.id, { at }))
   }
 
   async save(message: UI | readonly UI[], options?: ChatWriteOptions): Promise<Session<UI> | null> {
-    return this.#write({ messages: checked(message) }, options)
+    const list = checked(message)
+    return this.#saw(await this.#write(idsOf(list), (chat) => submitted(chat, list), options))
   }
 
   async receive(request: ChatRequest<UI>, options?: ChatWriteOptions): Promise<UI[]> {
     const { message, messages, trigger, messageId } = objectOf(request, 'request')
-    const given = checked(message ?? messages ?? [])
+    const list = checked(message ?? messages ?? [])
     const wanted = oneOf('trigger', trigger ?? 'submit-message', TRIGGERS)
     if (wanted === 'resume-stream') return this.load()
     const id = messageId === undefined || messageId === null ? undefined : idOf('messageId', messageId)
-    const lengthOf = wanted === 'submit-message' ? edited(given, id) : regenerated<UI>(id)
-    return copied(await this.#write({ messages: given, lengthOf }, options))
+    const changesOf = wanted === 'submit-message' ? submitted : regenerated
+    const ids = [...idsOf(list), ...(id === undefined ? [] : [id])]
+    return copied(this.#saw(await this.#write(ids, (chat) => changesOf(chat, list, id), options)))
   }
 
   async replaced(): Promise<ReplacedMessages<UI>[]> {
-    const session = await this.#read()
-    const all = (session ? replacedOf(session) : []).map(async ({ sessionId, version, ids }) => {
-      const then = await this.#past(sessionId, version)
-      const there = new Set(ids)
-      return { sessionId, version, messages: copied(then).filter(({ id }) => there.has(id)) }
-    })
-    return (await Promise.all(all)).filter(({ messages }) => messages.length > 0)
+    const all = await replacedOf(this.#history, this)
+    return all.map((replaced) => thawed(replaced))
   }
 
   readonly onStepEnd: UIMessageStreamOnStepEndCallback<UI> = ({ messages }) => {
-    const wish = { messages: answered(messages), isAnswer: true }
     // In order, and nobody waits for it but the end, which has all of it, too: what fails here fails there, or matters no more.
-    this.#steps = this.#steps.then(() => this.#write(wish)).catch(() => undefined)
+    this.#steps = this.#steps.then(() => this.#answer(messages, true)).catch(() => undefined)
   }
 
   readonly onEnd: UIMessageStreamOnEndCallback<UI> = async ({ messages }) => {
     await this.#steps
-    await this.#write({ messages: answered(messages), isAnswer: true })
+    await this.#answer(messages, true)
   }
 
   async follow(states: AsyncIterable<UI>): Promise<void> {
@@ -235,7 +239,7 @@ class Chat<UI extends UIMessage> implements UIChat<UI> {
       const message = newest
       newest = undefined
       nextAt = this.#clock.now() + this.#everyMs
-      if (message && !isEmpty(message)) await this.#write({ messages: checked(message) })
+      if (message) await this.#answer([message], false)
     }
     const writeInTime = (): void => {
       if (writing || timer !== undefined || newest === undefined) return
@@ -256,53 +260,86 @@ class Chat<UI extends UIMessage> implements UIChat<UI> {
           writeInTime()
         })
     }
+    let failure: { readonly error: unknown } | undefined
     try {
       for await (const state of states) {
         newest = state
         writeInTime()
       }
-    } finally {
-      this.#clock.clearTimeout(timer)
-      // Nothing is to begin again once this one is stored.
-      timer = 'none'
-      await writing
-      await write()
-    }
-  }
-
-  // As it is for readers: whether a chat that is not there is made is for `missing` to say.
-  async #session(at?: number | Date): Promise<Session<UI> | null> {
-    try {
-      return await this.#history.getSession(this.userId, this.id, { at })
     } catch (error) {
-      if (isTurnlogError(error, 'SESSION_NOT_FOUND')) return null
-      throw error
+      failure = { error }
     }
+    this.#clock.clearTimeout(timer)
+    // Nothing is to begin again once this one is stored.
+    timer = 'none'
+    await writing
+    try {
+      await write()
+    } catch (error) {
+      failure ??= { error }
+    }
+    if (failure) throw failure.error
   }
 
   #read(): Promise<Session<UI> | null> {
     return readSession(this.#history, this)
   }
 
-  async #past(sessionId: string, version: number): Promise<Session<UI> | null> {
-    try {
-      return await this.#history.getSession(this.userId, sessionId, { at: version })
-    } catch (error) {
-      if (isTurnlogError(error, 'VERSION_NOT_FOUND') || isTurnlogError(error, 'FORMAT_MISMATCH')) return null
-      throw error
-    }
+  #saw(session: Session<UI> | null): Session<UI> | null {
+    this.#seen = session ?? undefined
+    return session
+  }
+
+  // The last of the messages is the answer; those before it are what its run began with. While another holds a turn, it waits.
+  async #answer(messages: readonly UI[], isFinal: boolean): Promise<void> {
+    const message = messages.at(-1)
+    // A run that has come to nothing has no answer.
+    if (!message || isEmpty(message)) return
+    const path = [messages.length - 1]
+    checkMessage(message, path)
+    const seen = this.#seen
+    const before = messages.at(-2) ?? seen?.messages.findLast(({ id }) => id !== message.id)
+    const written = await this.#write(
+      [message.id],
+      (chat) => answered(chat, { message, path, before, seen, wasStored: this.#answerId === message.id, isFinal }),
+      { onBusy: 'wait' },
+      false
+    )
+    if (written?.messages.some(({ id }) => id === message.id)) this.#answerId = message.id
+  }
+
+  // What was taken away is asked for only where it matters: where a message is not there.
+  async #known(session: Session<UI>, ids: readonly string[]): Promise<Known<UI> & Session<UI>> {
+    const mark = session.metadata[AI_SDK_FORMAT]
+    if (askedOf(session) === undefined || !isObject(mark)) return { ...session, gone: NONE }
+    const there = new Set(idsOf(session.messages))
+    if (ids.every((id) => there.has(id))) return { ...session, gone: NONE }
+    const known = goneOf.get(mark)
+    if (known) return { ...session, gone: known }
+    const replaced = await replacedOf(this.#history, this)
+    const gone = new Set(replaced.flatMap(({ messages }) => idsOf(messages)))
+    goneOf.set(mark, gone)
+    return { ...session, gone }
   }
 
   // Where another writes meanwhile, what is stored is made of what there is then; unless the caller expects a version.
-  async #write(wish: Wish<UI>, given: ChatWriteOptions = {}): Promise<Session<UI> | null> {
+  async #write(
+    ids: readonly string[],
+    changesOf: (chat: Known<UI> & Session<UI>) => Change<UI>[],
+    given: ChatWriteOptions = {},
+    begins = true
+  ): Promise<Session<UI> | null> {
     let { expectedVersion = 'any' } = given
     const isPatient = expectedVersion === 'any' || expectedVersion === 'exists'
     for (;;) {
       const session = await this.#read()
-      const changes = changesOf(session ?? { ...ABSENT, id: this.id }, wish)
+      if (!session && !begins) return null
+      // Where they are refused nothing is made, either.
+      const changes = changesOf(session ? await this.#known(session, ids) : { ...ABSENT, ...this.#key() })
       if (!session) {
-        // Where they are refused nothing is made, either.
         if (changes.length === 0) return null
+        // What a turn was to be part of is gone.
+        if (this.#turn) return this.#turn.commit(changes, { signal: given.signal })
         const made = await this.#make(expectedVersion === 'any' ? 'none' : expectedVersion, isPatient)
         if (!isPatient) expectedVersion = made!.version
         continue
@@ -315,11 +352,16 @@ class Chat<UI extends UIMessage> implements UIChat<UI> {
           : await this.#history.commit(this, changes, options)
         if (written) return written
         // It was read as it was before it expired.
+        if (!begins) return null
         await this.#make('none', true)
       } catch (error) {
         if (!isPatient || !isTurnlogError(error, 'VERSION_CONFLICT')) throw error
       }
     }
+  }
+
+  #key(): { readonly userId: string; readonly id: string } {
+    return { userId: this.userId, id: this.id }
   }
 
   async #make(
@@ -344,12 +386,15 @@ function checked<UI extends UIMessage>(given: UI | readonly UI[]): readonly UI[]
   return messages
 }
 
-const ABSENT = { messages: [], metadata: {}, version: 0 }
+const NONE: ReadonlySet<string> = new Set()
 
-// A run that has come to nothing has no answer.
-function answered<UI extends UIMessage>(messages: readonly UI[]): readonly UI[] {
-  const last = messages.at(-1)
-  return last && isEmpty(last) ? messages.slice(0, -1) : messages
+const ABSENT = { messages: [], metadata: {}, version: 0, createdAt: 0, updatedAt: 0, format: AI_SDK_FORMAT, gone: NONE }
+
+// Each mark names one state of that, whatever is written after it; what is lost of it is read again.
+const goneOf = new WeakMap<object, ReadonlySet<string>>()
+
+function idsOf(messages: readonly UIMessage[]): string[] {
+  return messages.map(({ id }) => id)
 }
 
 function isEmpty({ role, parts }: UIMessage): boolean {
@@ -362,33 +407,4 @@ function isEmpty({ role, parts }: UIMessage): boolean {
 
 function copied<UI extends UIMessage>(session: Session<UI> | null): UI[] {
   return session ? session.messages.map(thawed) : []
-}
-
-// The same text again is an edit, too: it is to be answered anew.
-function edited<UI extends UIMessage>(given: readonly UI[], id: string | undefined): Wish<UI>['lengthOf'] {
-  const message = given.at(-1)
-  if (id === undefined || message?.id !== id || message.role !== 'user') return undefined
-  return (session) => {
-    const i = session.messages.findLastIndex((each) => each.id === id)
-    if (i < 0) checkPresent(session, id)
-    return i < 0 ? session.messages.length : i + 1
-  }
-}
-
-function regenerated<UI extends UIMessage>(id: string | undefined): NonNullable<Wish<UI>['lengthOf']> {
-  return (session) => {
-    const { messages } = session
-    const i = id === undefined ? messages.length - 1 : messages.findLastIndex((message) => message.id === id)
-    if (i >= 0) return messages[i]!.role === 'assistant' ? i : i + 1
-    // It may never have been stored: an answer whose run failed before it had begun.
-    if (id !== undefined) checkPresent(session, id)
-    return messages.length
-  }
-}
-
-function checkPresent(session: Pick<Session, 'metadata' | 'version'>, id: string): void {
-  const taken = replacedOf(session).findLast(({ ids }) => ids.includes(id))
-  if (!taken) return
-  const message = `Message ${JSON.stringify(id)} has been taken away before, by another request`
-  throw turnlogError('VERSION_CONFLICT', message, { expected: taken.version, actual: session.version })
 }

@@ -108,6 +108,25 @@ it.each<[string, object, content: object[], kept: object | undefined, outputs?: 
     { mediaType: 'text/plain' }
   ],
   [
+    'an image that has a name',
+    { type: 'file', mediaType: 'image/png', filename: 'a.png', url: 'https://x/y' },
+    [{ type: 'image', image_url: 'https://x/y' }],
+    { mediaType: 'image/png', filename: 'a.png' }
+  ],
+  [
+    'sound that has a name',
+    { type: 'file', mediaType: 'audio/mpeg', filename: 'a.mp3', url: 'data:audio/mpeg;base64,QQ==' },
+    [{ type: 'audio', data: 'QQ==', format: 'mpeg' }],
+    { mediaType: 'audio/mpeg', filename: 'a.mp3' }
+  ],
+  [
+    'a tool whose input was read in another way',
+    call('output-error', { rawInput: '{a:1', errorText: 'e' }),
+    [ASKED],
+    { state: 'output-error', rawInput: '{a:1' },
+    ['e']
+  ],
+  [
     'a file of reasoning',
     { type: 'reasoning-file', mediaType: 'image/png', url: 'https://x/y' },
     [{ type: 'image', image_url: 'https://x/y' }],
@@ -300,4 +319,34 @@ it('messages of others become UI messages, and what cannot be carried is named',
     '8.content.1'
   ])
   await convertToModelMessages(await validateUIMessages({ messages: items }))
+})
+
+it('ids are given once, and outputs go to their calls', async () => {
+  const message = (id: string, role: Message['role'], content: object[]): Message =>
+    ({ id, object: 'message', type: 'message', status: 'completed', role, content }) as Message
+  const text = (said: string): object => ({ type: 'text', text: said })
+  const asked = (n: number): object => ({ type: 'data', data: { call_id: 'c', name: 'f', arguments: `{"n":${n}}` } })
+  const output = (value: string): object => ({ type: 'data', data: { call_id: 'c', output: value } })
+  const { items, dropped } = fromMessages([
+    message('x', 'user', [text('one')]),
+    message('x', 'user', [text('two')]),
+    message('x_2', 'user', [text('three')]),
+    message('', 'user', [text('four')]),
+    message('f', 'user', [{ type: 'file', file_id: 'f1' }]),
+    message('', 'assistant', [asked(1), asked(2)]),
+    message('t', 'tool', [output('first')]),
+    message('t', 'tool', [output('second')])
+  ])
+  expect(items.map(({ id }) => id)).toEqual(['x', 'x_3', 'x_2', 'message', 'message_2'])
+  expect(dropped).toEqual([{ path: [4, 'content', 0], what: 'a file that is named by an id alone' }])
+  expect(items.at(-1)!.parts.slice(1)).toMatchObject([
+    { input: { n: 1 }, output: 'first' },
+    { input: { n: 2 }, output: 'second' }
+  ])
+  await validateUIMessages({ messages: items })
+  const history = await createSessionHistory()
+  const chat = uiMessageStore(history).open('c')
+  await chat.save(items)
+  expect(await chat.load()).toEqual(items)
+  await history.stop()
 })

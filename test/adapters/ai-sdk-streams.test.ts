@@ -1,6 +1,6 @@
 import { createUIMessageStreamResponse, readUIMessageStream, type UIMessage, type UIMessageChunk } from 'ai'
 import { createResumableStreamContext as withRedis, type Publisher, type Subscriber } from 'resumable-stream/generic'
-import { describe, expect, expectTypeOf, it } from 'vitest'
+import { describe, expect, expectTypeOf, it, vi } from 'vitest'
 import {
   createResumableStreamContext,
   uiMessageStore,
@@ -8,6 +8,7 @@ import {
   type ResumableStreamContextOptions
 } from '../../src/adapters/ai-sdk.ts'
 import { createSessionHistory, memoryStore, type EventStore, type SessionHistoryService } from '../../src/index.ts'
+import { turnlogError } from '../../src/errors.ts'
 import { eventsOf, fails, misuses } from '../service/kit.ts'
 import { answer, drained, manual, modelOf, said, settled, user } from './ai-sdk-kit.ts'
 import { freshStore, STORES } from './kit.ts'
@@ -254,6 +255,110 @@ describe('resumable streams over the log', () => {
     await other.history.stop()
   })
 
+  it('go on where the store has failed for a while, and have all once', async () => {
+    const { store, failing } = unsteady(memoryStore())
+    const { streams, history, clock } = await make({ store, options: { ttlMs: 3_000 } })
+    const source = channel()
+    const begun = reading(await streams.createNewResumableStream('s', source.make))
+    source.give('one ')
+    await begun.until('one ')
+    const textNow = async (): Promise<string> =>
+      ((await raw(history).getSession(USER, 's'))!.messages as { text: string }[]).map(({ text }) => text).join('')
+    await expect.poll(textNow).toBe('one ')
+    // A sign of life, a text, one that is stored although it fails, and one that comes late.
+    for (const [i, how] of (['sign', 'before', 'after', 'late'] as const).entries()) {
+      const before = failing.count
+      failing.how = how === 'sign' ? 'before' : how
+      if (how === 'sign') clock.go(1_000)
+      else source.give(`${i} `)
+      await expect
+        .poll(() => {
+          clock.go(100)
+          return failing.count
+        })
+        .toBe(before + 1)
+      await expect
+        .poll(async () => {
+          clock.go(100)
+          return textNow()
+        })
+        .toBe(['one ', '1 ', '2 ', '3 '].slice(0, i + 1).join(''))
+      await settled()
+    }
+    source.end()
+    await expect
+      .poll(async () => {
+        clock.go(100)
+        return streams.hasExistingStream('s')
+      })
+      .toBe('DONE')
+    expect(await textNow()).toBe('one 1 2 3 ')
+    expect(await begun.all()).toBe('one 1 2 3 ')
+    await history.stop()
+  })
+
+  it('are warned of where the store fails for long, and are stored no further', async () => {
+    const { store, failing } = unsteady(memoryStore())
+    const kept: Promise<unknown>[] = []
+    const options = { ttlMs: 3_000, waitUntil: (promise: Promise<unknown>) => void kept.push(promise) }
+    const { streams, history, clock } = await make({ store, options })
+    const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined)
+    const source = channel()
+    const begun = reading(await streams.createNewResumableStream('s', source.make))
+    failing.how = 'always'
+    source.give('a')
+    await expect
+      .poll(() => {
+        clock.go(300)
+        return warned.mock.calls.map(([, given]) => (given as { code?: string }).code)
+      })
+      .toEqual(['TURNLOG_STREAM_NOT_STORED'])
+    warned.mockRestore()
+    await Promise.all(kept)
+    source.give('b')
+    source.end()
+    expect(await begun.all()).toBe('ab')
+    await history.stop()
+  })
+
+  it('leave nothing behind of readers who stop reading, once they have ended', async () => {
+    // Not that of the service, which has timers of its own.
+    const clock = manual()
+    const { streams, history } = await make({ options: { ttlMs: 3_000, clock } })
+    const source = channel()
+    await streams.createNewResumableStream('s', source.make)
+    source.give('a')
+    for (let i = 0; i < 3; i++) {
+      const resumed = (await streams.resumeExistingStream('s'))!.getReader()
+      await resumed.read()
+    }
+    source.give('b')
+    source.give('c')
+    source.end()
+    await expect.poll(() => streams.hasExistingStream('s')).toBe('DONE')
+    expect(clock.timers()).toBe(3)
+    await expect
+      .poll(async () => {
+        clock.go(3_000)
+        await settled()
+        return clock.timers()
+      })
+      .toBe(0)
+    await history.stop()
+  })
+
+  it('cancel a source that gives what is no text', async () => {
+    const { streams, history } = await make()
+    const cancelled = vi.fn()
+    const bytes = new ReadableStream({
+      start: (controller) => controller.enqueue(new Uint8Array(2)),
+      cancel: cancelled
+    })
+    expect(await errorOf(await streams.createNewResumableStream('s', () => bytes))).toMatch('must be a string')
+    expect(cancelled).toHaveBeenCalledOnce()
+    await history.stop()
+  })
+
   it('fail for their readers where their source does, with its error, and count as ended then', async () => {
     const { streams, history } = await make()
     const source = channel()
@@ -435,6 +540,33 @@ function channel(): {
     end: () => controller.close(),
     fail: (error) => controller.error(error)
   }
+}
+
+/** A store of which one append fails, before it is stored, after that, or before it is and then is; or each. */
+function unsteady(store: EventStore): {
+  readonly store: EventStore
+  readonly failing: { how: 'not' | 'before' | 'after' | 'late' | 'always'; count: number }
+} {
+  const failing = { how: 'not' as 'not' | 'before' | 'after' | 'late' | 'always', count: 0 }
+  let late: (() => Promise<unknown>) | undefined
+  const append: EventStore['append'] = async (...args) => {
+    const { how } = failing
+    await late?.()
+    late = undefined
+    if (how === 'not') return store.append(...args)
+    if (how !== 'always') failing.how = 'not'
+    failing.count++
+    if (how === 'after') await store.append(...args)
+    if (how === 'late') late = () => store.append(...args)
+    throw turnlogError('STORE_UNAVAILABLE', 'no answer', { outcome: 'unknown' })
+  }
+  const proxy = new Proxy(store, {
+    get: (target, key) => {
+      const value: unknown = key === 'append' ? append : Reflect.get(target, key)
+      return typeof value === 'function' ? (value as (...args: unknown[]) => unknown).bind(target) : value
+    }
+  })
+  return { store: proxy, failing }
 }
 
 /** A store whose appends wait while it is shut. */

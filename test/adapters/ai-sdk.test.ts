@@ -23,6 +23,10 @@ const replyOf = (text: string, id: string, more: object = {}): UIMessage => ({
   parts: [{ type: 'text', text, ...more }]
 })
 
+/** As `onEnd` and `onStepEnd` are told it. */
+const ending = (messages: readonly UIMessage[], ...more: readonly UIMessage[]): never =>
+  ({ messages: [...messages, ...more] }) as never
+
 describe.each(STORES)('a chat of the AI SDK over %s', (kind) => {
   async function begin(): Promise<{ history: SessionHistoryService; chat: UIChat; open: Open }> {
     const open = freshStore(kind)
@@ -62,6 +66,7 @@ describe.each(STORES)('a chat of the AI SDK over %s', (kind) => {
   it('stores steps beside the stream, in their order, and has all at the end', async () => {
     const { history, chat } = await begin()
     const states = ['a', 'ab', 'abc'].map((text) => [user('Hi', 'u'), replyOf(text, 'r')])
+    await chat.save(user('Hi', 'u'))
     void chat.onStepEnd({ messages: states[0] } as never)
     void chat.onStepEnd({ messages: states[1] } as never)
     await chat.onEnd({ messages: states[2] } as never)
@@ -179,9 +184,7 @@ describe.each(STORES)('a chat of the AI SDK over %s', (kind) => {
     await chat.save([first!, red!, second!, user('Hm.')])
     expect(said(await chat.load())).toEqual(['A fruit?', 'An apple.', 'Hm.'])
     // And what it wants answered anew is gone.
-    await fails(() => chat.receive({ trigger: 'regenerate-message', messageId: red!.id }), 'VERSION_CONFLICT', {
-      expected: replaced[0]!.version
-    })
+    await fails(() => chat.receive({ trigger: 'regenerate-message', messageId: red!.id }), 'VERSION_CONFLICT')
     await fails(() => chat.receive({ message: second!, messageId: second!.id }), 'VERSION_CONFLICT')
     // By default the last answer; of a user's message what came after.
     await ask(chat, 'And?', modelOf('Nothing.'))
@@ -269,6 +272,8 @@ describe.each(STORES)('a chat of the AI SDK over %s', (kind) => {
     // An answer without an id would be that of each other one.
     const stream = toUIMessageStream({ stream: streamOf<never>([]), originalMessages: [user('a')], onEnd: chat.onEnd })
     await drained(stream)
+    expect(await uiMessageStore(history).history.listSessions('default')).toEqual([])
+    await chat.save(user('a', 'a'))
     await fails(
       async () => chat.onEnd({ messages: [user('a'), replyOf('b', '')] } as never),
       'INVALID_MESSAGE',
@@ -364,6 +369,229 @@ describe.each(STORES)('a chat of the AI SDK over %s', (kind) => {
     expect(said(await chat.load())).toEqual(['1 + 2?', 'tool-add: = 3 | It is 3.', 'Note?', 'data-note'])
     await history.stop()
   })
+
+  const tabsOf = (history: SessionHistoryService): [UIChat, UIChat] => {
+    const store = uiMessageStore(history)
+    return [store.open('c'), store.open('c')]
+  }
+
+  it('keeps an edit where the run before it comes to nothing', async () => {
+    const { history } = await begin()
+    const [tab, other] = tabsOf(history)
+    const first = await tab.receive({ message: user('Trian?', 'u1') })
+    await other.receive({ message: user('Train?', 'u1'), messageId: 'u1' })
+    void tab.onStepEnd(ending(first, { id: 'a1', role: 'assistant', parts: [] }))
+    await tab.onEnd(ending(first, { id: 'a1', role: 'assistant', parts: [] }))
+    expect(said(await other.load())).toEqual(['Train?'])
+    await history.stop()
+  })
+
+  it('has no answer to what was edited or answered anew meanwhile', async () => {
+    const { history } = await begin()
+    const requests: Record<string, (chat: UIChat) => Promise<UIMessage[]>> = {
+      'edited': (chat) => chat.receive({ message: user('Bergen?', 'u1'), messageId: 'u1' }),
+      'said again': (chat) => chat.receive({ message: user('Oslo?', 'u1'), messageId: 'u1' }),
+      'answered anew': (chat) =>
+        chat.receive({ trigger: 'regenerate-message', messageId: 'a1', messages: [user('Oslo?', 'u1')] }),
+      'put by another': async (chat) => {
+        await chat.save(user('Bergen?', 'u1'))
+        return chat.load()
+      }
+    }
+    for (const [what, request] of Object.entries(requests)) {
+      const tab = uiMessageStore(history).open(what)
+      const first = await tab.receive({ message: user('Oslo?', 'u1') })
+      const other = uiMessageStore(history).open(what)
+      const second = await request(other)
+      await tab.onEnd(ending(first, replyOf('first', 'a1')))
+      await other.onEnd(ending(second, replyOf('second', 'a2')))
+      expect(said(await other.load()).slice(1), what).toEqual(['second'])
+      // Of a run that follows, too, and of one whose answer was there before.
+      await tab.follow(givenOnce(replyOf('first', 'a3')))
+      await uiMessageStore(history).open(what).receive({ trigger: 'regenerate-message' })
+      await other.onEnd(ending(second, replyOf('second, and more', 'a2')))
+      expect(said(await other.load()).slice(1), what).toEqual([])
+    }
+    await history.stop()
+  })
+
+  it('does not come back by an answer where it was deleted, rewound or begun anew', async () => {
+    const { history, chat } = await begin()
+    const typed = uiMessageStore(history).history
+    const { version } = (await chat.save([user('1', 'u1'), replyOf('one', 'a1')]))!
+    const list = await chat.receive({ message: user('2', 'u2') })
+    void chat.onStepEnd(ending(list, replyOf('two', 'a2')))
+    await settled()
+    expect(said(await typed.getSession('default', 'c').then((session) => [...session!.messages]))).toHaveLength(4)
+    // Its question is still there, and the answer was taken back.
+    await typed.undo(chat)
+    await chat.onEnd(ending(list, replyOf('two', 'a2')))
+    expect(said(await uiMessageStore(history).open('c').load())).toEqual(['1', 'one', '2'])
+    await typed.rewind(chat, version)
+    await chat.onEnd(ending(list, replyOf('two', 'a2b')))
+    expect(said(await uiMessageStore(history).open('c').load())).toEqual(['1', 'one'])
+    await typed.deleteSession('default', 'c')
+    void chat.onStepEnd(ending(list, replyOf('two', 'a2')))
+    await chat.onEnd(ending(list, replyOf('two', 'a2')))
+    await chat.follow(givenOnce(replyOf('two', 'a2')))
+    expect(await typed.listSessions('default')).toEqual([])
+    await uiMessageStore(history).open('c').save(user('2', 'u2'))
+    await chat.onEnd(ending(list, replyOf('two', 'a2')))
+    expect(said(await uiMessageStore(history).open('c').load())).toEqual(['2'])
+    await history.stop()
+  })
+
+  it('answers anew what a tab means that is behind, or says that it cannot', async () => {
+    const { history, chat } = await begin()
+    await chat.save([user('one?', 'u1'), replyOf('One.', 'a1')])
+    const { version } = (await chat.save([user('two?', 'u2'), replyOf('Two.', 'a2')]))!
+    const again = (...messages: UIMessage[]): Promise<UIMessage[]> =>
+      chat.receive({ trigger: 'regenerate-message', messages })
+    await fails(() => again(user('one?', 'u1')), 'VERSION_CONFLICT', { actual: version })
+    await fails(() => again(user('one?', 'u1'), replyOf('One.', 'a1')), 'VERSION_CONFLICT')
+    // An answer that was never stored, of a list that is behind.
+    const unknown = chat.receive({ trigger: 'regenerate-message', messageId: 'x', messages: [user('one?', 'u1')] })
+    await fails(() => unknown, 'VERSION_CONFLICT')
+    expect((await chat.save([]))!.version).toBe(version)
+    await chat.receive({ message: user('three?', 'u1'), messageId: 'u1' })
+    await chat.save(replyOf('Three.', 'a3'))
+    // What it says the user said is what it was before.
+    expect(said(await again(user('one?', 'u1')))).toEqual(['three?'])
+    await fails(() => again(user('one?', 'u1'), replyOf('One.', 'a1'), user('two?', 'u2')), 'VERSION_CONFLICT')
+    // What never got here is said now, and answered.
+    expect(said(await again(user('one?', 'u1'), user('four?', 'u4')))).toEqual(['three?', 'four?'])
+    await history.stop()
+  })
+
+  it('waits for the turn of another with an answer', async () => {
+    const { history, chat } = await begin()
+    const list = await chat.receive({ message: user('Hi', 'u1') })
+    const turn = await uiMessageStore(history).history.beginTurn(chat)
+    void chat.onStepEnd(ending(list, replyOf('Hel', 'a1')))
+    const ended = chat.onEnd(ending(list, replyOf('Hello.', 'a1')))
+    const following = chat.follow(givenOnce(replyOf('Hello', 'a2')))
+    await settled()
+    await turn.append(user('first', 'u2'))
+    await turn.end()
+    await Promise.all([ended, following])
+    expect(said(await chat.load()).toSorted()).toEqual(['Hello', 'Hello.', 'Hi', 'first'])
+    await history.stop()
+  })
+
+  it('is not begun by who reads it, or by a turn of one that is gone', async () => {
+    const { history, chat } = await begin()
+    const store = uiMessageStore(history)
+    expect(await chat.load()).toEqual([])
+    expect(await chat.receive({ trigger: 'resume-stream' })).toEqual([])
+    expect(await chat.receive({ trigger: 'regenerate-message' })).toEqual([])
+    expect(await store.history.listSessions('default')).toEqual([])
+    await chat.save(user('Hi', 'u1'))
+    const own = store.open('c', { turn: await store.history.beginTurn(chat) })
+    const list = await own.load()
+    await store.history.deleteSession('default', 'c')
+    await own.onEnd(ending(list, replyOf('Hello.', 'a1')))
+    await fails(() => own.save(user('And?', 'u2')), 'TURN_FENCED')
+    expect(await store.history.listSessions('default')).toEqual([])
+    await history.stop()
+  })
+
+  it('has what was taken away of itself, and not of another', async () => {
+    const { history, open, chat } = await begin()
+    const { history: typed } = uiMessageStore(history)
+    const replacedBy = async (id: string, service = history): Promise<string[][]> =>
+      (await uiMessageStore(service).open(id).replaced()).map(({ messages }) => said(messages))
+    await chat.save([user('1', 'u1'), replyOf('mine', 'a1')])
+    const { version } = (await chat.save([]))!
+    await chat.receive({ trigger: 'regenerate-message', messageId: 'a1' })
+    await chat.save(replyOf('grown', 'a2'))
+    await chat.save(replyOf('grown up', 'a2'))
+    await typed.fork(chat, { sessionId: 'child' })
+    const child = uiMessageStore(history).open('child')
+    await child.receive({ trigger: 'regenerate-message' })
+    await typed.fork(child, { sessionId: 'grandchild' })
+    expect(await replacedBy('grandchild')).toEqual([['mine'], ['grown up']])
+    // A list of the fork that still has what its parent had, and what itself had.
+    const stale = [user('1', 'u1'), replyOf('mine', 'a1'), replyOf('grown up', 'a2'), user('new', 'u9')]
+    await uiMessageStore(history).open('grandchild').save(stale)
+    expect(said(await uiMessageStore(history).open('grandchild').load())).toEqual(['1', 'new'])
+
+    const lines: string[] = []
+    for await (const line of typed.exportSession('default', 'c')) lines.push(line)
+    await history.importSession(lines, { userId: 'default', sessionId: 'copy' })
+    expect(await replacedBy('copy')).toEqual([['mine']])
+    // What the application cuts off, or goes back before, is no new answer.
+    await typed.commit({ userId: 'default', id: 'copy' }, [{ type: 'truncate', length: 1 }])
+    expect(await replacedBy('copy')).toEqual([['mine']])
+    const { version: now } = (await typed.getSession('default', 'copy'))!
+    await typed.rewind({ userId: 'default', id: 'copy' }, version)
+    expect(await replacedBy('copy')).toEqual([])
+    await typed.rewind({ userId: 'default', id: 'copy' }, now)
+    expect(await replacedBy('copy')).toEqual([['mine']])
+    await typed.createSession('default', 'copy')
+    expect(await replacedBy('copy')).toEqual([])
+
+    await typed.purgeSession('default', 'c')
+    await chat.save([user('other', 'u1'), replyOf('of another chat', 'a1'), user('x', 'u3')])
+    await chat.receive({ message: user('other', 'u1'), messageId: 'u1' })
+    expect(await replacedBy('child')).toEqual([['grown up']])
+    await history.stop()
+
+    const later = await open()
+    await uiMessageStore(later)
+      .open('child')
+      .save([user('1', 'u1'), replyOf('grown up', 'a2'), user('new', 'u9')])
+    expect(said(await uiMessageStore(later).open('child').load())).toEqual(['1', 'new'])
+    await later.stop()
+  })
+
+  it('grows by as much with each answer that is made anew, and reads its log only where it must', async () => {
+    const { history, chat } = await begin()
+    await chat.save([user('1', 'u1'), replyOf('one', 'a0')])
+    let reads = 0
+    const counting = new Proxy(history, {
+      get: (target, key) => {
+        if (key !== 'withMessage') return Reflect.get(target, key) as unknown
+        return (...args: Parameters<SessionHistoryService['withMessage']>) => {
+          const typed = target.withMessage(...args)
+          const readEvents = typed.readEvents.bind(typed)
+          return Object.assign(typed, {
+            readEvents: (...more: Parameters<typeof readEvents>) => (reads++, readEvents(...more))
+          })
+        }
+      }
+    })
+    const store = uiMessageStore(counting)
+    const sizes: number[] = []
+    for (let i = 0; i < 10; i++) {
+      const tab = store.open('c')
+      const list = await tab.receive({ trigger: 'regenerate-message', messageId: `a${i}` })
+      await tab.onEnd(ending(list, replyOf('again', `a${i + 1}`)))
+      let size = 0
+      for await (const line of history.exportSession('default', 'c')) size += line.length
+      sizes.push(size)
+    }
+    expect(Math.abs(sizes[9]! - sizes[8]! - (sizes[2]! - sizes[1]!))).toBeLessThan(100)
+    const before = reads
+    for (let i = 0; i < 5; i++) {
+      const tab = store.open('c')
+      const list = await tab.receive({ message: user('next', `v${i}`) })
+      await tab.onEnd(ending(list, replyOf('answer', `b${i}`)))
+      await store.history.updateMetadata(tab, { set: { title: `${i}` } })
+    }
+    expect(reads - before).toBeLessThanOrEqual(1)
+    await history.stop()
+  })
+
+  it('tells why what it followed has ended, also where the store fails, too', async () => {
+    const { history, chat } = await begin()
+    await chat.save(user('Hi', 'u1'))
+    const failing = (async function* () {
+      yield replyOf('x', 'a')
+      await history.stop()
+      throw new Error('the real reason')
+    })()
+    await expect(chat.follow(failing)).rejects.toThrow('the real reason')
+  })
 })
 
 it.each<[string, stored: object[], given: object[], isStored: boolean]>([
@@ -418,6 +646,19 @@ it.each<[string, stored: object[], given: object[], isStored: boolean]>([
   // What a run has come to is taken in any case.
   await chat.onEnd({ messages: [after!] } as never)
   expect((await chat.load())[0]).toEqual(after)
+  await history.stop()
+})
+
+it('an answer to a chat that was begun anew since is not of that', async () => {
+  const clock = manual()
+  const history = await createSessionHistory({ clock })
+  const [tab, other] = [1, 2].map(() => uiMessageStore(history).open('c'))
+  const list = await tab!.receive({ message: user('Hi', 'u1') })
+  await history.deleteSession('default', 'c')
+  clock.go(1)
+  await other!.save(user('Hi', 'u1'))
+  await tab!.onEnd(ending(list, replyOf('Hello.', 'a1')))
+  expect(said(await other!.load())).toEqual(['Hi'])
   await history.stop()
 })
 

@@ -1,75 +1,162 @@
+import { randomUUID } from 'node:crypto'
 import type { UIMessage } from 'ai'
 import type { Change } from '../../calls.ts'
-import type { Path } from '../../errors.ts'
+import { turnlogError, type Path } from '../../errors.ts'
 import { equalJson, type Json, type JsonObject } from '../../json.ts'
 import { invalid, plain, type StandardSchema } from '../../message.ts'
 import type { Session } from '../../session.ts'
 import { AI_SDK_FORMAT } from '../messages/ai-sdk.ts'
 
-/** What is to be stored of a list of messages, which may be older or newer than the chat. */
-export interface Wish<UI> {
-  readonly messages: readonly UI[]
-  /** After how many messages of the chat the rest is taken away; by default nothing is. */
-  readonly lengthOf?: ((session: Known<UI>) => number) | undefined
-  /** The last of the messages is what a run has come to: it is taken, also where it has become less. Those before it are what it began with. */
-  readonly isAnswer?: boolean
-}
+/** What has to be known of a chat, and which ids were taken away from it. */
+export type Known<UI> = Pick<Session<UI>, 'version' | 'messages'> & { readonly gone: ReadonlySet<string> }
 
-/** What has to be known of a chat. */
-export type Known<UI> = Pick<Session<UI>, 'id' | 'version' | 'messages' | 'metadata'>
-
-/** Messages that were taken away to answer anew, and where they are. */
-export interface Replaced {
-  readonly sessionId: string
-  /** The version at which they were last there. */
-  readonly version: number
-  readonly ids: readonly string[]
+/**
+ * What a client has sent comes to: new messages are appended, in their order; the last of the list replaces the one of its id, unless it is
+ * behind that; any other replaces it only where it has grown. What the list lacks stays, and what was taken away stays away. Where the last one
+ * is a user's and of `editedId`, what came after it is taken away.
+ *
+ * @throws `INVALID_MESSAGE` with the path in the list; `VERSION_CONFLICT` where what is edited was taken away
+ */
+export function submitted<UI extends UIMessage>(chat: Known<UI>, list: readonly UI[], editedId?: string): Change<UI>[] {
+  const last = list.at(-1)
+  // The same text again is an edit, too: it is to be answered anew.
+  if (editedId === undefined || last?.id !== editedId || last.role !== 'user') return merged(chat, list, true)
+  const i = placeOf(chat, editedId)
+  const length = i < 0 ? chat.messages.length : i + 1
+  return [...askedAnew(chat, length), ...merged(without(chat, length), list, true)]
 }
 
 /**
- * What a wish comes to in a chat. New messages are appended, in their order; the last of the list replaces the one of its id, unless it is
- * behind that; any other replaces it only where it has grown. What the list lacks stays, and what was taken away stays away.
+ * What an answer that is to be made anew comes to: that of `id`, or of a user's message the one after it; without an id the one after the list, which
+ * is all that a client says then; without either the last one. A message of the chat that is a user's stays as it is.
  *
- * @throws `INVALID_MESSAGE` with the path in the list
+ * @throws `INVALID_MESSAGE` with the path in the list; `VERSION_CONFLICT` where it was taken away, or others have gone on after it
  */
-export function changesOf<UI extends UIMessage>(
-  session: Known<UI>,
-  { messages, lengthOf, isAnswer = false }: Wish<UI>
-): Change<UI>[] {
-  const there = session.messages
-  const length = lengthOf?.(session) ?? there.length
-  const isCut = length < there.length
-  const known = new Map<string, UI>()
-  for (const message of isCut ? there.slice(0, length) : there) known.set(message.id, message)
-  const replaced = replacedOf(session)
-  const gone = new Set(replaced.flatMap(({ ids }) => ids))
-  const changes: Change<UI>[] = []
-  if (isCut) {
-    const ids = there.slice(length).map(({ id }) => id)
-    for (const id of ids) gone.add(id)
-    const entry: Replaced = { sessionId: session.id, version: session.version, ids }
-    changes.push({ type: 'truncate', length })
-    changes.push({ type: 'metadata', set: { [AI_SDK_FORMAT]: { replaced: [...replaced, entry] } } })
-  }
-  messages.forEach((given, i) => {
-    const stored = known.get(given.id)
-    const isLast = i === messages.length - 1
-    if (stored ? !isLast && (isAnswer || !mayHaveGrown(stored, given)) : gone.has(given.id)) return
-    checkMessage(given, [i])
-    const message = plain(given, [i]) as unknown as UI
-    if (!stored) changes.push({ type: 'append', messages: [message] })
-    else if (equalJson(message as unknown as Json, stored as unknown as Json)) return
-    else if (!isLast ? !isBehind(stored, message) : !isAnswer && isBehind(message, stored)) return
-    else changes.push({ type: 'put', message })
-    known.set(message.id, message)
-  })
-  return changes
+export function regenerated<UI extends UIMessage>(chat: Known<UI>, list: readonly UI[], id?: string): Change<UI>[] {
+  const length = lengthToAnswer(chat, list.at(-1)?.id, id)
+  return [...askedAnew(chat, length), ...merged(without(chat, length), list, false)]
 }
 
-/** What was taken away of a chat to answer anew, oldest first. */
-export function replacedOf({ metadata }: { readonly metadata: JsonObject }): readonly Replaced[] {
-  const own = metadata[AI_SDK_FORMAT] as { readonly replaced?: readonly Replaced[] } | undefined
-  return own?.replaced ?? []
+function lengthToAnswer<UI extends UIMessage>(
+  chat: Known<UI>,
+  lastId: string | undefined,
+  id: string | undefined
+): number {
+  const { messages } = chat
+  const named = id === undefined ? -1 : placeOf(chat, id)
+  if (named >= 0) return messages[named]!.role === 'assistant' ? named : named + 1
+  // An answer whose run failed before it had begun was never stored: what it was to answer tells its place.
+  if (lastId !== undefined) {
+    const last = placeOf(chat, lastId)
+    const after = last < 0 ? [] : messages.slice(last + 1)
+    if (after.length > 1 || after.some(({ role }) => role !== 'assistant'))
+      throw conflict(chat, `Others have gone on after message ${JSON.stringify(lastId)}`)
+    return messages.length - after.length
+  }
+  return id === undefined && messages.at(-1)?.role === 'assistant' ? messages.length - 1 : messages.length
+}
+
+/** An answer as far as it has come, and what its run knows. */
+export interface Answer<UI> {
+  readonly message: UI
+  /** Where the message is in what was given. */
+  readonly path: Path
+  /** What it answers, where that is known. */
+  readonly before: UI | undefined
+  /** The chat as the run got it. */
+  readonly seen: Session<UI> | undefined
+  /** It was stored before. */
+  readonly wasStored: boolean
+  /** It is taken also where it has become less. */
+  readonly isFinal: boolean
+}
+
+/**
+ * What an answer comes to. One that is there is replaced; a new one is appended only where it answers what is there: not where that was taken away or edited,
+ * nor where the answer was, or another one was asked for since.
+ *
+ * @throws `INVALID_MESSAGE`
+ */
+export function answered<UI extends UIMessage>(
+  chat: Known<UI> & Pick<Session<UI>, 'createdAt' | 'metadata'>,
+  { message: given, path, before, seen, wasStored, isFinal }: Answer<UI>
+): Change<UI>[] {
+  const stored = chat.messages.findLast(({ id }) => id === given.id)
+  const message = copyOf(given, path)
+  if (stored) {
+    const stays = isEqual(message, stored) || (!isFinal && isBehind(message, stored))
+    return stays ? [] : [{ type: 'put', message }]
+  }
+  if (wasStored || chat.gone.has(given.id)) return []
+  if (seen) {
+    if (seen.createdAt !== chat.createdAt || askedOf(seen) !== askedOf(chat)) return []
+    if (seen.messages.some(({ id }) => id === given.id)) return []
+  }
+  if (before) {
+    const now = chat.messages.findLast(({ id }) => id === before.id)
+    // As it was given to be answered: what has become of it on the way to the model is no edit.
+    const then = seen?.messages.findLast(({ id }) => id === before.id)
+    if (!now || (then && !isEqual(now, then))) return []
+  }
+  return [{ type: 'append', messages: [message] }]
+}
+
+/** Names the newest time that an answer was asked for anew, or a message was edited; of the same time it is the same object. */
+export function askedOf({ metadata }: { readonly metadata: JsonObject }): string | undefined {
+  const asked = (metadata[AI_SDK_FORMAT] as { readonly asked?: Json } | undefined)?.asked
+  return typeof asked === 'string' ? asked : undefined
+}
+
+// Runs that were to answer what was there before can tell by it, also where nothing is taken away.
+function askedAnew<UI extends UIMessage>({ messages }: Known<UI>, length: number): Change<UI>[] {
+  if (messages.length === 0) return []
+  const asked: Change<UI> = { type: 'metadata', set: { [AI_SDK_FORMAT]: { asked: randomUUID() } } }
+  return length < messages.length ? [asked, { type: 'truncate', length }] : [asked]
+}
+
+function without<UI extends UIMessage>(chat: Known<UI>, length: number): Known<UI> {
+  if (length === chat.messages.length) return chat
+  const gone = new Set(chat.gone)
+  for (const { id } of chat.messages.slice(length)) gone.add(id)
+  return { ...chat, messages: chat.messages.slice(0, length), gone }
+}
+
+function merged<UI extends UIMessage>(
+  { messages, gone }: Known<UI>,
+  list: readonly UI[],
+  takesLast: boolean
+): Change<UI>[] {
+  const known = new Map(messages.map((message) => [message.id, message]))
+  return list.flatMap((given, i): Change<UI>[] => {
+    const stored = known.get(given.id)
+    const isTaken = takesLast && i === list.length - 1
+    if (stored ? !isTaken && !mayHaveGrown(stored, given) : gone.has(given.id)) return []
+    const message = copyOf(given, [i])
+    if (stored && isEqual(message, stored)) return []
+    if (stored && (isTaken ? isBehind(message, stored) : !isBehind(stored, message))) return []
+    known.set(message.id, message)
+    return [stored ? { type: 'put', message } : { type: 'append', messages: [message] }]
+  })
+}
+
+// Where a message is, or -1 where it is not there yet.
+function placeOf<UI extends UIMessage>(chat: Known<UI>, id: string): number {
+  const place = chat.messages.findLastIndex((message) => message.id === id)
+  if (place < 0 && chat.gone.has(id))
+    throw conflict(chat, `Message ${JSON.stringify(id)} has been taken away before, by another request`)
+  return place
+}
+
+function conflict({ version }: { readonly version: number }, message: string): Error {
+  return turnlogError('VERSION_CONFLICT', message, { expected: 'any', actual: version })
+}
+
+function copyOf<UI extends UIMessage>(message: UI, path: Path): UI {
+  return plain(message, path) as unknown as UI
+}
+
+function isEqual(a: UIMessage, b: UIMessage): boolean {
+  return equalJson(a as unknown as Json, b as unknown as Json)
 }
 
 /**

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { idOf, knownOptions, misuse, objectOf, requiredWholeNumber, type OptionKeys } from '../../arguments.ts'
 import { backgroundTimer, clockOf, type Clock } from '../../clock.ts'
 import { isTurnlogError } from '../../errors.ts'
@@ -171,7 +172,8 @@ class Streams implements ResumableStreamContext {
     const id = idOf('streamId', streamId).trim()
     // Stored with it, as a reader may be another process, with other options.
     const session = await history.createSession(userId, id, {
-      metadata: { state: 'streaming', ttlMs },
+      // Named, as another may be begun under the same id.
+      metadata: { state: 'streaming', ttlMs, run: randomUUID() },
       expectedVersion
     })
     const recorder = new Recorder(this.#around, session)
@@ -202,6 +204,8 @@ function produced(source: ReadableStreamDefaultReader<string>, recorder: Recorde
           }
         } catch (error) {
           recorder.end(error ?? new Error('The source of the stream has failed'))
+          // Of one that has failed itself that says nothing new.
+          void source.cancel(error).catch(() => undefined)
           if (isRead) controller.error(error)
           return
         }
@@ -216,11 +220,14 @@ function produced(source: ReadableStreamDefaultReader<string>, recorder: Recorde
   })
 }
 
-/** Stores a stream as it comes. A failure ends that, and nothing else: readers notice that nothing comes any more. */
+/**
+ * Stores a stream as it comes. What fails is tried again for `ttlMs`; then that is over, and nothing else: readers notice that nothing comes any more.
+ */
 class Recorder {
   readonly done: Promise<void>
   readonly #around: Surroundings
   readonly #id: string
+  readonly #run: unknown
   #version: number
   #pending = ''
   #end: { readonly state: 'done' } | { readonly state: 'failed'; readonly error: string } | undefined
@@ -229,9 +236,10 @@ class Recorder {
   #timer: unknown
   #resolve: () => void = () => undefined
 
-  constructor(around: Surroundings, { id, version }: Session<Piece>) {
+  constructor(around: Surroundings, { id, version, metadata }: Session<Piece>) {
     this.#around = around
     this.#id = id
+    this.#run = metadata['run']
     this.#version = version
     this.done = new Promise((resolve) => (this.#resolve = resolve))
     this.#signLater()
@@ -260,10 +268,11 @@ class Recorder {
         const isLast = this.#end !== undefined && text.length === this.#pending.length
         this.#pending = this.#pending.slice(text.length)
         // The end is in one commit with what was said last, so nobody sees the one without the other.
-        await this.#commit([
+        const isOwn = await this.#commit([
           ...(text === '' ? [] : [{ type: 'append' as const, messages: [{ text }] }]),
           ...(isLast ? [{ type: 'metadata' as const, set: this.#end! }] : [])
         ])
+        if (!isOwn) return this.#close()
         if (isLast) break
       }
       if (this.#end) this.#close()
@@ -272,21 +281,47 @@ class Recorder {
         this.#signLater()
       }
     } catch (error) {
-      const isMeant = isTurnlogError(error, 'VERSION_CONFLICT') || isTurnlogError(error, 'STOPPED')
-      if (!isMeant) warn(`Stream ${JSON.stringify(this.#id)} of ${JSON.stringify(userId)} is stored no further`, error)
+      warn(`Stream ${JSON.stringify(this.#id)} of ${JSON.stringify(userId)} is stored no further`, error)
       this.#close()
     } finally {
       this.#isWriting = false
     }
   }
 
-  // Its only writer knows the version that comes next: a stream that was begun anew is another's.
-  async #commit(changes: Parameters<SessionHistoryService<Piece>['commit']>[1]): Promise<void> {
+  // Whether it is stored, once; `false` where the stream is another's by now, or nobody's. Its only writer knows the version that comes next.
+  async #commit(changes: Parameters<SessionHistoryService<Piece>['commit']>[1]): Promise<boolean> {
+    const { history, userId, clock, ttlMs } = this.#around
+    const until = clock.now() + ttlMs
+    for (let isSure = true; ; isSure = false) {
+      try {
+        // What has failed may be stored for all that: then the version says so.
+        const now = isSure ? undefined : await this.#now()
+        if (now === null) return false
+        const isStored = now !== undefined && now.version > this.#version
+        const options = { expectedVersion: this.#version }
+        const session = isStored ? now : await history.commit({ userId, id: this.#id }, changes, options)
+        if (!session) return false
+        this.#version = session.version
+        return true
+      } catch (error) {
+        if (isTurnlogError(error, 'STOPPED') || isTurnlogError(error, 'SESSION_NOT_FOUND')) return false
+        const isConflict = isTurnlogError(error, 'VERSION_CONFLICT')
+        if (isConflict && isSure) return false
+        // One that came late has stored it: that is looked at again.
+        if (isConflict) continue
+        if (!isTurnlogError(error, 'STORE_UNAVAILABLE') || clock.now() >= until) throw error
+        await new Promise<void>(
+          (resolve) => void backgroundTimer(clock, resolve, Math.min(1_000, Math.ceil(ttlMs / 10)))
+        )
+      }
+    }
+  }
+
+  /** The session, as long as it is that of this stream. */
+  async #now(): Promise<Session<Piece> | null> {
     const { history, userId } = this.#around
-    const expectedVersion = this.#version
-    const session = await history.commit({ userId, id: this.#id }, changes, { expectedVersion })
-    if (!session) throw new Error('The stream was deleted')
-    this.#version = session.version
+    const session = await readSession(history, { userId, id: this.#id })
+    return session && session.metadata['run'] === this.#run ? session : null
   }
 
   #signLater(): void {
@@ -298,10 +333,11 @@ class Recorder {
     if (this.#isWriting || this.#isOver) return
     this.#isWriting = true
     try {
-      await this.#commit([{ type: 'metadata', set: { aliveAt: this.#around.clock.now() } }])
-      this.#signLater()
+      if (await this.#commit([{ type: 'metadata', set: { aliveAt: this.#around.clock.now() } }])) this.#signLater()
+      else this.#close()
     } catch {
-      this.#close()
+      // Nothing is lost by it, as yet.
+      this.#signLater()
     } finally {
       this.#isWriting = false
     }
@@ -367,10 +403,15 @@ async function* follow(
     const restMs = lastAt + ttlMs - clock.now()
     if (restMs > 0) return wait(restMs)
     // What is stored may not have got here yet; and a store that cannot say so now may later.
-    const now = await readSession(history, { userId, id }).catch(() => undefined)
-    if (controller.signal.aborted) return
+    const now = await readSession(history, { userId, id }).catch((error: unknown) =>
+      isTurnlogError(error, 'STOPPED') ? 'stopped' : 'unknown'
+    )
+    // The end is on its way to whoever still reads.
+    if (controller.signal.aborted || now === 'stopped') return
+    if (now === 'unknown') return wait(ttlMs)
+    if (now && hasEnded(now)) return
     if (now) lastAt = Math.max(lastAt, now.updatedAt)
-    if (now === undefined || (now && hasEnded(now)) || clock.now() < lastAt + ttlMs) return wait(ttlMs)
+    if (clock.now() < lastAt + ttlMs) return wait(ttlMs)
     isGone = true
     controller.abort()
   }

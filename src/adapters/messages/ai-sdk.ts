@@ -62,8 +62,14 @@ class Writer {
       case 'reasoning-file': {
         this.#leaveReasoning()
         const { url, filename, mediaType, ...others } = rest
-        const kept = { ...others, ...(mediaType !== undefined && { mediaType }), ...(type !== 'file' && { type }) }
-        this.#say(fileOf(textOf(url), textOf(mediaType), filename), kept)
+        const piece = fileOf(textOf(url), textOf(mediaType), filename)
+        const hasName = filename === undefined || (piece.kind === 'file' && piece.name !== undefined)
+        this.#say(piece, {
+          ...others,
+          ...(mediaType !== undefined && { mediaType }),
+          ...(!hasName && { filename }),
+          ...(type !== 'file' && { type })
+        })
         return
       }
       case 'step-start':
@@ -105,7 +111,9 @@ class Writer {
     // Of an input that still streams, as far as it has come.
     const given =
       asked === undefined ? '' : state === 'input-streaming' ? textOf(rawInput ?? asked) : JSON.stringify(asked)
-    const kept = withState({ ...(type === 'dynamic-tool' && { type }), ...rest }, state)
+    // What the model has written of an input that was read another way.
+    const isTold = input === undefined || rawInput === undefined || state === 'input-streaming'
+    const kept = withState({ ...(type === 'dynamic-tool' && { type }), ...(!isTold && { rawInput }), ...rest }, state)
     if (Object.keys(kept).length > 0) this.#rests.push({ part: this.#pieces.length, ...kept })
     this.#pieces.push({ kind: 'call', callId, name, arguments: given })
     const answer = outputOf(state, output, errorText, rest['approval'])
@@ -193,7 +201,8 @@ export function streamToMessages(items: readonly { readonly text: string }[]): M
 
 /**
  * UI messages to go on from: what `messages` say, for `save` of a chat. Those of an assistant and its tools that follow each other are one, with a step
- * for each; calls are `dynamic-tool` parts. Files that are named by an id alone are dropped. What the system says stays: `streamText` takes it with `allowSystemInMessages`.
+ * for each; calls are `dynamic-tool` parts. Each has an id of its own: where one is taken, or blank, a number is added. Files that are named by an id alone are dropped,
+ * and a message of which nothing is left. What the system says stays: `streamText` takes it with `allowSystemInMessages`.
  *
  * @example
  * const { items, dropped } = fromMessages(toMessagesOfAnother(session.messages))
@@ -203,10 +212,10 @@ export function fromMessages(messages: readonly Message[]): Carried<UIMessage> {
   const { spoken, dropped: before } = spokenOf(messages)
   const dropped: Dropped[] = [...before]
   const items: UIMessage[] = []
-  // The parts of the answer at the end of the items, and its calls without an output.
-  let answer: UIMessage['parts'] | undefined
-  let isNewStep = true
-  const calls = new Map<string, ToolPart>()
+  const ids = new Ids(spoken.map(({ id }) => id))
+  // The answer at the end of the items.
+  let answer: Answer | undefined
+  const calls = new OpenCalls()
   for (const { id, role, pieces } of spoken) {
     if (role === 'user' || role === 'system') {
       const parts = pieces.flatMap((piece) => {
@@ -214,31 +223,72 @@ export function fromMessages(messages: readonly Message[]): Carried<UIMessage> {
         dropped.push({ path: piece.path, what: `a tool's ${piece.kind} in what the ${role} says` })
         return []
       })
-      items.push({ id, role, parts })
+      if (parts.length > 0) items.push({ id: ids.next(id), role, parts })
       answer = undefined
-      isNewStep = true
       continue
     }
     for (const piece of pieces) {
       if (piece.kind === 'output') {
         // Where a user has said something meanwhile, it is of an answer before that.
-        const call = calls.get(piece.callId)
-        calls.delete(piece.callId)
-        if (call) Object.assign(call, { state: 'output-available', output: piece.output })
-        else dropped.push({ path: piece.path, what: `the output of ${piece.callId}, which nobody has asked for` })
-        isNewStep = true
+        if (!calls.answer(piece.callId, piece.output))
+          dropped.push({ path: piece.path, what: `the output of ${piece.callId}, which nobody has asked for` })
+        if (answer) answer.isNewStep = true
         continue
       }
       const parts = partOf(piece, dropped)
       if (parts.length === 0) continue
-      if (!answer) items.push({ id, role: 'assistant', parts: (answer = []) })
-      if (isNewStep) answer.push({ type: 'step-start' })
-      isNewStep = false
-      for (const part of parts) if (part.type === 'dynamic-tool') calls.set(part.toolCallId, part)
-      answer.push(...parts)
+      if (!answer) {
+        answer = { parts: [], isNewStep: true }
+        items.push({ id: ids.next(id), role: 'assistant', parts: answer.parts })
+      }
+      if (answer.isNewStep) answer.parts.push({ type: 'step-start' })
+      answer.isNewStep = false
+      for (const part of parts) if (part.type === 'dynamic-tool') calls.ask(part)
+      answer.parts.push(...parts)
     }
   }
   return { items, dropped }
+}
+
+interface Answer {
+  readonly parts: UIMessage['parts']
+  isNewStep: boolean
+}
+
+/** Ids that are given once: the chat tells messages by them. */
+class Ids {
+  readonly #given: ReadonlySet<string>
+  readonly #used = new Set<string>()
+
+  constructor(given: readonly string[]) {
+    this.#given = new Set(given)
+  }
+
+  next(given: string): string {
+    const wanted = given === '' ? 'message' : given
+    let id = wanted
+    // One that another message has is left to that.
+    for (let n = 2; this.#used.has(id) || (id !== given && this.#given.has(id)); n++) id = `${wanted}_${n}`
+    this.#used.add(id)
+    return id
+  }
+}
+
+/** Calls without an output; of one id that was asked for more than once, the first is answered first. */
+class OpenCalls {
+  readonly #open = new Map<string, ToolPart[]>()
+
+  ask(part: ToolPart): void {
+    const open = this.#open.get(part.toolCallId)
+    if (open) open.push(part)
+    else this.#open.set(part.toolCallId, [part])
+  }
+
+  answer(callId: string, output: Json): boolean {
+    const call = this.#open.get(callId)?.shift()
+    if (call) Object.assign(call, { state: 'output-available', output })
+    return call !== undefined
+  }
 }
 
 type ToolPart = Extract<UIMessage['parts'][number], { type: 'dynamic-tool' }>
