@@ -198,6 +198,74 @@ describe('the session service of ADK', () => {
     expect(await service.getSession(KEY)).toEqual({ ...live, state: { 'n': 2, 'app:n': 2, 'user:n': 1 } })
   })
 
+  it('gives an event that was deleted or rewound all its effects again', async () => {
+    const service = await begin()
+    const begin2 = async () => (await service.getSession(KEY)) ?? service.createSession(KEY)
+    const given = () => event('e1', { 'n': 1, 'app:n': 1, 'user:n': 1 }, { timestamp: 5 })
+    const states: unknown[] = []
+    for (const away of [
+      () => service.deleteSession(KEY),
+      () => service.rewind({ ...KEY, rewindBeforeInvocationId: 'of e1' }),
+      () => service.history.undo(service.refOf(KEY)),
+      () => service.history.purgeSession(service.refOf(KEY).userId, service.refOf(KEY).id)
+    ]) {
+      await service.appendEvent({ session: await begin2(), event: given() })
+      await away()
+      await service.appendEvent({ session: await begin2(), event: event('e2', { 'app:n': 2, 'user:n': 2 }) })
+      await service.appendEvent({ session: await begin2(), event: given() })
+      states.push((await service.getSession(KEY))!.state)
+      await service.deleteSession(KEY)
+    }
+    expect(states).toEqual(Array(4).fill({ 'n': 1, 'app:n': 1, 'user:n': 1 }))
+  })
+
+  it('changes nothing for an event that is there, whoever appends it again', async () => {
+    const service = await begin()
+    const live = await service.createSession(KEY)
+    const part = async () => (await service.getSession({ ...KEY, config: { numRecentEvents: 1 } }))!
+    const given = (id: string, n: number) =>
+      event(id, { 'n': n, 'app:n': n, 'user:n': n, ...(n === 1 && { 'gone': n, 'app:gone': n }) }, { timestamp: n })
+    await service.appendEvent({ session: live, event: given('e1', 1) })
+    const stale = (await service.getSession(KEY))!
+    const own = (id: string) => event(id, { m: id }, { timestamp: 7 })
+    await service.appendEvent({ session: live, event: own('m1') })
+    await service.appendEvent({ session: live, event: own('m2') })
+    const gone = { 'gone': undefined, 'app:gone': undefined }
+    const second = given('e2', 2)
+    Object.assign(second.actions.stateDelta, gone)
+    await service.appendEvent({ session: live, event: second })
+    const now = (await service.getSession(KEY))!
+    expect(now.state).toEqual({ 'n': 2, 'm': 'm2', 'app:n': 2, 'user:n': 2 })
+    const foreign = createSession({ ...KEY, id: KEY.sessionId })
+    for (const session of [live, stale, await part(), foreign]) {
+      await service.appendEvent({ session, event: given('e1', 1) })
+      await service.appendEvent({ session, event: own('m1') })
+      expect(await service.getSession(KEY)).toEqual(now)
+      expect([session.state, Object.keys(session.state), session.lastUpdateTime]).toEqual([
+        now.state,
+        expect.not.arrayContaining(['gone', 'app:gone']),
+        2
+      ])
+    }
+    expect(stale).toEqual(now)
+  })
+
+  it('knows a session that was purged and created again from the one before', async () => {
+    const clock = vi.spyOn(Date, 'now').mockReturnValue(1_000)
+    const service = await begin()
+    const live = await service.createSession(KEY)
+    await service.appendEvent({ session: live, event: event('old', { a: 1 }) })
+    const { userId, id } = service.refOf(KEY)
+    await service.history.purgeSession(userId, id)
+    clock.mockReturnValue(2_000)
+    const other = await service.createSession(KEY)
+    await service.appendEvent({ session: other, event: event('new', { b: 1 }) })
+    expect((await service.history.getSession(userId, id))!.version).toBe(3)
+    await service.appendEvent({ session: live, event: event('next', { c: 1 }) })
+    expect(idsOf(live)).toEqual(['new', 'next'])
+    expect(live).toEqual(await service.getSession(KEY))
+  })
+
   it('has state of the app and the user in sessions of their own, and what is temporary nowhere', async () => {
     const service = await begin()
     const state = { 'n': 1, 'app:n': 2, 'user:n': 3, 'temp:n': 4, '__proto__x': 5, 'app:__proto__': 6, 'app:user:n': 7 }

@@ -4,22 +4,43 @@ import { equalJson, type Json, type JsonObject } from '../../json.ts'
 import type { Session } from '../../session.ts'
 import { thawed } from '../shared/thawed.ts'
 
-/** What a session object has seen: the version of its session, and the metadata of the three that its state is made of. */
-export interface Seen {
+/** A version of a session. */
+export interface Point {
+  /** Tells logs of one name apart: after a purge, versions begin again. */
+  readonly createdAt: number
   readonly version: number
+  readonly lastUpdateTime: number
+}
+
+/** What a session object has seen: a version of its session, and the metadata of the three that its state is made of. */
+export interface Seen extends Point {
+  /** Whether it has all events up to then. */
+  readonly isWhole: boolean
   readonly own: JsonObject
   readonly app: JsonObject
   readonly user: JsonObject
 }
 
-export function seenOf(session: Session<Event>, app: Session<Event> | null, user: Session<Event> | null): Seen {
-  const { version, metadata } = session
-  return { version, own: metadata, app: app?.metadata ?? {}, user: user?.metadata ?? {} }
+/** Of an app, and of a user of it. */
+export type States = readonly [app: Session<Event> | null, user: Session<Event> | null]
+
+export function pointOf(session: Session<Event>): Point {
+  const { createdAt, version } = session
+  return { createdAt, version, lastUpdateTime: lastUpdateTimeOf(session) }
+}
+
+export function seenOf(session: Session<Event>, [app, user]: States, isWhole: boolean): Seen {
+  const [own, ofApp, ofUser] = [session.metadata, app?.metadata ?? {}, user?.metadata ?? {}]
+  return { ...pointOf(session), isWhole, own, app: ofApp, user: ofUser }
+}
+
+export function isOfOneLog(a: Point, b: Point): boolean {
+  return a.createdAt === b.createdAt
 }
 
 const PREFIX = 'state:'
 
-interface StateChanges {
+export interface StateChanges {
   readonly app: Change<Event> | undefined
   readonly user: Change<Event> | undefined
   readonly own: { readonly set: JsonObject; readonly unset: readonly string[] }
@@ -60,7 +81,7 @@ const SCOPES = [
   ['user', State.USER_PREFIX]
 ] as const
 
-export function mergedState(parts: Omit<Seen, 'version'>): Record<string, unknown> {
+export function mergedState(parts: Pick<Seen, 'own' | 'app' | 'user'>): Record<string, unknown> {
   const state: Record<string, unknown> = {}
   for (const [scope, prefix] of SCOPES)
     for (const [name, value] of Object.entries(parts[scope]))
@@ -89,7 +110,8 @@ export function overtaken(state: Record<string, unknown>, delta: JsonObject, now
   for (const [key, value] of Object.entries(delta)) {
     const [scope, name] = scopeOf(key)
     const kept = now[scope][PREFIX + name]
-    if (kept !== undefined && !equalJson(kept, value)) put(state, key, thawed(kept))
+    if (kept === undefined) delete state[key]
+    else if (!equalJson(kept, value)) put(state, key, thawed(kept))
   }
 }
 
