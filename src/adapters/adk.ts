@@ -33,6 +33,7 @@ import {
   pointOf,
   seenOf,
   stateBefore,
+  stateOf,
   withoutTemporary,
   type Point,
   type Seen,
@@ -227,8 +228,9 @@ export class TurnlogSessionService extends BaseSessionService {
   }
 
   /**
-   * Sets a session back to before an invocation: its events and its own state, as one commit; `app:` and `user:` state and artifacts stay as they are. Nothing
-   * is lost: what was taken away is readable at its versions, and `history.undo(refOf(session))` brings it back.
+   * Sets a session back to before an invocation: its events and its own state, as one commit; `app:` and `user:` state and artifacts stay as they are. Events before it
+   * that were completed later stay complete, with the state that they changed. Nothing is lost: what was taken away is readable at its versions, and
+   * `history.undo(refOf(session))` brings it back.
    *
    * Of what a fork began with, or an import brought as a whole, there are no versions to go back to: there, keys of the state that later events changed get the value
    * that the events before gave them, or go.
@@ -247,7 +249,7 @@ export class TurnlogSessionService extends BaseSessionService {
       const changes: Change<Event>[] =
         toVersion === undefined
           ? [{ type: 'truncate', length }, stateBefore(messages, length)]
-          : [{ type: 'rewind', toVersion }]
+          : [{ type: 'rewind', toVersion }, ...(await this.#completedSince(session, toVersion, length))]
       const set = { lastUpdateTime: Date.now() }
       try {
         await this.history.commit(ref, [...changes, { type: 'metadata', set }], { expectedVersion: version })
@@ -380,6 +382,15 @@ export class TurnlogSessionService extends BaseSessionService {
     })
   }
 
+  // The messages before a place as they are now, where they are not so at the version before it; and the state that they have changed.
+  async #completedSince(session: Session<Event>, version: number, length: number): Promise<Change<Event>[]> {
+    const { userId, id, messages } = session
+    const then = (await this.history.getSession(userId, id, { at: version }))?.messages ?? []
+    const completed = messages.slice(0, length).filter((each, i) => !then[i] || !equal(each, then[i]))
+    if (completed.length === 0) return []
+    return [stateOf(completed, session, length), ...completed.map((message) => ({ type: 'put', message }) as const)]
+  }
+
   // The version before the commit that brought the message at a place; `undefined` where that is in none of its own.
   async #versionBefore({ userId, id }: SessionRef, version: number, place: number): Promise<number | undefined> {
     const origins: (Origin | undefined)[] = [undefined]
@@ -391,6 +402,8 @@ export class TurnlogSessionService extends BaseSessionService {
       const isWhole = event.type === 'created' && (event.data.forkedFrom ?? event.data.messages) !== undefined
       const begun = isWhole ? await this.history.getSession(userId, id, { at: event.version }) : null
       origins[event.version] = begun ? inherited(begun.messages.length) : originAfter(event, origins, before)
+      // What comes after it in its commit was appended to what this has left.
+      if (event.type === 'rewound' || event.type === 'messages-truncated') before = event.version
     }
     let origin = origins[version]
     while (origin && origin.place > place) origin = origin.previous

@@ -216,7 +216,7 @@ describe('the session service of ADK', () => {
       states.push((await service.getSession(KEY))!.state)
       await service.deleteSession(KEY)
     }
-    expect(states).toEqual(Array(4).fill({ 'n': 1, 'app:n': 1, 'user:n': 1 }))
+    expect(states).toEqual(Array.from({ length: 4 }, () => ({ 'n': 1, 'app:n': 1, 'user:n': 1 })))
   })
 
   it('changes nothing for an event that is there, whoever appends it again', async () => {
@@ -520,14 +520,14 @@ describe('the session service of ADK', () => {
       return [idsOf(session).join(' '), session.state['n']]
     }
     expect(await before('e4')).toEqual(['e1 e2 e3', 3])
-    expect(await before('e3')).toEqual(['e1 e2', 2])
+    expect(await before('e3')).toEqual(['e1 e2', 'edited'])
     // The session object knows of none of that.
     await service.appendEvent({ session: live, event: event('e5', { m: 5 }) })
-    expect([idsOf(live).join(' '), live.state]).toEqual(['e1 e2 e5', { kept: 0, n: 2, m: 5 }])
+    expect([idsOf(live).join(' '), live.state]).toEqual(['e1 e2 e5', { kept: 0, n: 'edited', m: 5 }])
     const { id } = await service.history.fork(ref)
     const forked = (await service.getSession({ ...KEY, sessionId: id }))!
     await service.appendEvent({ session: forked, event: event('e6', { n: 6 }) })
-    expect(await before('e6', id)).toEqual(['e1 e2 e5', 2])
+    expect(await before('e6', id)).toEqual(['e1 e2 e5', 'edited'])
     expect(await before('e2', id)).toEqual(['e1', 1])
     await service.history.undo({ ...ref, id })
     expect(idsOf(await service.getSession({ ...KEY, sessionId: id }))).toEqual(['e1', 'e2', 'e5'])
@@ -536,6 +536,42 @@ describe('the session service of ADK', () => {
     await service.appendEvent({ session: live, event: event('e1', { n: 'again' }) })
     expect(idsOf(await service.getSession(KEY))).toEqual(['e1'])
     await misuses(() => before('e9'), 'rewindBeforeInvocationId must be')
+  })
+
+  it('rewinds no event of before that was completed since, nor its state, in a fork as in its parent', async () => {
+    const service = await begin()
+    const session = await service.createSession({ ...KEY, state: { n: 0, kept: 0 } })
+    const append = (id: string, delta: object, text = id) => {
+      const content = { role: 'user', parts: [{ text }] }
+      return service.appendEvent({ session, event: event(id, { ...delta }, { content }) })
+    }
+    await append('job', { status: 'pending' })
+    await append('e1', { n: 1 })
+    await append('e2', { n: 2, late: 2 })
+    await append('job', { 'status': 'done', 'other': 1, 'n': 'job', 'app:n': 1 }, 'done')
+    const ref = service.refOf(KEY)
+    const fork = await service.history.fork(ref)
+    const before = async (name: string, sessionId = KEY.sessionId) => {
+      const rewound = await service.rewind({ ...KEY, sessionId, rewindBeforeInvocationId: `of ${name}` })
+      return [textsOf(rewound.events), rewound.state]
+    }
+    const { version } = (await service.history.getSession(ref.userId, ref.id))!
+    const expected = [['done', 'e1'], { 'status': 'done', 'other': 1, 'n': 1, 'kept': 0, 'app:n': 1 }]
+    expect(await before('e2')).toEqual(expected)
+    expect(await before('e2', fork.id)).toEqual(expected)
+    expect(await before('e1')).toEqual([['done'], { 'status': 'done', 'other': 1, 'n': 'job', 'kept': 0, 'app:n': 1 }])
+    await service.history.undo(ref)
+    await service.history.undo(ref)
+    const { messages, metadata } = (await service.history.getSession(ref.userId, ref.id))!
+    const past = (await service.history.getSession(ref.userId, ref.id, { at: version }))!
+    expect({ messages, metadata }).toEqual({ messages: past.messages, metadata: past.metadata })
+    // Of what came with a commit that did more than append.
+    const [e1, e2] = messages.slice(1)
+    for (const change of [{ type: 'rewind', toVersion: 2 } as const, { type: 'truncate', length: 0 } as const]) {
+      await service.history.commit(ref, [change, { type: 'append', messages: [messages[0]!, e1!, e2!] }])
+      expect((await before('e2'))[0]).toEqual(['done', 'e1'])
+    }
+    expect((await before('job'))[0]).toEqual([])
   })
 
   it('rewinds what is there, whoever writes meanwhile', async () => {

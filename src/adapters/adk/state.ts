@@ -126,15 +126,37 @@ function put(state: Record<string, unknown>, key: string, value: unknown): void 
   Object.defineProperty(state, key, { value, enumerable: true, writable: true, configurable: true })
 }
 
+type MetadataChange = Extract<Change<Event>, { type: 'metadata' }> & StateChanges['own']
+
+function deltaOf({ actions }: Event): JsonObject {
+  return changesOf(actions?.stateDelta, (actions?.stateDelta ?? {}) as JsonObject).own.set
+}
+
 // The state before the message at a place, where no version has it: what later ones changed is what those before made it.
-export function stateBefore(messages: readonly Event[], length: number): Change<Event> {
-  const deltas = messages.map(
-    ({ actions }) => changesOf(actions?.stateDelta, (actions?.stateDelta ?? {}) as JsonObject).own.set
-  )
-  const kept = Object.assign({}, ...deltas.slice(0, length)) as JsonObject
-  const names = [...new Set(deltas.slice(length).flatMap((each) => Object.keys(each)))]
-  const set = Object.fromEntries(names.filter((name) => Object.hasOwn(kept, name)).map((name) => [name, kept[name]!]))
-  return { type: 'metadata', set, unset: names.filter((name) => !Object.hasOwn(kept, name)) }
+export function stateBefore(messages: readonly Event[], length: number): MetadataChange {
+  const before = new Map<string, Json>()
+  for (const each of messages.slice(0, length))
+    for (const [name, value] of Object.entries(deltaOf(each))) before.set(name, value)
+  const names = new Set(messages.slice(length).flatMap((each) => Object.keys(deltaOf(each))))
+  return changeTo(before, names)
+}
+
+// What some of the messages before a place have changed, as it is now without the later ones.
+export function stateOf(
+  some: readonly Event[],
+  { messages, metadata }: Session<Event>,
+  length: number
+): MetadataChange {
+  const { set, unset } = stateBefore(messages, length)
+  const now = new Map(Object.entries({ ...metadata, ...set }))
+  for (const name of unset) now.delete(name)
+  return changeTo(now, new Set(some.flatMap((each) => Object.keys(deltaOf(each)))))
+}
+
+function changeTo(state: ReadonlyMap<string, Json>, names: ReadonlySet<string>): MetadataChange {
+  const all = [...names]
+  const set = Object.fromEntries(all.filter((name) => state.has(name)).map((name) => [name, state.get(name)!]))
+  return { type: 'metadata', set, unset: all.filter((name) => !state.has(name)) }
 }
 
 export function lastUpdateTimeOf({ metadata, updatedAt }: Session<Event>): number {
