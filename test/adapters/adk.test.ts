@@ -568,6 +568,7 @@ describe('the session service of ADK', () => {
     // Of what came with a commit that did more than append.
     const [e1, e2] = messages.slice(1)
     for (const change of [{ type: 'rewind', toVersion: 2 } as const, { type: 'truncate', length: 0 } as const]) {
+      await service.history.appendMessage({ ...ref }, [e2!])
       await service.history.commit(ref, [change, { type: 'append', messages: [messages[0]!, e1!, e2!] }])
       expect((await before('e2'))[0]).toEqual(['done', 'e1'])
     }
