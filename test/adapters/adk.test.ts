@@ -773,6 +773,10 @@ describe('events of ADK as messages', () => {
       { functionResponse: { id: 'c', name: 'f', response: { result: [1] } } }
     ])
     expect(dropped.map(({ path }) => path.join('.'))).toEqual(['0', '2.content.1', '5.content.0', '6.content.0'])
+    const [empty, system] = [session!.messages[1]!, session!.messages[0]!]
+    const late = fromMessages([{ ...empty, content: [] }, { ...empty, id: '' }, system])
+    expect(late.items.map(({ id }) => id)).toEqual(['message_2'])
+    expect(late.dropped.map(({ path }) => path)).toEqual([[0], [2]])
     const service = new TurnlogSessionService({ history })
     const live = await service.createSession(KEY)
     for (const item of items) await service.appendEvent({ session: live, event: item })
