@@ -20,7 +20,7 @@ import type { SessionHistoryService } from '../service.ts'
 import type { Session } from '../session.ts'
 import { equal, events, keyOf, restored, storedEvent } from './adk/events.ts'
 import { jsonLike } from './adk/json-like.ts'
-import { escaped, escapedApp, fitting, HASHED, namesOf, STATE, unescaped, userOf } from './adk/names.ts'
+import { escaped, escapedApp, fitting, HASHED, hashedOf, namesOf, sessionIdOf, STATE, userOf } from './adk/names.ts'
 import { inherited, originAfter, type Origin } from './adk/origins.ts'
 import {
   catchUp,
@@ -99,7 +99,7 @@ export class TurnlogSessionService extends BaseSessionService {
   refOf(session: CompositeSessionKey | Pick<AdkSession, 'appName' | 'userId' | 'id'>): SessionRef {
     const { appName, userId } = objectOf(session, 'session')
     const id = idOf('sessionId', 'sessionId' in session ? session.sessionId : session.id)
-    return { userId: userOf(appName, userId), id: idOf('sessionId', escaped(id)) }
+    return { userId: userOf(appName, userId), id: escaped(id) }
   }
 
   /** The session of turnlog whose metadata is the `app:` state of an app, each key after `state:`. There is one once there is such state. */
@@ -117,16 +117,16 @@ export class TurnlogSessionService extends BaseSessionService {
     const sessionId = request.sessionId === undefined || request.sessionId === '' ? randomUUID() : request.sessionId
     const ref = this.refOf({ appName, userId, sessionId })
     const { app, user, own } = changesOf(state, plain(jsonLike(withoutTemporary(state)), ['state']) as JsonObject)
-    if (await this.#read(ref)) throw exists(ref)
+    if (await this.#read(ref)) throw exists(ref, sessionId)
     const states = await this.#states({ appName, userId }, { app, user })
-    const names = ref.userId.startsWith(HASHED) ? { names: [appName, userId] } : {}
+    const names = hashedOf(ref, appName, userId, sessionId)
     const metadata = { lastUpdateTime: Date.now(), ...names, ...own.set }
     try {
       const created = await this.history.createSession(ref.userId, ref.id, { metadata, expectedVersion: 'none' })
       return this.#given({ appName, userId, sessionId }, created, states, created.messages)
     } catch (error) {
       // Another was faster.
-      throw isTurnlogError(error, 'VERSION_CONFLICT') ? exists(ref) : error
+      throw isTurnlogError(error, 'VERSION_CONFLICT') ? exists(ref, sessionId) : error
     }
   }
 
@@ -241,7 +241,7 @@ export class TurnlogSessionService extends BaseSessionService {
     const ref = this.refOf(key)
     for (;;) {
       const session = await this.#read(ref)
-      if (!session) throw notFound(ref)
+      if (!session) throw notFound(ref, key.sessionId)
       const { messages, version } = session
       const length = messages.findIndex(({ invocationId }) => invocationId === rewindBeforeInvocationId)
       if (length < 0) throw misuse('rewindBeforeInvocationId', 'an invocation of the session', rewindBeforeInvocationId)
@@ -259,7 +259,7 @@ export class TurnlogSessionService extends BaseSessionService {
       }
       const rewound = await this.getSession(key)
       if (rewound) return rewound
-      throw notFound(ref)
+      throw notFound(ref, key.sessionId)
     }
   }
 
@@ -315,7 +315,7 @@ export class TurnlogSessionService extends BaseSessionService {
     let changed: States | undefined
     for (let known = isNew && !app && !user ? seen : undefined; ; known = undefined) {
       const current = known ? null : await this.#read(ref)
-      if (!known && !current) throw notFound(ref)
+      if (!known && !current) throw notFound(ref, session.id)
       const upon = known ?? pointOf(current!)
       const isAsSeen = isNew && isOfOneLog(seen, upon) && seen.version === upon.version
       if (current && !isAsSeen && current.messages.some((each) => each.id === stored.id && equal(each, stored)))
@@ -326,7 +326,7 @@ export class TurnlogSessionService extends BaseSessionService {
           this.history.commit(ref, changes, { expectedVersion: upon.version }),
           changed ?? this.#states(session)
         ])
-        if (!written) throw notFound(ref)
+        if (!written) throw notFound(ref, session.id)
         return { upon, written, states }
       } catch (error) {
         // Others have written since: the event comes after theirs.
@@ -370,9 +370,9 @@ export class TurnlogSessionService extends BaseSessionService {
     const sessions = (await this.history.listSessions(user)).filter(({ format }) => format === ADK_FORMAT)
     const userState = sessions.find(({ id }) => id === STATE)?.metadata ?? {}
     return sessions.flatMap((session) => {
-      const { id, metadata, createdAt } = session
+      const { metadata, createdAt } = session
       const names = namesOf(session)
-      const sessionId = unescaped(id)
+      const sessionId = sessionIdOf(session)
       if (names?.[0] !== appName || sessionId === undefined) return []
       const state = mergedState({ own: metadata, app: app?.metadata ?? {}, user: userState })
       const lastUpdateTime = lastUpdateTimeOf(session)
@@ -438,12 +438,13 @@ function byName({ session: a }: Listed, { session: b }: Listed): number {
   return a.userId < b.userId ? -1 : 1
 }
 
-function exists({ userId, id }: SessionRef): Error {
-  const message = `There is a session ${JSON.stringify(id)} of user ${JSON.stringify(userId)} already`
+// In messages an id is as it was given; `error.sessionId` is that of turnlog's session.
+function exists({ userId, id }: SessionRef, sessionId: string): Error {
+  const message = `There is a session ${JSON.stringify(sessionId)} of user ${JSON.stringify(userId)} already`
   return turnlogError('SESSION_EXISTS', message, { userId, sessionId: id })
 }
 
-function notFound({ userId, id }: SessionRef): Error {
-  const message = `There is no session ${JSON.stringify(id)} of user ${JSON.stringify(userId)} to write to`
+function notFound({ userId, id }: SessionRef, sessionId: string): Error {
+  const message = `There is no session ${JSON.stringify(sessionId)} of user ${JSON.stringify(userId)} to write to`
   return turnlogError('SESSION_NOT_FOUND', message, { userId, sessionId: id })
 }

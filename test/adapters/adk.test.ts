@@ -485,6 +485,24 @@ describe('the session service of ADK', () => {
     await misuses(() => service.listSessions({ appName: 'a', userId: '' }), 'userId must be not blank')
   })
 
+  it('takes every id of a session up to its length, however it is escaped', async () => {
+    const service = await begin()
+    const ids = ['%'.repeat(170), '%'.repeat(171), '%'.repeat(512), `${' '.repeat(511)}x`, `${' '.repeat(510)}xx`]
+    for (const sessionId of ids) {
+      const session = await service.createSession({ ...KEY, sessionId, state: { n: ids.indexOf(sessionId) } })
+      await service.appendEvent({ session, event: event('e', { m: 1 }) })
+    }
+    for (const [n, sessionId] of ids.entries())
+      expect(await service.getSession({ ...KEY, sessionId })).toMatchObject({ id: sessionId, state: { n, m: 1 } })
+    const { id } = await service.history.fork(service.refOf({ ...KEY, sessionId: ids[1]! }), { sessionId: 'fork' })
+    const { sessions } = await service.listSessions({ appName: KEY.appName })
+    expect(new Set(sessions.map((each) => each.id))).toEqual(new Set([...ids, id]))
+    const error = await service.createSession({ ...KEY, sessionId: ids[2]! }).catch((thrown: Error) => thrown)
+    expect(error).toMatchObject({ code: 'SESSION_EXISTS' })
+    expect((error as Error).message).toContain(`"${ids[2]!}"`)
+    await misuses(() => service.getSession({ ...KEY, sessionId: '%'.repeat(513) }), 'sessionId must be at most 512')
+  })
+
   it('creates a session once, and begins anew where one was deleted', async () => {
     const service = await begin()
     expect(await service.getSession(KEY)).toBeUndefined()
