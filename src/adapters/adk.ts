@@ -75,6 +75,9 @@ export interface RewindRequest extends CompositeSessionKey {
  * rewound or deleted, has its effects, also those it had before; only where the session is as it was when the state was stored, that is not stored again.
  * `createSession`, too, stores state of the app and the user first.
  *
+ * **What grows.** The state of an app is one log for all its users, to which each change adds an event, and the first call that needs it after a restart folds all of them:
+ * with 8,000 changes that took 750 ms on SQLite, later calls are as fast as ever. Where each run changes `app:` state, keep counters and the like elsewhere, or in `user:` state.
+ *
  * Names are ids: `appName`, `userId` and `sessionId` are strings that are not blank, of at most 512 UTF-16 code units with paired surrogates. Methods reject with
  * `INVALID_MESSAGE` and the path where an event or a state has what JSON cannot carry, `SESSION_EXISTS` where a session is to be created that there is,
  * `SESSION_NOT_FOUND` where there is none to append to, `FORMAT_MISMATCH` where another adapter has written it, and as those of the service.

@@ -20,6 +20,7 @@ import {
   TurnlogSessionService,
   type TurnlogSessionServiceOptions
 } from '../../src/adapters/adk.ts'
+import { stateBefore } from '../../src/adapters/adk/state.ts'
 import { readingOf } from '../../src/adapters/shared/reading.ts'
 import { createSessionHistory, memoryStore, type EventStore, type MessageInput } from '../../src/index.ts'
 import { fails, misuses } from '../service/kit.ts'
@@ -497,7 +498,7 @@ describe('the session service of ADK', () => {
     const { id } = await service.history.fork(service.refOf({ ...KEY, sessionId: ids[1]! }), { sessionId: 'fork' })
     const { sessions } = await service.listSessions({ appName: KEY.appName })
     expect(new Set(sessions.map((each) => each.id))).toEqual(new Set([...ids, id]))
-    const error = await service.createSession({ ...KEY, sessionId: ids[2]! }).catch((thrown: Error) => thrown)
+    const error = await service.createSession({ ...KEY, sessionId: ids[2]! }).catch((thrown: unknown) => thrown)
     expect(error).toMatchObject({ code: 'SESSION_EXISTS' })
     expect((error as Error).message).toContain(`"${ids[2]!}"`)
     await misuses(() => service.getSession({ ...KEY, sessionId: '%'.repeat(513) }), 'sessionId must be at most 512')
@@ -591,6 +592,13 @@ describe('the session service of ADK', () => {
       expect((await before('e2'))[0]).toEqual(['done', 'e1'])
     }
     expect((await before('job'))[0]).toEqual([])
+  })
+
+  it('knows the state before an event of however many', () => {
+    const messages = Array.from({ length: 200_001 }, () => ({ actions: { stateDelta: { n: 1 } } }) as unknown as Event)
+    messages[200_000] = event('last', { n: 2, m: 2 })
+    const unset = ['state:m']
+    expect(stateBefore(messages, 200_000)).toEqual({ type: 'metadata', set: { 'state:n': 1 }, unset })
   })
 
   it('rewinds what is there, whoever writes meanwhile', async () => {
