@@ -20,19 +20,25 @@ import type { SessionHistoryService } from '../service.ts'
 import type { Session } from '../session.ts'
 import { equal, events, keyOf, restored, storedEvent } from './adk/events.ts'
 import { jsonLike } from './adk/json-like.ts'
-import { escaped, escapedApp, fitting, HASHED, namesOf, STATE, unescaped, userOf } from './adk/names.ts'
+import { escaped, escapedApp, fitting, HASHED, hashedOf, namesOf, sessionIdOf, STATE, userOf } from './adk/names.ts'
 import { inherited, originAfter, type Origin } from './adk/origins.ts'
 import {
   catchUp,
   changesOf,
+  isOfOneLog,
   keepTemporary,
   lastUpdateTimeOf,
   mergedState,
   overtaken,
+  pointOf,
   seenOf,
   stateBefore,
+  stateOf,
   withoutTemporary,
-  type Seen
+  type Point,
+  type Seen,
+  type StateChanges,
+  type States
 } from './adk/state.ts'
 import { ADK_FORMAT } from './messages/adk.ts'
 import { warnIfUntested } from './shared/framework.ts'
@@ -65,7 +71,12 @@ export interface RewindRequest extends CompositeSessionKey {
  *
  * **What is atomic.** An event and the session's own state are one commit. State of the app and the user is in other logs, and stored *before* the event: an
  * event that is there has had all its effects. Where the process ends between, or the event is refused then, that state may be there without the event; who appends
- * the same event again completes it, and nothing is applied twice. `createSession` does the same with its state.
+ * the same event again completes it. An event that is there as it is changes nothing when it is appended again. One that is not there, because it never came to be, or was
+ * rewound or deleted, has its effects, also those it had before; only where the session is as it was when the state was stored, that is not stored again.
+ * `createSession`, too, stores state of the app and the user first.
+ *
+ * **What grows.** The state of an app is one log for all its users, to which each change adds an event, and the first call that needs it after a restart folds all of them:
+ * with 8,000 changes that took 750 ms on SQLite, later calls are as fast as ever. Where each run changes `app:` state, keep counters and the like elsewhere, or in `user:` state.
  *
  * Names are ids: `appName`, `userId` and `sessionId` are strings that are not blank, of at most 512 UTF-16 code units with paired surrogates. Methods reject with
  * `INVALID_MESSAGE` and the path where an event or a state has what JSON cannot carry, `SESSION_EXISTS` where a session is to be created that there is,
@@ -91,7 +102,7 @@ export class TurnlogSessionService extends BaseSessionService {
   refOf(session: CompositeSessionKey | Pick<AdkSession, 'appName' | 'userId' | 'id'>): SessionRef {
     const { appName, userId } = objectOf(session, 'session')
     const id = idOf('sessionId', 'sessionId' in session ? session.sessionId : session.id)
-    return { userId: userOf(appName, userId), id: idOf('sessionId', escaped(id)) }
+    return { userId: userOf(appName, userId), id: escaped(id) }
   }
 
   /** The session of turnlog whose metadata is the `app:` state of an app, each key after `state:`. There is one once there is such state. */
@@ -109,19 +120,16 @@ export class TurnlogSessionService extends BaseSessionService {
     const sessionId = request.sessionId === undefined || request.sessionId === '' ? randomUUID() : request.sessionId
     const ref = this.refOf({ appName, userId, sessionId })
     const { app, user, own } = changesOf(state, plain(jsonLike(withoutTemporary(state)), ['state']) as JsonObject)
-    if (await this.#read(ref)) throw exists(ref)
-    const [appState, userState] = await Promise.all([
-      this.#changeState(this.appStateOf(appName), app),
-      this.#changeState(this.userStateOf(appName, userId), user)
-    ])
-    const names = ref.userId.startsWith(HASHED) ? { names: [appName, userId] } : {}
+    if (await this.#read(ref)) throw exists(ref, sessionId)
+    const states = await this.#states({ appName, userId }, { app, user })
+    const names = hashedOf(ref, appName, userId, sessionId)
     const metadata = { lastUpdateTime: Date.now(), ...names, ...own.set }
     try {
       const created = await this.history.createSession(ref.userId, ref.id, { metadata, expectedVersion: 'none' })
-      return this.#given({ appName, userId, sessionId }, created, appState, userState, [])
+      return this.#given({ appName, userId, sessionId }, created, states, created.messages)
     } catch (error) {
       // Another was faster.
-      throw isTurnlogError(error, 'VERSION_CONFLICT') ? exists(ref) : error
+      throw isTurnlogError(error, 'VERSION_CONFLICT') ? exists(ref, sessionId) : error
     }
   }
 
@@ -142,16 +150,12 @@ export class TurnlogSessionService extends BaseSessionService {
     const numRecentEvents = wholeNumber('config.numRecentEvents', config?.numRecentEvents, 0)
     const { afterTimestamp = 0 } = config ?? {}
     if (!Number.isFinite(afterTimestamp)) throw misuse('config.afterTimestamp', 'a number of ms', afterTimestamp)
-    const [session, app, user] = await Promise.all([
-      this.#read(this.refOf(key)),
-      this.#state(this.appStateOf(key.appName)),
-      this.#state(this.userStateOf(key.appName, key.userId))
-    ])
+    const [session, states] = await Promise.all([this.#read(this.refOf(key)), this.#states(key)])
     if (!session) return undefined
     let { messages } = session
     if (afterTimestamp) messages = messages.filter(({ timestamp }) => timestamp > afterTimestamp)
     if (numRecentEvents !== undefined) messages = messages.slice(Math.max(0, messages.length - numRecentEvents))
-    return this.#given(key, session, app, user, messages)
+    return this.#given(key, session, states, messages)
   }
 
   /**
@@ -198,42 +202,38 @@ export class TurnlogSessionService extends BaseSessionService {
   override async appendEvent({ session, event }: AppendEventRequest): Promise<Event> {
     if (event.partial) return event
     const ref = this.refOf(session)
-    const { appName, userId } = session
     const stored = storedEvent(event)
-    const { app, user, own } = changesOf(event.actions?.stateDelta, stored.actions.stateDelta as JsonObject)
-    // Before anything is stored elsewhere.
-    if ((app || user) && !(await this.#read(ref))) throw notFound(ref)
-    const key = app || user ? keyOf(ref, event) : undefined
-    const states = (): Promise<[Session<Event> | null, Session<Event> | null]> =>
-      Promise.all([
-        this.#changeState(this.appStateOf(appName), app, key),
-        this.#changeState(this.userStateOf(appName, userId), user, key)
-      ])
-    const changed = app || user ? await states() : undefined
-    const set = { lastUpdateTime: stored.timestamp, ...own.set }
-    // The state first: at whatever version an event is there, its effects are.
-    const changes = [{ type: 'metadata', set, unset: own.unset } as const, { type: 'put', message: stored } as const]
-    const [[appState, userState], { written, hasMissed }] = await Promise.all([
-      changed ?? states(),
-      this.#append(session, ref, changes, stored)
-    ])
-    const now = seenOf(written, appState, userState)
+    const delta = stored.actions.stateDelta as JsonObject
+    const changes = changesOf(event.actions?.stateDelta, delta)
+    const { upon, written, states } = await this.#append(session, ref, stored, changes)
+    // What follows is of this moment: of appends to one object side by side, the answers may come in any order.
     const seen = this.#seen.get(session)
-    if (!seen || seen.version < now.version) {
-      if (hasMissed) session.events = written.messages.map(restored)
+    let now = seenOf(written, states, seen?.isWhole === true)
+    if (!seen || !isOfOneLog(seen, now) || seen.version < now.version) {
+      const isNext = seen && isOfOneLog(seen, now) && seen.version === upon.version
+      // Of an object that is not from here it is known only how new it says it is.
+      const hasMissed = seen ? !isNext : upon.lastUpdateTime > session.lastUpdateTime
+      if (hasMissed) {
+        session.events = written.messages.map(restored)
+        now = { ...now, isWhole: true }
+      }
+      // Before the event's own changes, which came after these.
       if (seen || hasMissed) catchUp(session.state, seen, now, event.actions?.stateDelta ?? {})
       this.#seen.set(session, now)
-    }
+    } else now = seen
+    // Before ADK, which takes what is temporary out of the event.
     keepTemporary(session.state, event)
     await super.appendEvent({ session, event })
-    overtaken(session.state, stored.actions.stateDelta as JsonObject, now)
-    session.lastUpdateTime = event.timestamp
+    // After ADK, which has set what the event changed, whatever others have changed since.
+    overtaken(session.state, delta, now)
+    session.lastUpdateTime = now.lastUpdateTime
     return event
   }
 
   /**
-   * Sets a session back to before an invocation: its events and its own state, as one commit; `app:` and `user:` state and artifacts stay as they are. Nothing
-   * is lost: what was taken away is readable at its versions, and `history.undo(refOf(session))` brings it back.
+   * Sets a session back to before an invocation: its events and its own state, as one commit; `app:` and `user:` state and artifacts stay as they are. Events before it
+   * that were completed later stay complete, with the state that they changed. Nothing is lost: what was taken away is readable at its versions, and
+   * `history.undo(refOf(session))` brings it back.
    *
    * Of what a fork began with, or an import brought as a whole, there are no versions to go back to: there, keys of the state that later events changed get the value
    * that the events before gave them, or go.
@@ -244,7 +244,7 @@ export class TurnlogSessionService extends BaseSessionService {
     const ref = this.refOf(key)
     for (;;) {
       const session = await this.#read(ref)
-      if (!session) throw notFound(ref)
+      if (!session) throw notFound(ref, key.sessionId)
       const { messages, version } = session
       const length = messages.findIndex(({ invocationId }) => invocationId === rewindBeforeInvocationId)
       if (length < 0) throw misuse('rewindBeforeInvocationId', 'an invocation of the session', rewindBeforeInvocationId)
@@ -252,7 +252,7 @@ export class TurnlogSessionService extends BaseSessionService {
       const changes: Change<Event>[] =
         toVersion === undefined
           ? [{ type: 'truncate', length }, stateBefore(messages, length)]
-          : [{ type: 'rewind', toVersion }]
+          : [{ type: 'rewind', toVersion }, ...(await this.#completedSince(session, toVersion, length))]
       const set = { lastUpdateTime: Date.now() }
       try {
         await this.history.commit(ref, [...changes, { type: 'metadata', set }], { expectedVersion: version })
@@ -262,7 +262,7 @@ export class TurnlogSessionService extends BaseSessionService {
       }
       const rewound = await this.getSession(key)
       if (rewound) return rewound
-      throw notFound(ref)
+      throw notFound(ref, key.sessionId)
     }
   }
 
@@ -275,7 +275,18 @@ export class TurnlogSessionService extends BaseSessionService {
     return this.history.getSession(userId, id, { at: LATEST })
   }
 
-  // State of an app or a user, after a change if there is one. A key that was used before was for the same change, or for one of an event that was replaced.
+  // State of an app and of a user of it, after changes if there are any. A key that was used before was for the same change, or for that of an event whose place another took.
+  #states(
+    { appName, userId }: Pick<AdkSession, 'appName' | 'userId'>,
+    { app, user }: Partial<Pick<StateChanges, 'app' | 'user'>> = {},
+    key?: string
+  ): Promise<States> {
+    return Promise.all([
+      this.#changeState(this.appStateOf(appName), app, key),
+      this.#changeState(this.userStateOf(appName, userId), user, key)
+    ])
+  }
+
   async #changeState(ref: SessionRef, change: Change<Event> | undefined, key?: string): Promise<Session<Event> | null> {
     if (!change) return this.#state(ref)
     for (let idempotencyKey = key; ;) {
@@ -291,33 +302,38 @@ export class TurnlogSessionService extends BaseSessionService {
     }
   }
 
-  // Upon exactly what the session object has seen; where that is not the newest, after what it has missed.
+  // Nothing where the session has the event as it is, whoever appends it again. Else state of the app and the user, then the event, upon exactly what was known of the session.
   async #append(
     session: AdkSession,
     ref: SessionRef,
-    changes: readonly Change<Event>[],
-    stored: Event
-  ): Promise<{ written: Session<Event>; hasMissed: boolean }> {
-    let expectedVersion = this.#seen.get(session)?.version
-    let hasMissed = false
-    for (;;) {
-      if (expectedVersion === undefined) {
-        const current = await this.#read(ref)
-        if (!current) throw notFound(ref)
-        // Of an object that is not from here it is known only how new it says it is.
-        hasMissed ||= this.#seen.has(session) || lastUpdateTimeOf(current) > session.lastUpdateTime
-        // It was stored before, and the answer was lost.
-        if (current.messages.some((each) => each.id === stored.id && equal(each, stored)))
-          return { written: current, hasMissed }
-        expectedVersion = current.version
-      }
+    stored: Event,
+    { app, user, own }: StateChanges
+  ): Promise<Appended> {
+    const seen = this.#seen.get(session)
+    // It saves a look at all events.
+    const isNew = seen?.isWhole === true && !session.events.some(({ id }) => id === stored.id)
+    const set = { lastUpdateTime: stored.timestamp, ...own.set }
+    // The state first: at whatever version an event is there, its effects are.
+    const changes = [{ type: 'metadata', set, unset: own.unset } as const, { type: 'put', message: stored } as const]
+    let changed: States | undefined
+    for (let known = isNew && !app && !user ? seen : undefined; ; known = undefined) {
+      const current = known ? null : await this.#read(ref)
+      if (!known && !current) throw notFound(ref, session.id)
+      const upon = known ?? pointOf(current!)
+      const isAsSeen = isNew && isOfOneLog(seen, upon) && seen.version === upon.version
+      if (current && !isAsSeen && current.messages.some((each) => each.id === stored.id && equal(each, stored)))
+        return { upon, written: current, states: await this.#states(session) }
+      if (app || user) changed ??= await this.#states(session, { app, user }, keyOf(ref, upon, stored))
       try {
-        const written = await this.history.commit(ref, changes, { expectedVersion })
-        if (!written) throw notFound(ref)
-        return { written, hasMissed }
+        const [written, states] = await Promise.all([
+          this.history.commit(ref, changes, { expectedVersion: upon.version }),
+          changed ?? this.#states(session)
+        ])
+        if (!written) throw notFound(ref, session.id)
+        return { upon, written, states }
       } catch (error) {
+        // Others have written since: the event comes after theirs.
         if (!isTurnlogError(error, 'VERSION_CONFLICT')) throw error
-        expectedVersion = undefined
       }
     }
   }
@@ -325,18 +341,17 @@ export class TurnlogSessionService extends BaseSessionService {
   #given(
     { appName, userId, sessionId }: CompositeSessionKey,
     session: Session<Event>,
-    app: Session<Event> | null,
-    user: Session<Event> | null,
+    states: States,
     messages: readonly Event[]
   ): AdkSession {
-    const seen = seenOf(session, app, user)
+    const seen = seenOf(session, states, messages === session.messages)
     const given = createSession({
       id: sessionId,
       appName,
       userId,
       state: mergedState(seen),
       events: messages.map(restored),
-      lastUpdateTime: lastUpdateTimeOf(session)
+      lastUpdateTime: seen.lastUpdateTime
     })
     this.#seen.set(given, seen)
     return given
@@ -358,9 +373,9 @@ export class TurnlogSessionService extends BaseSessionService {
     const sessions = (await this.history.listSessions(user)).filter(({ format }) => format === ADK_FORMAT)
     const userState = sessions.find(({ id }) => id === STATE)?.metadata ?? {}
     return sessions.flatMap((session) => {
-      const { id, metadata, createdAt } = session
+      const { metadata, createdAt } = session
       const names = namesOf(session)
-      const sessionId = unescaped(id)
+      const sessionId = sessionIdOf(session)
       if (names?.[0] !== appName || sessionId === undefined) return []
       const state = mergedState({ own: metadata, app: app?.metadata ?? {}, user: userState })
       const lastUpdateTime = lastUpdateTimeOf(session)
@@ -368,6 +383,15 @@ export class TurnlogSessionService extends BaseSessionService {
         { createdAt, session: createSession({ id: sessionId, appName, userId: names[1], state, lastUpdateTime }) }
       ]
     })
+  }
+
+  // The messages before a place as they are now, where they are not so at the version before it; and the state that they have changed.
+  async #completedSince(session: Session<Event>, version: number, length: number): Promise<Change<Event>[]> {
+    const { userId, id, messages } = session
+    const then = (await this.history.getSession(userId, id, { at: version }))?.messages ?? []
+    const completed = messages.slice(0, length).filter((each, i) => !then[i] || !equal(each, then[i]))
+    if (completed.length === 0) return []
+    return [stateOf(completed, session, length), ...completed.map((message) => ({ type: 'put', message }) as const)]
   }
 
   // The version before the commit that brought the message at a place; `undefined` where that is in none of its own.
@@ -381,6 +405,8 @@ export class TurnlogSessionService extends BaseSessionService {
       const isWhole = event.type === 'created' && (event.data.forkedFrom ?? event.data.messages) !== undefined
       const begun = isWhole ? await this.history.getSession(userId, id, { at: event.version }) : null
       origins[event.version] = begun ? inherited(begun.messages.length) : originAfter(event, origins, before)
+      // What comes after it in its commit was appended to what this has left.
+      if (event.type === 'rewound' || event.type === 'messages-truncated') before = event.version
     }
     let origin = origins[version]
     while (origin && origin.place > place) origin = origin.previous
@@ -390,6 +416,13 @@ export class TurnlogSessionService extends BaseSessionService {
 
 /** As late as a time can be: a read of the past, which makes nothing where there is nothing. */
 const LATEST = new Date(8.64e15)
+
+/** What an event was stored upon, the session with it, and the states then. */
+interface Appended {
+  readonly upon: Point
+  readonly written: Session<Event>
+  readonly states: States
+}
 
 /** A listed session, and when it was created. */
 interface Listed {
@@ -408,12 +441,13 @@ function byName({ session: a }: Listed, { session: b }: Listed): number {
   return a.userId < b.userId ? -1 : 1
 }
 
-function exists({ userId, id }: SessionRef): Error {
-  const message = `There is a session ${JSON.stringify(id)} of user ${JSON.stringify(userId)} already`
+// In messages an id is as it was given; `error.sessionId` is that of turnlog's session.
+function exists({ userId, id }: SessionRef, sessionId: string): Error {
+  const message = `There is a session ${JSON.stringify(sessionId)} of user ${JSON.stringify(userId)} already`
   return turnlogError('SESSION_EXISTS', message, { userId, sessionId: id })
 }
 
-function notFound({ userId, id }: SessionRef): Error {
-  const message = `There is no session ${JSON.stringify(id)} of user ${JSON.stringify(userId)} to write to`
+function notFound({ userId, id }: SessionRef, sessionId: string): Error {
+  const message = `There is no session ${JSON.stringify(sessionId)} of user ${JSON.stringify(userId)} to write to`
   return turnlogError('SESSION_NOT_FOUND', message, { userId, sessionId: id })
 }

@@ -20,6 +20,7 @@ import {
   TurnlogSessionService,
   type TurnlogSessionServiceOptions
 } from '../../src/adapters/adk.ts'
+import { stateBefore } from '../../src/adapters/adk/state.ts'
 import { readingOf } from '../../src/adapters/shared/reading.ts'
 import { createSessionHistory, memoryStore, type EventStore, type MessageInput } from '../../src/index.ts'
 import { fails, misuses } from '../service/kit.ts'
@@ -196,6 +197,74 @@ describe('the session service of ADK', () => {
     await service.appendEvent({ session: live, event: unknown })
     expect(idsOf(live)).toEqual(['e1', 'e2'])
     expect(await service.getSession(KEY)).toEqual({ ...live, state: { 'n': 2, 'app:n': 2, 'user:n': 1 } })
+  })
+
+  it('gives an event that was deleted or rewound all its effects again', async () => {
+    const service = await begin()
+    const begin2 = async () => (await service.getSession(KEY)) ?? service.createSession(KEY)
+    const given = () => event('e1', { 'n': 1, 'app:n': 1, 'user:n': 1 }, { timestamp: 5 })
+    const states: unknown[] = []
+    for (const away of [
+      () => service.deleteSession(KEY),
+      () => service.rewind({ ...KEY, rewindBeforeInvocationId: 'of e1' }),
+      () => service.history.undo(service.refOf(KEY)),
+      () => service.history.purgeSession(service.refOf(KEY).userId, service.refOf(KEY).id)
+    ]) {
+      await service.appendEvent({ session: await begin2(), event: given() })
+      await away()
+      await service.appendEvent({ session: await begin2(), event: event('e2', { 'app:n': 2, 'user:n': 2 }) })
+      await service.appendEvent({ session: await begin2(), event: given() })
+      states.push((await service.getSession(KEY))!.state)
+      await service.deleteSession(KEY)
+    }
+    expect(states).toEqual(Array.from({ length: 4 }, () => ({ 'n': 1, 'app:n': 1, 'user:n': 1 })))
+  })
+
+  it('changes nothing for an event that is there, whoever appends it again', async () => {
+    const service = await begin()
+    const live = await service.createSession(KEY)
+    const part = async () => (await service.getSession({ ...KEY, config: { numRecentEvents: 1 } }))!
+    const given = (id: string, n: number) =>
+      event(id, { 'n': n, 'app:n': n, 'user:n': n, ...(n === 1 && { 'gone': n, 'app:gone': n }) }, { timestamp: n })
+    await service.appendEvent({ session: live, event: given('e1', 1) })
+    const stale = (await service.getSession(KEY))!
+    const own = (id: string) => event(id, { m: id }, { timestamp: 7 })
+    await service.appendEvent({ session: live, event: own('m1') })
+    await service.appendEvent({ session: live, event: own('m2') })
+    const gone = { 'gone': undefined, 'app:gone': undefined }
+    const second = given('e2', 2)
+    Object.assign(second.actions.stateDelta, gone)
+    await service.appendEvent({ session: live, event: second })
+    const now = (await service.getSession(KEY))!
+    expect(now.state).toEqual({ 'n': 2, 'm': 'm2', 'app:n': 2, 'user:n': 2 })
+    const foreign = createSession({ ...KEY, id: KEY.sessionId })
+    for (const session of [live, stale, await part(), foreign]) {
+      await service.appendEvent({ session, event: given('e1', 1) })
+      await service.appendEvent({ session, event: own('m1') })
+      expect(await service.getSession(KEY)).toEqual(now)
+      expect([session.state, Object.keys(session.state), session.lastUpdateTime]).toEqual([
+        now.state,
+        expect.not.arrayContaining(['gone', 'app:gone']),
+        2
+      ])
+    }
+    expect(stale).toEqual(now)
+  })
+
+  it('knows a session that was purged and created again from the one before', async () => {
+    const clock = vi.spyOn(Date, 'now').mockReturnValue(1_000)
+    const service = await begin()
+    const live = await service.createSession(KEY)
+    await service.appendEvent({ session: live, event: event('old', { a: 1 }) })
+    const { userId, id } = service.refOf(KEY)
+    await service.history.purgeSession(userId, id)
+    clock.mockReturnValue(2_000)
+    const other = await service.createSession(KEY)
+    await service.appendEvent({ session: other, event: event('new', { b: 1 }) })
+    expect((await service.history.getSession(userId, id))!.version).toBe(3)
+    await service.appendEvent({ session: live, event: event('next', { c: 1 }) })
+    expect(idsOf(live)).toEqual(['new', 'next'])
+    expect(live).toEqual(await service.getSession(KEY))
   })
 
   it('has state of the app and the user in sessions of their own, and what is temporary nowhere', async () => {
@@ -417,6 +486,24 @@ describe('the session service of ADK', () => {
     await misuses(() => service.listSessions({ appName: 'a', userId: '' }), 'userId must be not blank')
   })
 
+  it('takes every id of a session up to its length, however it is escaped', async () => {
+    const service = await begin()
+    const ids = ['%'.repeat(170), '%'.repeat(171), '%'.repeat(512), `${' '.repeat(511)}x`, `${' '.repeat(510)}xx`]
+    for (const sessionId of ids) {
+      const session = await service.createSession({ ...KEY, sessionId, state: { n: ids.indexOf(sessionId) } })
+      await service.appendEvent({ session, event: event('e', { m: 1 }) })
+    }
+    for (const [n, sessionId] of ids.entries())
+      expect(await service.getSession({ ...KEY, sessionId })).toMatchObject({ id: sessionId, state: { n, m: 1 } })
+    const { id } = await service.history.fork(service.refOf({ ...KEY, sessionId: ids[1]! }), { sessionId: 'fork' })
+    const { sessions } = await service.listSessions({ appName: KEY.appName })
+    expect(new Set(sessions.map((each) => each.id))).toEqual(new Set([...ids, id]))
+    const error = await service.createSession({ ...KEY, sessionId: ids[2]! }).catch((thrown: unknown) => thrown)
+    expect(error).toMatchObject({ code: 'SESSION_EXISTS' })
+    expect((error as Error).message).toContain(`"${ids[2]!}"`)
+    await misuses(() => service.getSession({ ...KEY, sessionId: '%'.repeat(513) }), 'sessionId must be at most 512')
+  })
+
   it('creates a session once, and begins anew where one was deleted', async () => {
     const service = await begin()
     expect(await service.getSession(KEY)).toBeUndefined()
@@ -452,14 +539,14 @@ describe('the session service of ADK', () => {
       return [idsOf(session).join(' '), session.state['n']]
     }
     expect(await before('e4')).toEqual(['e1 e2 e3', 3])
-    expect(await before('e3')).toEqual(['e1 e2', 2])
+    expect(await before('e3')).toEqual(['e1 e2', 'edited'])
     // The session object knows of none of that.
     await service.appendEvent({ session: live, event: event('e5', { m: 5 }) })
-    expect([idsOf(live).join(' '), live.state]).toEqual(['e1 e2 e5', { kept: 0, n: 2, m: 5 }])
+    expect([idsOf(live).join(' '), live.state]).toEqual(['e1 e2 e5', { kept: 0, n: 'edited', m: 5 }])
     const { id } = await service.history.fork(ref)
     const forked = (await service.getSession({ ...KEY, sessionId: id }))!
     await service.appendEvent({ session: forked, event: event('e6', { n: 6 }) })
-    expect(await before('e6', id)).toEqual(['e1 e2 e5', 2])
+    expect(await before('e6', id)).toEqual(['e1 e2 e5', 'edited'])
     expect(await before('e2', id)).toEqual(['e1', 1])
     await service.history.undo({ ...ref, id })
     expect(idsOf(await service.getSession({ ...KEY, sessionId: id }))).toEqual(['e1', 'e2', 'e5'])
@@ -468,6 +555,50 @@ describe('the session service of ADK', () => {
     await service.appendEvent({ session: live, event: event('e1', { n: 'again' }) })
     expect(idsOf(await service.getSession(KEY))).toEqual(['e1'])
     await misuses(() => before('e9'), 'rewindBeforeInvocationId must be')
+  })
+
+  it('rewinds no event of before that was completed since, nor its state, in a fork as in its parent', async () => {
+    const service = await begin()
+    const session = await service.createSession({ ...KEY, state: { n: 0, kept: 0 } })
+    const append = (id: string, delta: object, text = id) => {
+      const content = { role: 'user', parts: [{ text }] }
+      return service.appendEvent({ session, event: event(id, { ...delta }, { content }) })
+    }
+    await append('job', { status: 'pending' })
+    await append('e1', { n: 1 })
+    await append('e2', { n: 2, late: 2 })
+    await append('job', { 'status': 'done', 'other': 1, 'n': 'job', 'app:n': 1 }, 'done')
+    const ref = service.refOf(KEY)
+    const fork = await service.history.fork(ref)
+    const before = async (name: string, sessionId = KEY.sessionId) => {
+      const rewound = await service.rewind({ ...KEY, sessionId, rewindBeforeInvocationId: `of ${name}` })
+      return [textsOf(rewound.events), rewound.state]
+    }
+    const { version } = (await service.history.getSession(ref.userId, ref.id))!
+    const expected = [['done', 'e1'], { 'status': 'done', 'other': 1, 'n': 1, 'kept': 0, 'app:n': 1 }]
+    expect(await before('e2')).toEqual(expected)
+    expect(await before('e2', fork.id)).toEqual(expected)
+    expect(await before('e1')).toEqual([['done'], { 'status': 'done', 'other': 1, 'n': 'job', 'kept': 0, 'app:n': 1 }])
+    await service.history.undo(ref)
+    await service.history.undo(ref)
+    const { messages, metadata } = (await service.history.getSession(ref.userId, ref.id))!
+    const past = (await service.history.getSession(ref.userId, ref.id, { at: version }))!
+    expect({ messages, metadata }).toEqual({ messages: past.messages, metadata: past.metadata })
+    // Of what came with a commit that did more than append.
+    const [e1, e2] = messages.slice(1)
+    for (const change of [{ type: 'rewind', toVersion: 2 } as const, { type: 'truncate', length: 0 } as const]) {
+      await service.history.appendMessage({ ...ref }, [e2!])
+      await service.history.commit(ref, [change, { type: 'append', messages: [messages[0]!, e1!, e2!] }])
+      expect((await before('e2'))[0]).toEqual(['done', 'e1'])
+    }
+    expect((await before('job'))[0]).toEqual([])
+  })
+
+  it('knows the state before an event of however many', () => {
+    const messages = Array.from({ length: 200_001 }, () => ({ actions: { stateDelta: { n: 1 } } }) as unknown as Event)
+    messages[200_000] = event('last', { n: 2, m: 2 })
+    const unset = ['state:m']
+    expect(stateBefore(messages, 200_000)).toEqual({ type: 'metadata', set: { 'state:n': 1 }, unset })
   })
 
   it('rewinds what is there, whoever writes meanwhile', async () => {
@@ -668,6 +799,10 @@ describe('events of ADK as messages', () => {
       { functionResponse: { id: 'c', name: 'f', response: { result: [1] } } }
     ])
     expect(dropped.map(({ path }) => path.join('.'))).toEqual(['0', '2.content.1', '5.content.0', '6.content.0'])
+    const [empty, system] = [session!.messages[1]!, session!.messages[0]!]
+    const late = fromMessages([{ ...empty, content: [] }, { ...empty, id: '' }, system])
+    expect(late.items.map(({ id }) => id)).toEqual(['message_2'])
+    expect(late.dropped.map(({ path }) => path)).toEqual([[0], [2]])
     const service = new TurnlogSessionService({ history })
     const live = await service.createSession(KEY)
     for (const item of items) await service.appendEvent({ session: live, event: item })

@@ -5,7 +5,7 @@ import { invalid, plain, type StandardSchema } from '../../message.ts'
 import { thawed } from '../shared/thawed.ts'
 import { jsonLike } from './json-like.ts'
 import { digest } from './names.ts'
-import { withoutTemporary } from './state.ts'
+import { withoutTemporary, type Point } from './state.ts'
 
 export const events: StandardSchema<Event, Event> = {
   '~standard': {
@@ -54,7 +54,7 @@ export function equal(a: Event, b: Event): boolean {
   return equalJson(a as unknown as Json, b as unknown as Json)
 }
 
-// Of one event in all sessions: an app's state is changed by those of many.
-export function keyOf({ userId, id }: SessionRef, event: Event): string {
-  return digest([userId, id, event.id])
+// Of one event in all sessions, as an app's state is changed by those of many; and of what it was to be stored upon: what was rewound or deleted since can come again.
+export function keyOf({ userId, id }: SessionRef, { createdAt, version }: Point, event: Event): string {
+  return digest([userId, id, createdAt, version, event.id])
 }

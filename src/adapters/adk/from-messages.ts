@@ -29,10 +29,12 @@ export function fromMessages(messages: readonly Message[], options?: FromMessage
   const names = new Map<string, string>()
   const used = new Set<string>()
   let invocationId = ''
-  const items = spoken.flatMap((each, i): Event[] => {
+  const items = spoken.flatMap((each): Event[] => {
     const { role } = each
+    // Of what says nothing there is none here: places are those of the messages.
+    const place = Number(each.pieces[0]!.path[0])
     if (role === 'system') {
-      dropped.push({ path: [i], what: 'a system message: an agent has instructions of its own' })
+      dropped.push({ path: [place], what: 'a system message: an agent has instructions of its own' })
       return []
     }
     const parts = each.pieces.flatMap((piece): Part[] => {
@@ -41,7 +43,7 @@ export function fromMessages(messages: readonly Message[], options?: FromMessage
       dropped.push({ path: piece.path, what: part })
       return []
     })
-    const id = unused(each, i, used)
+    const id = unused(each, place, used)
     if (role === 'user' || invocationId === '') invocationId = `e-${id}`
     if (parts.length === 0) return []
     const content: Content = { role: role === 'assistant' ? 'model' : 'user', parts }

@@ -1,12 +1,16 @@
 import { createHash } from 'node:crypto'
 import type { Event } from '@google/adk'
 import { idOf } from '../../arguments.ts'
+import type { SessionRef } from '../../calls.ts'
+import type { JsonObject } from '../../json.ts'
 import type { Session } from '../../session.ts'
 
 // Names. `/` and `%` of an app are escaped, so that of a user of turnlog the second `/` ends the app, and none has a state's name.
 
 export const STATE = '%state'
 export const HASHED = 'adk%'
+// What is escaped has two hexadecimal digits after each `%`.
+const HASHED_ID = '%id/'
 
 export function userOf(appName: string, userId: string): string {
   return fitting(`adk/${escapedApp(appName)}/${idOf('userId', userId)}`, [appName, userId])
@@ -31,12 +35,22 @@ export function namesOf({ userId, metadata }: Session<Event>): readonly [appName
   return app === undefined || user === undefined ? undefined : [decodeURIComponent(app), user]
 }
 
-// turnlog trims the ids of sessions; and `%` makes room for a name that no session has.
+// turnlog trims the ids of sessions; and `%` makes room for names that no session has.
 export function escaped(sessionId: string): string {
-  return sessionId.replaceAll(/%|^\s+|\s+$/g, encodeURIComponent)
+  const id = sessionId.replaceAll(/%|^\s+|\s+$/g, encodeURIComponent)
+  return id.length <= 512 ? id : HASHED_ID + digest(sessionId)
 }
 
-export function unescaped(id: string): string | undefined {
+// Of the metadata of a session, what its own names do not tell. State has other keys.
+export function hashedOf({ userId, id }: SessionRef, appName: string, user: string, sessionId: string): JsonObject {
+  return {
+    ...(userId.startsWith(HASHED) && { names: [appName, user] }),
+    ...(id.startsWith(HASHED_ID) && { sessionId })
+  }
+}
+
+export function sessionIdOf({ id, metadata }: Session<Event>): string | undefined {
+  if (id.startsWith(HASHED_ID)) return metadata['sessionId'] as string | undefined
   try {
     return decodeURIComponent(id)
   } catch {

@@ -4,22 +4,43 @@ import { equalJson, type Json, type JsonObject } from '../../json.ts'
 import type { Session } from '../../session.ts'
 import { thawed } from '../shared/thawed.ts'
 
-/** What a session object has seen: the version of its session, and the metadata of the three that its state is made of. */
-export interface Seen {
+/** A version of a session. */
+export interface Point {
+  /** Tells logs of one name apart: after a purge, versions begin again. */
+  readonly createdAt: number
   readonly version: number
+  readonly lastUpdateTime: number
+}
+
+/** What a session object has seen: a version of its session, and the metadata of the three that its state is made of. */
+export interface Seen extends Point {
+  /** Whether it has all events up to then. */
+  readonly isWhole: boolean
   readonly own: JsonObject
   readonly app: JsonObject
   readonly user: JsonObject
 }
 
-export function seenOf(session: Session<Event>, app: Session<Event> | null, user: Session<Event> | null): Seen {
-  const { version, metadata } = session
-  return { version, own: metadata, app: app?.metadata ?? {}, user: user?.metadata ?? {} }
+/** Of an app, and of a user of it. */
+export type States = readonly [app: Session<Event> | null, user: Session<Event> | null]
+
+export function pointOf(session: Session<Event>): Point {
+  const { createdAt, version } = session
+  return { createdAt, version, lastUpdateTime: lastUpdateTimeOf(session) }
+}
+
+export function seenOf(session: Session<Event>, [app, user]: States, isWhole: boolean): Seen {
+  const [own, ofApp, ofUser] = [session.metadata, app?.metadata ?? {}, user?.metadata ?? {}]
+  return { ...pointOf(session), isWhole, own, app: ofApp, user: ofUser }
+}
+
+export function isOfOneLog(a: Point, b: Point): boolean {
+  return a.createdAt === b.createdAt
 }
 
 const PREFIX = 'state:'
 
-interface StateChanges {
+export interface StateChanges {
   readonly app: Change<Event> | undefined
   readonly user: Change<Event> | undefined
   readonly own: { readonly set: JsonObject; readonly unset: readonly string[] }
@@ -60,7 +81,7 @@ const SCOPES = [
   ['user', State.USER_PREFIX]
 ] as const
 
-export function mergedState(parts: Omit<Seen, 'version'>): Record<string, unknown> {
+export function mergedState(parts: Pick<Seen, 'own' | 'app' | 'user'>): Record<string, unknown> {
   const state: Record<string, unknown> = {}
   for (const [scope, prefix] of SCOPES)
     for (const [name, value] of Object.entries(parts[scope]))
@@ -89,7 +110,8 @@ export function overtaken(state: Record<string, unknown>, delta: JsonObject, now
   for (const [key, value] of Object.entries(delta)) {
     const [scope, name] = scopeOf(key)
     const kept = now[scope][PREFIX + name]
-    if (kept !== undefined && !equalJson(kept, value)) put(state, key, thawed(kept))
+    if (kept === undefined) delete state[key]
+    else if (!equalJson(kept, value)) put(state, key, thawed(kept))
   }
 }
 
@@ -104,15 +126,37 @@ function put(state: Record<string, unknown>, key: string, value: unknown): void 
   Object.defineProperty(state, key, { value, enumerable: true, writable: true, configurable: true })
 }
 
+type MetadataChange = Extract<Change<Event>, { type: 'metadata' }> & StateChanges['own']
+
+function deltaOf({ actions }: Event): JsonObject {
+  return changesOf(actions?.stateDelta, (actions?.stateDelta ?? {}) as JsonObject).own.set
+}
+
 // The state before the message at a place, where no version has it: what later ones changed is what those before made it.
-export function stateBefore(messages: readonly Event[], length: number): Change<Event> {
-  const deltas = messages.map(
-    ({ actions }) => changesOf(actions?.stateDelta, (actions?.stateDelta ?? {}) as JsonObject).own.set
-  )
-  const kept = Object.assign({}, ...deltas.slice(0, length)) as JsonObject
-  const names = [...new Set(deltas.slice(length).flatMap((each) => Object.keys(each)))]
-  const set = Object.fromEntries(names.filter((name) => Object.hasOwn(kept, name)).map((name) => [name, kept[name]!]))
-  return { type: 'metadata', set, unset: names.filter((name) => !Object.hasOwn(kept, name)) }
+export function stateBefore(messages: readonly Event[], length: number): MetadataChange {
+  const before = new Map<string, Json>()
+  for (const each of messages.slice(0, length))
+    for (const [name, value] of Object.entries(deltaOf(each))) before.set(name, value)
+  const names = new Set(messages.slice(length).flatMap((each) => Object.keys(deltaOf(each))))
+  return changeTo(before, names)
+}
+
+// What some of the messages before a place have changed, as it is now without the later ones.
+export function stateOf(
+  some: readonly Event[],
+  { messages, metadata }: Session<Event>,
+  length: number
+): MetadataChange {
+  const { set, unset } = stateBefore(messages, length)
+  const now = new Map(Object.entries({ ...metadata, ...set }))
+  for (const name of unset) now.delete(name)
+  return changeTo(now, new Set(some.flatMap((each) => Object.keys(deltaOf(each)))))
+}
+
+function changeTo(state: ReadonlyMap<string, Json>, names: ReadonlySet<string>): MetadataChange {
+  const all = [...names]
+  const set = Object.fromEntries(all.filter((name) => state.has(name)).map((name) => [name, state.get(name)!]))
+  return { type: 'metadata', set, unset: all.filter((name) => !state.has(name)) }
 }
 
 export function lastUpdateTimeOf({ metadata, updatedAt }: Session<Event>): number {
