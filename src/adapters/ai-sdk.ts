@@ -1,6 +1,6 @@
 import type { UIMessage, UIMessageStreamOnEndCallback, UIMessageStreamOnStepEndCallback } from 'ai'
-import { idOf, knownOptions, objectOf, oneOf, optionsOf, positive, type OptionKeys } from '../arguments.ts'
-import type { Change, WriteOptions } from '../calls.ts'
+import { idOf, knownOptions, misuse, objectOf, oneOf, optionsOf, positive, type OptionKeys } from '../arguments.ts'
+import type { Change, SessionRef, WriteOptions } from '../calls.ts'
 import { clockOf, type Clock } from '../clock.ts'
 import { isTurnlogError } from '../errors.ts'
 import type { StandardSchema } from '../message.ts'
@@ -157,12 +157,20 @@ export function uiMessageStore<UI extends UIMessage = UIMessage>(
     open(chatId, chatOptions) {
       const { userId: owner = userId, turn } = knownOptions(optionsOf(chatOptions), CHAT_OPTIONS)
       const key = { userId: idOf('userId', owner), id: idOf('chatId', chatId).trim() }
+      checkTurn(turn, key)
       return new Chat<UI>(key, { history: typed, turn, everyMs, clock })
     }
   }
 }
 
 const CHAT_OPTIONS = { userId: true, turn: true } as const
+
+// What is written in the turn of another session would be that one's.
+function checkTurn(turn: { readonly session: SessionRef } | undefined, { userId, id }: SessionRef): void {
+  if (turn === undefined) return
+  const { session } = objectOf(turn, 'turn', 'a turn of this chat') as { readonly session?: SessionRef }
+  if (session?.userId !== userId || session.id !== id) throw misuse('turn', 'a turn of this chat', turn)
+}
 
 interface Surroundings<UI extends UIMessage> {
   readonly history: SessionHistoryService<UI, UI>
@@ -209,6 +217,8 @@ class Chat<UI extends UIMessage> implements UIChat<UI> {
     const list = checked(message ?? messages ?? [])
     const wanted = oneOf('trigger', trigger ?? 'submit-message', TRIGGERS)
     if (wanted === 'resume-stream') return this.load()
+    if (wanted === 'submit-message' && message === undefined && messages === undefined)
+      throw misuse('request', 'a body with a message or messages', request)
     const id = messageId === undefined || messageId === null ? undefined : idOf('messageId', messageId)
     const changesOf = wanted === 'submit-message' ? submitted : regenerated
     const ids = [...idsOf(list), ...(id === undefined ? [] : [id])]

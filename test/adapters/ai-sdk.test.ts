@@ -268,7 +268,7 @@ describe.each(STORES)('a chat of the AI SDK over %s', (kind) => {
     await fails(() => chat.save({ ...user('a'), parts: [null] } as never), 'INVALID_MESSAGE', at([0, 'parts', 0]))
     await fails(() => chat.save(null as never), 'INVALID_MESSAGE', at([0]))
     await misuses(() => chat.receive({ trigger: 'again' } as never), 'trigger')
-    await misuses(() => chat.receive(null as never), 'request')
+    for (const none of [null, {}, [], { mesage: {} }]) await misuses(() => chat.receive(none as never), 'request')
     // An answer without an id would be that of each other one.
     const stream = toUIMessageStream({ stream: streamOf<never>([]), originalMessages: [user('a')], onEnd: chat.onEnd })
     await drained(stream)
@@ -676,6 +676,15 @@ it('options that there are not are misuse', async () => {
   await misuses(async () => uiMessageStore(history, { user: 'ada' } as never), 'user')
   await misuses(async () => uiMessageStore(history, { everyMs: 0 }), 'everyMs')
   await misuses(async () => uiMessageStore(history).open(' '), 'chatId')
+  const store = uiMessageStore(history)
+  await store.open('one').save({ id: 'u', role: 'user', parts: [] })
+  const turn = await store.history.beginTurn({ userId: 'default', id: 'one' })
+  for (const [id, userId] of [
+    ['other', 'default'],
+    ['one', 'ada']
+  ] as const)
+    await misuses(async () => store.open(id, { userId, turn }), 'turn')
+  await misuses(async () => store.open('one', { turn: {} as never }), 'turn')
   await misuses(async () => uiMessageStore(history).open('c', { at: 1 } as never), 'at')
   await history.stop()
 })
