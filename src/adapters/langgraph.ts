@@ -82,8 +82,6 @@ export class TurnlogSaver extends BaseCheckpointSaver {
   readonly history: SessionHistoryService<ThreadItem>
   /** Of each thread, the last put that is under way. */
   readonly #putting = new Map<string, Promise<void>>()
-  /** Threads as they were after what was written to them last: mostly the next is written to that, and need not be read. */
-  readonly #written = new Map<string, WeakRef<Session<ThreadItem>>>()
 
   constructor(options: TurnlogSaverOptions) {
     const { history, userId, serde } = knownOptions(objectOf(options, 'options'), OPTIONS)
@@ -188,7 +186,8 @@ export class TurnlogSaver extends BaseCheckpointSaver {
           .map(({ idx, channel, made }) => ({ idx, channel, value: storedOf(made, channel, checkpoint) }))
         if (added.length === 0) return undefined
         const item: WritesItem = { kind: 'writes', ns, checkpointId, taskId, taskPath, writes: added }
-        return { item, isAsOf: added.some(({ value }) => 'lists' in value) }
+        // That a write is there already is true only of the thread as it is: it may be rewound meanwhile.
+        return { item, isAsOf: added.length < dumped.length || added.some(({ value }) => 'lists' in value) }
       })
     })
   }
@@ -285,37 +284,27 @@ export class TurnlogSaver extends BaseCheckpointSaver {
     return storing
   }
 
-  // What is stored is made of the thread as it is; `isAsOf`: and is true only of that.
+  // What is stored is made of the thread as it is; `isAsOf`: and is true only of that. It is read each time: versions of a thread that was purged and
+  // begun again are those of another, so one that is remembered would be taken for it.
   async #append(
     threadId: string,
     make: (thread: Thread) => { readonly item: ThreadItem; readonly isAsOf: boolean } | undefined
   ): Promise<void> {
-    // Where it is not the newest, the version tells.
-    let session = this.#written.get(threadId)?.deref() ?? null
-    let isNewest = false
-    for (; ; isNewest = true, session = await this.#read(threadId)) {
-      const made = session && make(threadOf(session.messages))
-      if (session && made) {
-        const { userId, id, version } = session
-        const expectedVersion = made.isAsOf ? version : 'exists'
-        try {
-          const written = await this.history.appendMessage({ userId, id }, made.item, { expectedVersion })
-          if (written) return this.#remember(threadId, written)
-        } catch (error) {
-          if (!isTurnlogError(error, 'VERSION_CONFLICT') && !isTurnlogError(error, 'SESSION_NOT_FOUND')) throw error
-        }
+    const ref = { userId: this.userId, id: threadId }
+    for (;;) {
+      const session = (await this.#read(threadId)) ?? (await makeSession(this.history, ref))
+      // Another has made it.
+      if (!session) continue
+      const made = make(threadOf(session.messages))
+      if (!made) return
+      try {
+        const expectedVersion = made.isAsOf ? session.version : 'exists'
+        if (await this.history.appendMessage(ref, made.item, { expectedVersion })) return
+      } catch (error) {
         // It has changed, or expired, meanwhile.
+        if (!isTurnlogError(error, 'VERSION_CONFLICT') && !isTurnlogError(error, 'SESSION_NOT_FOUND')) throw error
       }
-      // That all of it is there, or nothing is, has to be true of the newest.
-      else if (session && isNewest) return
-      else if (isNewest) await makeSession(this.history, { userId: this.userId, id: threadId })
     }
-  }
-
-  #remember(threadId: string, written: Session<ThreadItem>): void {
-    this.#written.delete(threadId)
-    this.#written.set(threadId, new WeakRef(written))
-    if (this.#written.size > MOST_REMEMBERED) this.#written.delete(this.#written.keys().next().value!)
   }
 
   async #tuple(session: Session<ThreadItem>, thread: Thread, checkpointed: Checkpointed): Promise<CheckpointTuple> {
@@ -370,8 +359,6 @@ export class TurnlogSaver extends BaseCheckpointSaver {
     )
   }
 }
-
-const MOST_REMEMBERED = 1000
 
 interface ConfigPlace {
   readonly thread_id?: unknown

@@ -27,7 +27,7 @@ import {
   TurnlogSaver,
   type ThreadItem
 } from '../../src/adapters/langgraph.ts'
-import { createSessionHistory, messageSchema, type SessionHistoryService } from '../../src/index.ts'
+import { createSessionHistory, memoryStore, messageSchema, type SessionHistoryService } from '../../src/index.ts'
 import { fails, misuses } from '../service/kit.ts'
 import { freshStore, STORES } from './kit.ts'
 import { scenario, Scripted, sum, textsOf } from './langgraph-scenario.ts'
@@ -66,6 +66,42 @@ const put = (saver: TurnlogSaver, values: Record<string, unknown>, place: object
   }
   return saver.put(place, checkpoint, metadata, versions)
 }
+
+/** Two checkpointers over one store, as in two processes; what `meddle.first` does comes before the first thing that the first of them stores next. */
+const beginTwo = async () => {
+  const store = memoryStore()
+  const meddle: { first: (() => Promise<unknown>) | undefined } = { first: undefined }
+  const meddled = Object.assign(Object.create(store) as typeof store, {
+    append: async (...given: Parameters<typeof store.append>) => {
+      const { first } = meddle
+      meddle.first = undefined
+      await first?.()
+      return store.append(...given)
+    }
+  })
+  const open = async (over: typeof store) =>
+    new TurnlogSaver({ history: await createSessionHistory({ store: over }), userId: 'ada' })
+  return { saver: await open(meddled), other: await open(store), meddle }
+}
+
+/** What a promise that nobody listens to is rejected with while `act` runs. */
+const unheard = async (act: () => Promise<unknown>): Promise<unknown[]> => {
+  const reasons: unknown[] = []
+  const note = (reason: unknown) => void reasons.push(reason)
+  const others = process.listeners('unhandledRejection')
+  process.removeAllListeners('unhandledRejection').on('unhandledRejection', note)
+  try {
+    await act()
+    await soon()
+  } finally {
+    process.removeAllListeners('unhandledRejection')
+    for (const other of others) process.on('unhandledRejection', other)
+  }
+  return reasons
+}
+
+/** After all that has only to be gone on with. */
+const soon = () => new Promise((resolve) => setImmediate(resolve))
 
 const itemsOf = async (history: SessionHistoryService): Promise<readonly ThreadItem[]> =>
   (await new TurnlogSaver({ history, userId: 'ada' }).history.getSession('ada', 'trip'))!.messages
@@ -385,6 +421,41 @@ describe('a checkpointer', () => {
     await saver.history.deleteSession('ada', 'trip')
     await put(saver, { a: 3 }, place)
     expect((await saver.get(config))!.channel_values).toEqual({ a: 3 })
+  })
+
+  it('stores a write again that is rewound before the others of its call are stored', async () => {
+    const { saver, other, meddle } = await beginTwo()
+    const place = await put(saver, { a: 1 })
+    const { version } = (await other.history.getSession('ada', 'trip'))!
+    await saver.putWrites(place, [['a', 2]], 'task')
+    meddle.first = () => other.history.rewind(TRIP, version)
+    const writes: [string, number][] = [
+      ['a', 2],
+      ['b', 3]
+    ]
+    await saver.putWrites(place, writes, 'task')
+    expect((await other.getTuple(config))!.pendingWrites).toEqual(writes.map((write) => ['task', ...write]))
+    // And where another has rewound it before.
+    await other.history.rewind(TRIP, version)
+    await saver.putWrites(place, writes, 'task')
+    expect((await other.getTuple(config))!.pendingWrites).toEqual(writes.map((write) => ['task', ...write]))
+  })
+
+  it('takes a thread that was purged and begun again for what it is', async () => {
+    const { saver, other } = await beginTwo()
+    const grow = async (by: TurnlogSaver, ...lists: string[][]) => {
+      let place: object = config
+      for (const list of lists) place = await put(by, { list }, place)
+      return place
+    }
+    const end = await grow(saver, ['a', 'b'], ['a', 'b', 'c'])
+    await other.history.purgeSession('ada', 'trip')
+    await grow(other, ['q'], ['q', 'r'])
+    // Of a run that was under way.
+    await put(saver, { list: ['a', 'b', 'c', 'd'] }, end)
+    const lists = []
+    for await (const { checkpoint } of other.list(config)) lists.push(checkpoint.channel_values['list'])
+    expect(lists).toEqual([['a', 'b', 'c', 'd'], ['q', 'r'], ['q']])
   })
 
   it('stores all that is put at once', async () => {
