@@ -80,8 +80,8 @@ export class TurnlogSaver extends BaseCheckpointSaver {
   readonly userId: string
   /** The service as one of the items that threads consist of: `rewind`, `fork`, `undo` and the past of a thread, by `userId` and its id, go through it. */
   readonly history: SessionHistoryService<ThreadItem>
-  /** Of each thread, the last put that is under way. */
-  readonly #putting = new Map<string, Promise<void>>()
+  /** Of each thread, what is under way. */
+  readonly #underWay = new Map<string, UnderWay>()
 
   constructor(options: TurnlogSaverOptions) {
     const { history, userId, serde } = knownOptions(objectOf(options, 'options'), OPTIONS)
@@ -101,7 +101,10 @@ export class TurnlogSaver extends BaseCheckpointSaver {
     return checkpoint && this.#tuple(session, thread, checkpoint)
   }
 
-  /** Newest first within each thread; without a `thread_id`, of all threads of the user. */
+  /**
+   * Newest first within each thread; without a `thread_id`, of all threads of the user. A checkpoint that lacks what it was made of (`CORRUPT_LOG`, where it is
+   * asked for itself) is left out: the others are to be had.
+   */
   override async *list(config: RunnableConfig, options: CheckpointListOptions = {}): AsyncGenerator<CheckpointTuple> {
     const { thread_id: threadId, checkpoint_ns: ns, checkpoint_id: id } = placeOf(config)
     const { before, filter = {} } = options
@@ -119,8 +122,12 @@ export class TurnlogSaver extends BaseCheckpointSaver {
         if ((id && checkpointId !== id) || (end && checkpointId >= end)) continue
         const metadata = (await load(this.serde, checkpoint.metadata, session)) as Record<string, unknown>
         if (!Object.entries(filter).every(([key, value]) => isDeepStrictEqual(metadata[key], value))) continue
+        const tuple = await this.#tuple(session, thread, checkpoint).catch((error: unknown) => {
+          if (id || !isTurnlogError(error, 'CORRUPT_LOG')) throw error
+        })
+        if (!tuple) continue
         left--
-        yield await this.#tuple(session, thread, checkpoint)
+        yield tuple
       }
     }
   }
@@ -141,8 +148,7 @@ export class TurnlogSaver extends BaseCheckpointSaver {
       return [channel, Object.hasOwn(given, channel) ? await dump(this.serde, given[channel as never], path) : null]
     })
     const dumping = Promise.all([Promise.all(changed), dump(this.serde, metadata, ['metadata'])])
-    await this.#inTurn(threadId, true, async () => {
-      const [dumped, dumpedMetadata] = await dumping
+    await this.#inTurn(threadId, 'put', dumping, async ([dumped, dumpedMetadata]) => {
       await this.#append(threadId, (thread) => {
         const parent = parentId === undefined ? undefined : thread.get(ns, parentId)
         const values = dumped.map(([channel, value]) => [channel, value && storedOf(value, channel, parent)])
@@ -177,8 +183,7 @@ export class TurnlogSaver extends BaseCheckpointSaver {
         return { idx: WRITES_IDX_MAP[channel] ?? i, channel, made }
       })
     )
-    await this.#inTurn(threadId, false, async () => {
-      const dumped = await dumping
+    await this.#inTurn(threadId, 'writes', dumping, async (dumped) => {
       await this.#append(threadId, (thread) => {
         const checkpoint = thread.get(ns, checkpointId)
         const added = dumped
@@ -192,10 +197,12 @@ export class TurnlogSaver extends BaseCheckpointSaver {
     })
   }
 
-  /** Hides the thread's session; its log stays, and a rewind brings it back. `history.purgeSession` erases it. */
+  /** After what is being put. Hides the thread's session; its log stays, and a rewind brings it back. `history.purgeSession` erases it. */
   override async deleteThread(threadId: string): Promise<void> {
-    const session = await this.#read(threadIdOf(threadId))
-    if (session) await this.history.deleteSession(this.userId, session.id)
+    const id = threadIdOf(threadId)
+    await this.#inTurn(id, 'deletion', undefined, async () => {
+      if (await this.#read(id)) await this.history.deleteSession(this.userId, id)
+    })
   }
 
   override async getDeltaChannelHistory(options: {
@@ -270,17 +277,24 @@ export class TurnlogSaver extends BaseCheckpointSaver {
     return sessions.filter(({ format }) => format === LANGGRAPH_FORMAT).map(({ id }) => id)
   }
 
-  // Puts of a thread one after the other, and what is written to a checkpoint after it: what they share is there then, and none meets another.
-  async #inTurn(threadId: string, isPut: boolean, store: () => Promise<void>): Promise<void> {
-    const before = this.#putting.get(threadId)
-    const storing = before ? before.then(store) : store()
-    if (!isPut) return storing
-    const ended = storing
-      .catch(() => undefined)
-      .then(() => {
-        if (this.#putting.get(threadId) === ended) this.#putting.delete(threadId)
-      })
-    this.#putting.set(threadId, ended)
+  // Puts of a thread one after the other, and what is written to a checkpoint after it: what they share is there then, and none meets another. A deletion
+  // after all of them: none begins the thread anew.
+  async #inTurn<Made>(
+    threadId: string,
+    kind: 'put' | 'writes' | 'deletion',
+    making: Promise<Made> | undefined,
+    store: (made: Made) => Promise<void>
+  ): Promise<void> {
+    const { last, all } = this.#underWay.get(threadId) ?? {}
+    const before = kind === 'deletion' ? all : last
+    // Of what cannot be made it is heard at once, whatever is before it.
+    const storing = Promise.all([making, before]).then(([made]) => store(made as Made))
+    const ended = Promise.allSettled([before, storing])
+    const underWay = { last: kind === 'writes' ? last : ended, all: Promise.all([all, ended]) }
+    this.#underWay.set(threadId, underWay)
+    void underWay.all.then(() => {
+      if (this.#underWay.get(threadId) === underWay) this.#underWay.delete(threadId)
+    })
     return storing
   }
 
@@ -358,6 +372,13 @@ export class TurnlogSaver extends BaseCheckpointSaver {
       ])
     )
   }
+}
+
+/** Never rejected. */
+interface UnderWay {
+  /** The last put or deletion, and those before it. */
+  readonly last: Promise<unknown> | undefined
+  readonly all: Promise<unknown>
 }
 
 interface ConfigPlace {

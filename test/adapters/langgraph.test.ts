@@ -458,6 +458,57 @@ describe('a checkpointer', () => {
     expect(lists).toEqual([['a', 'b', 'c', 'd'], ['q', 'r'], ['q']])
   })
 
+  it('lists what is whole, where something is not', async () => {
+    const { saver } = await begin()
+    const first = await put(saver, { list: ['a', 'b'] })
+    const second = await put(saver, { list: ['a', 'b', 'c'] }, first)
+    const { messages } = (await saver.history.getSession('ada', 'trip'))!
+    const other = await saver.history.createSession('ada', 'other')
+    await saver.history.appendMessage(other, messages.slice(-1))
+    await put(saver, { list: ['x'] }, { configurable: { thread_id: 'other' } })
+    const inOther = { configurable: { ...second.configurable, thread_id: 'other' } }
+    const listed = async (place: object) => {
+      const lists = []
+      for await (const { checkpoint } of saver.list(place, { limit: 2 })) lists.push(checkpoint.channel_values['list'])
+      return lists
+    }
+    expect(await listed({ configurable: { thread_id: 'other' } })).toEqual([['x']])
+    await fails(() => listed(inOther), 'CORRUPT_LOG')
+    await fails(() => saver.getTuple(inOther), 'CORRUPT_LOG')
+  })
+
+  it('rejects what cannot be stored, and nothing else, while another put is under way', async () => {
+    const { saver, meddle } = await beginTwo()
+    const place = { configurable: { thread_id: 'trip', checkpoint_ns: '', checkpoint_id: 'c' } }
+    let results: PromiseSettledResult<unknown>[] = []
+    const reasons = await unheard(async () => {
+      meddle.first = soon
+      const putting = [
+        put(saver, { a: 1 }),
+        saver.putWrites(place, [['a', { big: 1n }]], 'task'),
+        put(saver, { big: { of: 1n } }),
+        put(saver, { a: 2 })
+      ]
+      results = await Promise.allSettled(putting)
+    })
+    expect(reasons).toEqual([])
+    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'rejected', 'fulfilled'])
+  })
+
+  it('deletes a thread after what is being stored in it', async () => {
+    const { saver } = await begin()
+    const place = { configurable: { thread_id: 'trip', checkpoint_ns: '', checkpoint_id: 'c' } }
+    for (const store of [() => put(saver, { a: 1 }), () => saver.putWrites(place, [['a', 2]], 'task')]) {
+      const storing = store()
+      await saver.deleteThread('trip')
+      await storing
+      expect(await saver.history.listSessions('ada')).toEqual([])
+    }
+    // And what comes after it begins the thread anew.
+    await Promise.all([put(saver, { a: 1 }), saver.deleteThread('trip'), put(saver, { a: 3 })])
+    expect((await saver.history.getSession('ada', 'trip'))!.messages).toHaveLength(1)
+  })
+
   it('stores all that is put at once', async () => {
     const { saver } = await begin()
     const places = await Promise.all(Array.from({ length: 20 }, (_, i) => put(saver, { list: [0, i] })))
