@@ -180,15 +180,22 @@ export class TurnlogSaver extends BaseCheckpointSaver {
     const dumping = Promise.all(
       writes.map(async ([channel, value], i) => {
         const made = await dump(this.serde, value, ['writes', i, 1])
-        return { idx: WRITES_IDX_MAP[channel] ?? i, channel, made }
+        return { idx: Object.hasOwn(WRITES_IDX_MAP, channel) ? WRITES_IDX_MAP[channel]! : i, channel, made }
       })
     )
-    await this.#inTurn(threadId, 'writes', dumping, async (dumped) => {
+    await this.#inTurn(threadId, 'writes', dumping, async (all) => {
+      // Of two with one place the later has it.
+      const dumped = [...new Map(all.map((write) => [write.idx, write])).values()]
       await this.#append(threadId, (thread) => {
         const checkpoint = thread.get(ns, checkpointId)
         const added = dumped
-          .filter(({ idx }) => idx < 0 || !thread.hasWrite(ns, checkpointId, taskId, idx))
           .map(({ idx, channel, made }) => ({ idx, channel, value: storedOf(made, channel, checkpoint) }))
+          .filter(({ idx, value }) => {
+            const there = thread.write(ns, checkpointId, taskId, idx)
+            if (!there) return true
+            // An error, an interrupt or an answer to one takes the place of another.
+            return idx < 0 && (there.taskPath !== taskPath || !equalJson(there.value.stored as Json, value as Json))
+          })
         if (added.length === 0) return undefined
         const item: WritesItem = { kind: 'writes', ns, checkpointId, taskId, taskPath, writes: added }
         // That a write is there already is true only of the thread as it is: it may be rewound meanwhile.
@@ -222,8 +229,8 @@ export class TurnlogSaver extends BaseCheckpointSaver {
         const value = each.channels.get(channel)?.value
         if (value) seed = load(this.serde, value, session!)
       }
-      const writes = (await Promise.all(steps.toReversed())).flat()
-      return [channel, { writes, ...(seed && { seed: await seed }) }]
+      const [writes, loaded] = await Promise.all([Promise.all(steps.toReversed()), seed])
+      return [channel, { writes: writes.flat(), ...(seed && { seed: loaded }) }]
     })
     return Object.fromEntries(await Promise.all(histories))
   }

@@ -315,6 +315,24 @@ describe('a checkpointer', () => {
     expect(JSON.stringify(await itemsOf(history))).not.toContain('my secret')
   })
 
+  it('rejects a history of a delta channel that cannot be read, and nothing else', async () => {
+    const plain = new JsonPlusSerializer()
+    const serde = {
+      dumpsTyped: (value: unknown) => plain.dumpsTyped(value),
+      loadsTyped: async (): Promise<never> => {
+        throw new Error('no key')
+      }
+    }
+    const saver = new TurnlogSaver({ history: await createSessionHistory(), userId: 'ada', serde })
+    const seed = await put(saver, { list: ['a'] })
+    await saver.putWrites(seed, [['list', ['b']]], 'task')
+    const place = await put(saver, { other: 1 }, seed)
+    const reasons = await unheard(() =>
+      expect(saver.getDeltaChannelHistory({ config: place, channels: ['list'] })).rejects.toThrow('no key')
+    )
+    expect(reasons).toEqual([])
+  })
+
   it('refuses what cannot be carried, with its path, and stores nothing', async () => {
     const { history, saver } = await begin()
     const path = ['checkpoint', 'channel_values', 'list', 1]
@@ -336,6 +354,12 @@ describe('a checkpointer', () => {
       'INVALID_MESSAGE',
       { path: ['writes', 1, 1, 0] }
     )
+    let deep: object = {}
+    for (let i = 0; i < 20_000; i++) deep = { deep }
+    const list = ['checkpoint', 'channel_values', 'list']
+    await fails(() => put(saver, { list: deep }), 'INVALID_MESSAGE', { path: list })
+    await fails(() => put(saver, { list: [1, deep] }), 'INVALID_MESSAGE', { path: [...list, 1] })
+    await fails(() => saver.putWrites(place, [['a', deep]], 'task'), 'INVALID_MESSAGE', { path: ['writes', 0, 1] })
     expect(await history.listSessions('ada')).toEqual([])
   })
 
@@ -408,6 +432,31 @@ describe('a checkpointer', () => {
       ['task', 'a', 2],
       ['task', 'b', 3]
     ])
+  })
+
+  it('stores an interrupt that is repeated once, and another in its place', async () => {
+    const { history, saver } = await begin()
+    const place = await put(saver, { a: 1 })
+    const interrupts = async (...values: unknown[]) => {
+      const writes = values.map((value): [string, unknown] => ['__interrupt__', value])
+      await saver.putWrites(place, writes, 'task')
+      const { pendingWrites } = (await saver.getTuple(config))!
+      return [(await itemsOf(history)).length, ...pendingWrites!.map(([, , value]) => value)]
+    }
+    expect(await interrupts({ value: 'ok?' })).toEqual([2, { value: 'ok?' }])
+    expect(await interrupts({ value: 'ok?' })).toEqual([2, { value: 'ok?' }])
+    expect(await interrupts('first', { value: 'ok?' })).toEqual([2, { value: 'ok?' }])
+    expect(await interrupts({ value: 'sure?' })).toEqual([3, { value: 'sure?' }])
+    expect(await interrupts({ value: 'ok?' })).toEqual([4, { value: 'ok?' }])
+  })
+
+  it('takes channels whatever their names', async () => {
+    const { saver } = await begin()
+    const place = await put(saver, { a: 1 })
+    for (const channel of ['constructor', 'toString', '__proto__'])
+      await saver.putWrites(place, [[channel, 1]], `task of ${channel}`)
+    const { pendingWrites } = (await saver.getTuple(config))!
+    expect(pendingWrites!.map(([, channel]) => channel).toSorted()).toEqual(['__proto__', 'constructor', 'toString'])
   })
 
   it('stores again what is there no more', async () => {
@@ -748,6 +797,32 @@ describe('messages of a thread', () => {
     const other = { configurable: { thread_id: 'other' } }
     await graph.invoke({ messages: items }, other)
     expect((await messagesOf(saver, other)).at(-1)).toBe('Goodbye.')
+  })
+
+  it('are left out where nothing of them can be carried', () => {
+    const file = { type: 'file' as const, filename: 'x.pdf' }
+    const call = { type: 'data' as const, data: { call_id: 'c', name: 'look', arguments: '{}' } }
+    const message = (role: 'assistant' | 'system' | 'user', content: (typeof file | typeof call)[]) => ({
+      id: role,
+      object: 'message' as const,
+      type: content.length > 1 ? 'function_call' : 'message',
+      status: 'completed' as const,
+      role,
+      content
+    })
+    const { items, dropped } = fromMessages([
+      message('user', [file]),
+      message('system', [file]),
+      message('assistant', [file]),
+      message('assistant', [file, call])
+    ])
+    expect(items.map(({ content }) => content)).toEqual([''])
+    expect(dropped).toEqual(
+      ['user', 'system', 'assistant', 'assistant'].map((role, i) => ({
+        path: [i, 'content', 0],
+        what: `file of the ${role}`
+      }))
+    )
   })
 
   it('have calls that are answered together in one message', () => {
