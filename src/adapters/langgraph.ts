@@ -80,10 +80,8 @@ export class TurnlogSaver extends BaseCheckpointSaver {
   readonly userId: string
   /** The service as one of the items that threads consist of: `rewind`, `fork`, `undo` and the past of a thread, by `userId` and its id, go through it. */
   readonly history: SessionHistoryService<ThreadItem>
-  /** Of each thread, the last put that is under way. */
-  readonly #putting = new Map<string, Promise<void>>()
-  /** Threads as they were after what was written to them last: mostly the next is written to that, and need not be read. */
-  readonly #written = new Map<string, WeakRef<Session<ThreadItem>>>()
+  /** Of each thread, what is under way. */
+  readonly #underWay = new Map<string, UnderWay>()
 
   constructor(options: TurnlogSaverOptions) {
     const { history, userId, serde } = knownOptions(objectOf(options, 'options'), OPTIONS)
@@ -103,7 +101,10 @@ export class TurnlogSaver extends BaseCheckpointSaver {
     return checkpoint && this.#tuple(session, thread, checkpoint)
   }
 
-  /** Newest first within each thread; without a `thread_id`, of all threads of the user. */
+  /**
+   * Newest first within each thread; without a `thread_id`, of all threads of the user. A checkpoint that lacks what it was made of (`CORRUPT_LOG`, where it is
+   * asked for itself) is left out: the others are to be had.
+   */
   override async *list(config: RunnableConfig, options: CheckpointListOptions = {}): AsyncGenerator<CheckpointTuple> {
     const { thread_id: threadId, checkpoint_ns: ns, checkpoint_id: id } = placeOf(config)
     const { before, filter = {} } = options
@@ -121,8 +122,12 @@ export class TurnlogSaver extends BaseCheckpointSaver {
         if ((id && checkpointId !== id) || (end && checkpointId >= end)) continue
         const metadata = (await load(this.serde, checkpoint.metadata, session)) as Record<string, unknown>
         if (!Object.entries(filter).every(([key, value]) => isDeepStrictEqual(metadata[key], value))) continue
+        const tuple = await this.#tuple(session, thread, checkpoint).catch((error: unknown) => {
+          if (id || !isTurnlogError(error, 'CORRUPT_LOG')) throw error
+        })
+        if (!tuple) continue
         left--
-        yield await this.#tuple(session, thread, checkpoint)
+        yield tuple
       }
     }
   }
@@ -143,8 +148,7 @@ export class TurnlogSaver extends BaseCheckpointSaver {
       return [channel, Object.hasOwn(given, channel) ? await dump(this.serde, given[channel as never], path) : null]
     })
     const dumping = Promise.all([Promise.all(changed), dump(this.serde, metadata, ['metadata'])])
-    await this.#inTurn(threadId, true, async () => {
-      const [dumped, dumpedMetadata] = await dumping
+    await this.#inTurn(threadId, 'put', dumping, async ([dumped, dumpedMetadata]) => {
       await this.#append(threadId, (thread) => {
         const parent = parentId === undefined ? undefined : thread.get(ns, parentId)
         const values = dumped.map(([channel, value]) => [channel, value && storedOf(value, channel, parent)])
@@ -176,27 +180,36 @@ export class TurnlogSaver extends BaseCheckpointSaver {
     const dumping = Promise.all(
       writes.map(async ([channel, value], i) => {
         const made = await dump(this.serde, value, ['writes', i, 1])
-        return { idx: WRITES_IDX_MAP[channel] ?? i, channel, made }
+        return { idx: Object.hasOwn(WRITES_IDX_MAP, channel) ? WRITES_IDX_MAP[channel]! : i, channel, made }
       })
     )
-    await this.#inTurn(threadId, false, async () => {
-      const dumped = await dumping
+    await this.#inTurn(threadId, 'writes', dumping, async (all) => {
+      // Of two with one place the later has it.
+      const dumped = [...new Map(all.map((write) => [write.idx, write])).values()]
       await this.#append(threadId, (thread) => {
         const checkpoint = thread.get(ns, checkpointId)
         const added = dumped
-          .filter(({ idx }) => idx < 0 || !thread.hasWrite(ns, checkpointId, taskId, idx))
           .map(({ idx, channel, made }) => ({ idx, channel, value: storedOf(made, channel, checkpoint) }))
+          .filter(({ idx, value }) => {
+            const there = thread.write(ns, checkpointId, taskId, idx)
+            if (!there) return true
+            // An error, an interrupt or an answer to one takes the place of another.
+            return idx < 0 && (there.taskPath !== taskPath || !equalJson(there.value.stored as Json, value as Json))
+          })
         if (added.length === 0) return undefined
         const item: WritesItem = { kind: 'writes', ns, checkpointId, taskId, taskPath, writes: added }
-        return { item, isAsOf: added.some(({ value }) => 'lists' in value) }
+        // That a write is there already is true only of the thread as it is: it may be rewound meanwhile.
+        return { item, isAsOf: added.length < dumped.length || added.some(({ value }) => 'lists' in value) }
       })
     })
   }
 
-  /** Hides the thread's session; its log stays, and a rewind brings it back. `history.purgeSession` erases it. */
+  /** After what is being put. Hides the thread's session; its log stays, and a rewind brings it back. `history.purgeSession` erases it. */
   override async deleteThread(threadId: string): Promise<void> {
-    const session = await this.#read(threadIdOf(threadId))
-    if (session) await this.history.deleteSession(this.userId, session.id)
+    const id = threadIdOf(threadId)
+    await this.#inTurn(id, 'deletion', undefined, async () => {
+      if (await this.#read(id)) await this.history.deleteSession(this.userId, id)
+    })
   }
 
   override async getDeltaChannelHistory(options: {
@@ -216,8 +229,8 @@ export class TurnlogSaver extends BaseCheckpointSaver {
         const value = each.channels.get(channel)?.value
         if (value) seed = load(this.serde, value, session!)
       }
-      const writes = (await Promise.all(steps.toReversed())).flat()
-      return [channel, { writes, ...(seed && { seed: await seed }) }]
+      const [writes, loaded] = await Promise.all([Promise.all(steps.toReversed()), seed])
+      return [channel, { writes: writes.flat(), ...(seed && { seed: loaded }) }]
     })
     return Object.fromEntries(await Promise.all(histories))
   }
@@ -271,51 +284,48 @@ export class TurnlogSaver extends BaseCheckpointSaver {
     return sessions.filter(({ format }) => format === LANGGRAPH_FORMAT).map(({ id }) => id)
   }
 
-  // Puts of a thread one after the other, and what is written to a checkpoint after it: what they share is there then, and none meets another.
-  async #inTurn(threadId: string, isPut: boolean, store: () => Promise<void>): Promise<void> {
-    const before = this.#putting.get(threadId)
-    const storing = before ? before.then(store) : store()
-    if (!isPut) return storing
-    const ended = storing
-      .catch(() => undefined)
-      .then(() => {
-        if (this.#putting.get(threadId) === ended) this.#putting.delete(threadId)
-      })
-    this.#putting.set(threadId, ended)
+  // Puts of a thread one after the other, and what is written to a checkpoint after it: what they share is there then, and none meets another. A deletion
+  // after all of them: none begins the thread anew.
+  async #inTurn<Made>(
+    threadId: string,
+    kind: 'put' | 'writes' | 'deletion',
+    making: Promise<Made> | undefined,
+    store: (made: Made) => Promise<void>
+  ): Promise<void> {
+    const { last, all } = this.#underWay.get(threadId) ?? {}
+    const before = kind === 'deletion' ? all : last
+    // Of what cannot be made it is heard at once, whatever is before it.
+    const storing = Promise.all([making, before]).then(([made]) => store(made as Made))
+    const ended = Promise.allSettled([before, storing])
+    const underWay = { last: kind === 'writes' ? last : ended, all: Promise.all([all, ended]) }
+    this.#underWay.set(threadId, underWay)
+    void underWay.all.then(() => {
+      if (this.#underWay.get(threadId) === underWay) this.#underWay.delete(threadId)
+    })
     return storing
   }
 
-  // What is stored is made of the thread as it is; `isAsOf`: and is true only of that.
+  // What is stored is made of the thread as it is; `isAsOf`: and is true only of that. It is read each time: versions of a thread that was purged and
+  // begun again are those of another, so one that is remembered would be taken for it.
   async #append(
     threadId: string,
     make: (thread: Thread) => { readonly item: ThreadItem; readonly isAsOf: boolean } | undefined
   ): Promise<void> {
-    // Where it is not the newest, the version tells.
-    let session = this.#written.get(threadId)?.deref() ?? null
-    let isNewest = false
-    for (; ; isNewest = true, session = await this.#read(threadId)) {
-      const made = session && make(threadOf(session.messages))
-      if (session && made) {
-        const { userId, id, version } = session
-        const expectedVersion = made.isAsOf ? version : 'exists'
-        try {
-          const written = await this.history.appendMessage({ userId, id }, made.item, { expectedVersion })
-          if (written) return this.#remember(threadId, written)
-        } catch (error) {
-          if (!isTurnlogError(error, 'VERSION_CONFLICT') && !isTurnlogError(error, 'SESSION_NOT_FOUND')) throw error
-        }
+    const ref = { userId: this.userId, id: threadId }
+    for (;;) {
+      const session = (await this.#read(threadId)) ?? (await makeSession(this.history, ref))
+      // Another has made it.
+      if (!session) continue
+      const made = make(threadOf(session.messages))
+      if (!made) return
+      try {
+        const expectedVersion = made.isAsOf ? session.version : 'exists'
+        if (await this.history.appendMessage(ref, made.item, { expectedVersion })) return
+      } catch (error) {
         // It has changed, or expired, meanwhile.
+        if (!isTurnlogError(error, 'VERSION_CONFLICT') && !isTurnlogError(error, 'SESSION_NOT_FOUND')) throw error
       }
-      // That all of it is there, or nothing is, has to be true of the newest.
-      else if (session && isNewest) return
-      else if (isNewest) await makeSession(this.history, { userId: this.userId, id: threadId })
     }
-  }
-
-  #remember(threadId: string, written: Session<ThreadItem>): void {
-    this.#written.delete(threadId)
-    this.#written.set(threadId, new WeakRef(written))
-    if (this.#written.size > MOST_REMEMBERED) this.#written.delete(this.#written.keys().next().value!)
   }
 
   async #tuple(session: Session<ThreadItem>, thread: Thread, checkpointed: Checkpointed): Promise<CheckpointTuple> {
@@ -371,7 +381,12 @@ export class TurnlogSaver extends BaseCheckpointSaver {
   }
 }
 
-const MOST_REMEMBERED = 1000
+/** Never rejected. */
+interface UnderWay {
+  /** The last put or deletion, and those before it. */
+  readonly last: Promise<unknown> | undefined
+  readonly all: Promise<unknown>
+}
 
 interface ConfigPlace {
   readonly thread_id?: unknown

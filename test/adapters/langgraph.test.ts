@@ -27,7 +27,7 @@ import {
   TurnlogSaver,
   type ThreadItem
 } from '../../src/adapters/langgraph.ts'
-import { createSessionHistory, messageSchema, type SessionHistoryService } from '../../src/index.ts'
+import { createSessionHistory, memoryStore, messageSchema, type SessionHistoryService } from '../../src/index.ts'
 import { fails, misuses } from '../service/kit.ts'
 import { freshStore, STORES } from './kit.ts'
 import { scenario, Scripted, sum, textsOf } from './langgraph-scenario.ts'
@@ -66,6 +66,42 @@ const put = (saver: TurnlogSaver, values: Record<string, unknown>, place: object
   }
   return saver.put(place, checkpoint, metadata, versions)
 }
+
+/** Two checkpointers over one store, as in two processes; what `meddle.first` does comes before the first thing that the first of them stores next. */
+const beginTwo = async () => {
+  const store = memoryStore()
+  const meddle: { first: (() => Promise<unknown>) | undefined } = { first: undefined }
+  const meddled = Object.assign(Object.create(store) as typeof store, {
+    append: async (...given: Parameters<typeof store.append>) => {
+      const { first } = meddle
+      meddle.first = undefined
+      await first?.()
+      return store.append(...given)
+    }
+  })
+  const open = async (over: typeof store) =>
+    new TurnlogSaver({ history: await createSessionHistory({ store: over }), userId: 'ada' })
+  return { saver: await open(meddled), other: await open(store), meddle }
+}
+
+/** What a promise that nobody listens to is rejected with while `act` runs. */
+const unheard = async (act: () => Promise<unknown>): Promise<unknown[]> => {
+  const reasons: unknown[] = []
+  const note = (reason: unknown) => void reasons.push(reason)
+  const others = process.listeners('unhandledRejection')
+  process.removeAllListeners('unhandledRejection').on('unhandledRejection', note)
+  try {
+    await act()
+    await soon()
+  } finally {
+    process.removeAllListeners('unhandledRejection')
+    for (const other of others) process.on('unhandledRejection', other)
+  }
+  return reasons
+}
+
+/** After all that has only to be gone on with. */
+const soon = () => new Promise((resolve) => setImmediate(resolve))
 
 const itemsOf = async (history: SessionHistoryService): Promise<readonly ThreadItem[]> =>
   (await new TurnlogSaver({ history, userId: 'ada' }).history.getSession('ada', 'trip'))!.messages
@@ -279,6 +315,24 @@ describe('a checkpointer', () => {
     expect(JSON.stringify(await itemsOf(history))).not.toContain('my secret')
   })
 
+  it('rejects a history of a delta channel that cannot be read, and nothing else', async () => {
+    const plain = new JsonPlusSerializer()
+    const serde = {
+      dumpsTyped: (value: unknown) => plain.dumpsTyped(value),
+      loadsTyped: async (): Promise<never> => {
+        throw new Error('no key')
+      }
+    }
+    const saver = new TurnlogSaver({ history: await createSessionHistory(), userId: 'ada', serde })
+    const seed = await put(saver, { list: ['a'] })
+    await saver.putWrites(seed, [['list', ['b']]], 'task')
+    const place = await put(saver, { other: 1 }, seed)
+    const reasons = await unheard(() =>
+      expect(saver.getDeltaChannelHistory({ config: place, channels: ['list'] })).rejects.toThrow('no key')
+    )
+    expect(reasons).toEqual([])
+  })
+
   it('refuses what cannot be carried, with its path, and stores nothing', async () => {
     const { history, saver } = await begin()
     const path = ['checkpoint', 'channel_values', 'list', 1]
@@ -300,6 +354,12 @@ describe('a checkpointer', () => {
       'INVALID_MESSAGE',
       { path: ['writes', 1, 1, 0] }
     )
+    let deep: object = {}
+    for (let i = 0; i < 20_000; i++) deep = { deep }
+    const list = ['checkpoint', 'channel_values', 'list']
+    await fails(() => put(saver, { list: deep }), 'INVALID_MESSAGE', { path: list })
+    await fails(() => put(saver, { list: [1, deep] }), 'INVALID_MESSAGE', { path: [...list, 1] })
+    await fails(() => saver.putWrites(place, [['a', deep]], 'task'), 'INVALID_MESSAGE', { path: ['writes', 0, 1] })
     expect(await history.listSessions('ada')).toEqual([])
   })
 
@@ -374,6 +434,31 @@ describe('a checkpointer', () => {
     ])
   })
 
+  it('stores an interrupt that is repeated once, and another in its place', async () => {
+    const { history, saver } = await begin()
+    const place = await put(saver, { a: 1 })
+    const interrupts = async (...values: unknown[]) => {
+      const writes = values.map((value): [string, unknown] => ['__interrupt__', value])
+      await saver.putWrites(place, writes, 'task')
+      const { pendingWrites } = (await saver.getTuple(config))!
+      return [(await itemsOf(history)).length, ...pendingWrites!.map(([, , value]) => value)]
+    }
+    expect(await interrupts({ value: 'ok?' })).toEqual([2, { value: 'ok?' }])
+    expect(await interrupts({ value: 'ok?' })).toEqual([2, { value: 'ok?' }])
+    expect(await interrupts('first', { value: 'ok?' })).toEqual([2, { value: 'ok?' }])
+    expect(await interrupts({ value: 'sure?' })).toEqual([3, { value: 'sure?' }])
+    expect(await interrupts({ value: 'ok?' })).toEqual([4, { value: 'ok?' }])
+  })
+
+  it('takes channels whatever their names', async () => {
+    const { saver } = await begin()
+    const place = await put(saver, { a: 1 })
+    for (const channel of ['constructor', 'toString', '__proto__'])
+      await saver.putWrites(place, [[channel, 1]], `task of ${channel}`)
+    const { pendingWrites } = (await saver.getTuple(config))!
+    expect(pendingWrites!.map(([, channel]) => channel).toSorted()).toEqual(['__proto__', 'constructor', 'toString'])
+  })
+
   it('stores again what is there no more', async () => {
     const { saver } = await begin()
     const place = await put(saver, { a: 1 })
@@ -385,6 +470,92 @@ describe('a checkpointer', () => {
     await saver.history.deleteSession('ada', 'trip')
     await put(saver, { a: 3 }, place)
     expect((await saver.get(config))!.channel_values).toEqual({ a: 3 })
+  })
+
+  it('stores a write again that is rewound before the others of its call are stored', async () => {
+    const { saver, other, meddle } = await beginTwo()
+    const place = await put(saver, { a: 1 })
+    const { version } = (await other.history.getSession('ada', 'trip'))!
+    await saver.putWrites(place, [['a', 2]], 'task')
+    meddle.first = () => other.history.rewind(TRIP, version)
+    const writes: [string, number][] = [
+      ['a', 2],
+      ['b', 3]
+    ]
+    await saver.putWrites(place, writes, 'task')
+    expect((await other.getTuple(config))!.pendingWrites).toEqual(writes.map((write) => ['task', ...write]))
+    // And where another has rewound it before.
+    await other.history.rewind(TRIP, version)
+    await saver.putWrites(place, writes, 'task')
+    expect((await other.getTuple(config))!.pendingWrites).toEqual(writes.map((write) => ['task', ...write]))
+  })
+
+  it('takes a thread that was purged and begun again for what it is', async () => {
+    const { saver, other } = await beginTwo()
+    const grow = async (by: TurnlogSaver, ...lists: string[][]) => {
+      let place: object = config
+      for (const list of lists) place = await put(by, { list }, place)
+      return place
+    }
+    const end = await grow(saver, ['a', 'b'], ['a', 'b', 'c'])
+    await other.history.purgeSession('ada', 'trip')
+    await grow(other, ['q'], ['q', 'r'])
+    // Of a run that was under way.
+    await put(saver, { list: ['a', 'b', 'c', 'd'] }, end)
+    const lists = []
+    for await (const { checkpoint } of other.list(config)) lists.push(checkpoint.channel_values['list'])
+    expect(lists).toEqual([['a', 'b', 'c', 'd'], ['q', 'r'], ['q']])
+  })
+
+  it('lists what is whole, where something is not', async () => {
+    const { saver } = await begin()
+    const first = await put(saver, { list: ['a', 'b'] })
+    const second = await put(saver, { list: ['a', 'b', 'c'] }, first)
+    const { messages } = (await saver.history.getSession('ada', 'trip'))!
+    const other = await saver.history.createSession('ada', 'other')
+    await saver.history.appendMessage(other, messages.slice(-1))
+    await put(saver, { list: ['x'] }, { configurable: { thread_id: 'other' } })
+    const inOther = { configurable: { ...second.configurable, thread_id: 'other' } }
+    const listed = async (place: object) => {
+      const lists = []
+      for await (const { checkpoint } of saver.list(place, { limit: 2 })) lists.push(checkpoint.channel_values['list'])
+      return lists
+    }
+    expect(await listed({ configurable: { thread_id: 'other' } })).toEqual([['x']])
+    await fails(() => listed(inOther), 'CORRUPT_LOG')
+    await fails(() => saver.getTuple(inOther), 'CORRUPT_LOG')
+  })
+
+  it('rejects what cannot be stored, and nothing else, while another put is under way', async () => {
+    const { saver, meddle } = await beginTwo()
+    const place = { configurable: { thread_id: 'trip', checkpoint_ns: '', checkpoint_id: 'c' } }
+    let results: PromiseSettledResult<unknown>[] = []
+    const reasons = await unheard(async () => {
+      meddle.first = soon
+      const putting = [
+        put(saver, { a: 1 }),
+        saver.putWrites(place, [['a', { big: 1n }]], 'task'),
+        put(saver, { big: { of: 1n } }),
+        put(saver, { a: 2 })
+      ]
+      results = await Promise.allSettled(putting)
+    })
+    expect(reasons).toEqual([])
+    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'rejected', 'fulfilled'])
+  })
+
+  it('deletes a thread after what is being stored in it', async () => {
+    const { saver } = await begin()
+    const place = { configurable: { thread_id: 'trip', checkpoint_ns: '', checkpoint_id: 'c' } }
+    for (const store of [() => put(saver, { a: 1 }), () => saver.putWrites(place, [['a', 2]], 'task')]) {
+      const storing = store()
+      await saver.deleteThread('trip')
+      await storing
+      expect(await saver.history.listSessions('ada')).toEqual([])
+    }
+    // And what comes after it begins the thread anew.
+    await Promise.all([put(saver, { a: 1 }), saver.deleteThread('trip'), put(saver, { a: 3 })])
+    expect((await saver.history.getSession('ada', 'trip'))!.messages).toHaveLength(1)
   })
 
   it('stores all that is put at once', async () => {
@@ -626,6 +797,32 @@ describe('messages of a thread', () => {
     const other = { configurable: { thread_id: 'other' } }
     await graph.invoke({ messages: items }, other)
     expect((await messagesOf(saver, other)).at(-1)).toBe('Goodbye.')
+  })
+
+  it('are left out where nothing of them can be carried', () => {
+    const file = { type: 'file' as const, filename: 'x.pdf' }
+    const call = { type: 'data' as const, data: { call_id: 'c', name: 'look', arguments: '{}' } }
+    const message = (role: 'assistant' | 'system' | 'user', content: (typeof file | typeof call)[]) => ({
+      id: role,
+      object: 'message' as const,
+      type: content.length > 1 ? 'function_call' : 'message',
+      status: 'completed' as const,
+      role,
+      content
+    })
+    const { items, dropped } = fromMessages([
+      message('user', [file]),
+      message('system', [file]),
+      message('assistant', [file]),
+      message('assistant', [file, call])
+    ])
+    expect(items.map(({ content }) => content)).toEqual([''])
+    expect(dropped).toEqual(
+      ['user', 'system', 'assistant', 'assistant'].map((role, i) => ({
+        path: [i, 'content', 0],
+        what: `file of the ${role}`
+      }))
+    )
   })
 
   it('have calls that are answered together in one message', () => {

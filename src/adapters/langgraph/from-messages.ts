@@ -25,11 +25,12 @@ export function fromMessages(messages: readonly Message[]): Carried<BaseMessage>
       else if (made) items.push(made)
       continue
     }
-    const said = each.pieces.filter(({ kind }) => kind !== 'output')
-    if (each.role === 'tool') for (const { kind, path } of said) dropped.push({ path, what: `${kind} of a tool` })
-    else if (said.length > 0 || each.pieces.length === 0) {
-      const fields = { id: each.id, content: contentOf(said, dropped, each.role) }
-      items.push(each.role === 'system' ? new SystemMessage(fields) : new HumanMessage(fields))
+    const given = each.pieces.filter(({ kind }) => kind !== 'output')
+    if (each.role === 'tool') for (const { kind, path } of given) dropped.push({ path, what: `${kind} of a tool` })
+    else {
+      const said = carriedOf(given, dropped, each.role)
+      const fields = { id: each.id, content: contentOf(said) }
+      if (said.length > 0) items.push(each.role === 'system' ? new SystemMessage(fields) : new HumanMessage(fields))
     }
     items.push(...outputsOf(each))
   }
@@ -38,7 +39,7 @@ export function fromMessages(messages: readonly Message[]): Carried<BaseMessage>
 
 function answerOf(each: Spoken, dropped: Dropped[]): AIMessage | undefined {
   const { id, pieces } = each
-  const said: Placed[] = []
+  const rest: Placed[] = []
   const tool_calls: { type: 'tool_call'; id: string; name: string; args: JsonObject }[] = []
   const invalid_tool_calls: { type: 'invalid_tool_call'; id: string; name: string; args: string; error: string }[] = []
   let refusal: string | undefined
@@ -58,13 +59,14 @@ function answerOf(each: Spoken, dropped: Dropped[]): AIMessage | undefined {
     } else if (piece.kind === 'refusal') refusal = `${refusal ?? ''}${piece.text}`
     else if (piece.kind === 'reasoning') dropped.push({ path: piece.path, what: 'reasoning' })
     else if (piece.kind === 'output') dropped.push({ path: piece.path, what: 'output of the assistant' })
-    else said.push(piece)
+    else rest.push(piece)
   }
+  const said = carriedOf(rest, dropped, 'assistant')
   const isNothing = said.length + tool_calls.length + invalid_tool_calls.length === 0 && refusal === undefined
-  if (isNothing && pieces.length > 0) return undefined
+  if (isNothing) return undefined
   return new AIMessage({
     id,
-    content: contentOf(said, dropped, 'assistant'),
+    content: contentOf(said),
     tool_calls,
     invalid_tool_calls,
     ...(refusal !== undefined && { additional_kwargs: { refusal } })
@@ -107,15 +109,19 @@ function outputsOf({ id, pieces }: Spoken): ToolMessage[] {
   )
 }
 
-function contentOf(pieces: readonly Placed[], dropped: Dropped[], role: string): string | ContentBlock[] {
+function carriedOf(pieces: readonly Placed[], dropped: Dropped[], role: string): Placed[] {
+  return pieces.filter((piece) => {
+    const isCarried = blockOf(piece) !== undefined
+    if (!isCarried) dropped.push({ path: piece.path, what: `${piece.kind} of the ${role}` })
+    return isCarried
+  })
+}
+
+// Of pieces that are carried.
+function contentOf(pieces: readonly Placed[]): string | ContentBlock[] {
   const [first] = pieces
   if (!first) return ''
-  if (pieces.length === 1 && first.kind === 'text') return first.text
-  return pieces.flatMap((piece): ContentBlock[] => {
-    const block = blockOf(piece)
-    if (!block) dropped.push({ path: piece.path, what: `${piece.kind} of the ${role}` })
-    return block ? [block] : []
-  })
+  return pieces.length === 1 && first.kind === 'text' ? first.text : pieces.map((piece) => blockOf(piece)!)
 }
 
 type ContentBlock = { type: string } & Record<string, unknown>

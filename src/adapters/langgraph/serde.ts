@@ -15,7 +15,8 @@ export type Serde = BaseCheckpointSaver['serde']
  *
  * Members of a list that are known, and have not changed since, are not asked for again. That is for speed alone: each is compared.
  *
- * @throws `INVALID_MESSAGE` where LangGraph's own serializer would give a text of its own in place of the value, such as for a bigint
+ * @throws `INVALID_MESSAGE` where LangGraph's own serializer would give a text of its own in place of the value, such as for a bigint; where it is nested too
+ * deep for the serializer
  */
 export async function dump(serde: Serde, value: unknown, path: Path): Promise<Dumped | Stored> {
   if (!isDefault(serde) || !Array.isArray(value)) return dumpWhole(serde, value, path)
@@ -40,7 +41,7 @@ export async function dump(serde: Serde, value: unknown, path: Path): Promise<Du
 
 async function dumpWhole(serde: Serde, value: unknown, path: Path): Promise<Dumped | Stored> {
   if (isPrimitive(value) && isDefault(serde)) return { json: value }
-  const [type, bytes] = await serde.dumpsTyped(value)
+  const [type, bytes] = await serialized(serde, value, path)
   const json = type === 'json' ? parsed(bytes) : undefined
   if (json === undefined) return { type, base64: Buffer.from(bytes).toString('base64') }
   assertCarried(json, value, path)
@@ -60,7 +61,7 @@ async function dumpMember(
   place: number
 ): Promise<Member | Json> {
   const print = typeof value === 'object' ? Print.of(value!) : undefined
-  const [, bytes] = await serde.dumpsTyped([value])
+  const [, bytes] = await serialized(serde, [value], path)
   const json = parsed(bytes)!
   assertCarried(json, value, path)
   const member = memberOf((json as [Json])[0])
@@ -70,6 +71,16 @@ async function dumpMember(
     DUMPED.set(value as object, member)
   }
   return member
+}
+
+async function serialized(serde: Serde, value: unknown, path: Path): Promise<[string, Uint8Array]> {
+  try {
+    return await serde.dumpsTyped(value)
+  } catch (error) {
+    // It is nested too deep, or its text would be too long.
+    if (error instanceof RangeError) throw invalid(`the serializer cannot carry it: ${error.message}`, path)
+    throw error
+  }
 }
 
 function parsed(bytes: Uint8Array): Json | undefined {

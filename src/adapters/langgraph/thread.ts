@@ -135,9 +135,8 @@ export class Thread {
     return [...(this.#writes.get(keyOf(ns, id))?.values() ?? [])]
   }
 
-  /** Whether a write that is not to be repeated is there. */
-  hasWrite(ns: string, id: string, taskId: string, idx: number): boolean {
-    return this.#writes.get(keyOf(ns, id))?.has(keyOf(taskId, String(idx))) === true
+  write(ns: string, id: string, taskId: string, idx: number): Pending | undefined {
+    return this.#writes.get(keyOf(ns, id))?.get(keyOf(taskId, String(idx)))
   }
 
   add(item: ThreadItem): void {
