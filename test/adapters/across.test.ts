@@ -209,10 +209,19 @@ async function readAs(format: string, history: SessionHistoryService, { userId, 
 }
 
 describe.each(FRAMEWORKS)('what $name has written', ({ format, lacks, begin }) => {
+  let written: Promise<Message[]> | undefined
+  // Once: a run takes some time.
+  const read = (): Promise<Message[]> =>
+    (written ??= (async () => {
+      const history = await createSessionHistory()
+      const messages = await readAs(format, history, await begin(history))
+      await history.stop()
+      return messages
+    })())
+
   it('reads as messages', async ({ skip }) => {
     skip(lacks !== undefined, lacks)
-    const history = await createSessionHistory()
-    const messages = await readAs(format, history, await begin(history))
+    const messages = await read()
     for (const message of messages) expect(messageSchema.parse(message)).toEqual(message)
     const spoken = messages.filter(({ type }) => /^(?:message|function_call|function_call_output)$/.test(type))
     expect(spoken.map(({ type, role }) => `${role} ${type}`)).toEqual([
@@ -224,14 +233,13 @@ describe.each(FRAMEWORKS)('what $name has written', ({ format, lacks, begin }) =
     expect(openToolCalls({ messages })).toEqual([])
     expect(JSON.stringify(spoken[0])).toContain(QUESTION)
     expect(spoken[3]!.content).toMatchObject([{ type: 'text', text: 'It is 3.' }])
-    await history.stop()
   })
 
   it.for(FRAMEWORKS)('is gone on from in $name', { timeout: 60_000 }, async (other, { skip }) => {
     skip(lacks !== undefined, lacks)
     skip(other.lacks !== undefined, other.lacks)
     const history = await createSessionHistory()
-    const messages = await readAs(format, history, await begin(history))
+    const messages = await read()
     const { heard, dropped, session } = await other.goOn(history, messages)
     for (const said of [QUESTION, 'add', '3', 'It is 3.', 'And now?']) expect(heard).toContain(said)
     // What is dropped is what the first framework alone knows, or its notices: nothing that was said.

@@ -1,6 +1,6 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -202,4 +202,18 @@ async function freePorts(count: number): Promise<number[]> {
   const ports = servers.map((server) => (server.address() as AddressInfo).port)
   await Promise.all(servers.map((server) => once(server.close(), 'close')))
   return ports
+}
+
+/** Stops a process as SIGSTOP does, until SIGCONT. A signal takes effect some time after it was sent, thread by thread: until then the process may answer. */
+export async function suspend(pid: number): Promise<void> {
+  process.kill(pid, 'SIGSTOP')
+  while (!threadsOf(pid).every((state) => state === 'T')) await new Promise((resolve) => setImmediate(resolve))
+}
+
+// Their states; none where the system does not tell them in files.
+function threadsOf(pid: number): string[] {
+  const threads = `/proc/${pid}/task`
+  if (!existsSync(threads)) return []
+  // After the name, in parentheses, which may have any characters.
+  return readdirSync(threads).map((id) => /\) (\w)/.exec(readFileSync(`${threads}/${id}/stat`, 'utf8'))?.[1] ?? '')
 }

@@ -18,7 +18,7 @@ import {
   hintOf
 } from '../../src/testing/kit.ts'
 import { testEventStore } from '../../src/testing.ts'
-import { natsMissing, natsServer } from '../servers/nats.ts'
+import { natsMissing, natsServer, suspend } from '../servers/nats.ts'
 import { eventsOf, fails, misuses, open, text, textsOf, timeOf } from '../service/kit.ts'
 
 const server = natsMissing === undefined ? await natsServer() : undefined
@@ -374,7 +374,7 @@ describe.skipIf(natsMissing !== undefined)(
     describe('a server that dies', () => {
       it('is told of by health within a second, also where it only does not answer', async () => {
         await using store = await opened(storeOf())
-        process.kill(server!.pids[0]!, 'SIGSTOP')
+        await suspend(server!.pids[0]!)
         try {
           expect(await timeOf(async () => expect(await store.health()).toBe(false))).toBe(900)
         } finally {
