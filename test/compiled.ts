@@ -11,9 +11,6 @@ const EXAMPLES = join(ROOT, 'examples')
  * what the package depends on. Types are for `npm run check`: without them it takes a quarter of the time.
  */
 export function compile(): { readonly path: string; remove(): void } {
-  // Once for all tests, which global-setup.ts removes.
-  const made = process.env['TURNLOG_COMPILED']
-  if (made !== undefined) return { path: made, remove: () => undefined }
   const path = mkdtempSync(join(ROOT, 'tmp-dist-'))
   tsc('-p', join(ROOT, 'src'), '--declaration', 'false', '--declarationMap', 'false', '--outDir', path)
   return { path, remove: () => rmSync(path, { recursive: true }) }
