@@ -2,6 +2,7 @@ import { createEvent, type Event } from '@google/adk'
 import { knownOptions, optionsOf, type OptionKeys } from '../../arguments.ts'
 import type { JsonObject } from '../../json.ts'
 import type { Message } from '../../message.ts'
+import { isObject } from '../shared/loose.ts'
 import { spokenOf, type Carried, type Dropped, type Placed, type Spoken } from '../shared/pieces.ts'
 
 /** Options of {@link fromMessages}. */
@@ -89,8 +90,7 @@ function partOf(piece: Placed, names: Map<string, string>): Part | string {
       const name = piece.name ?? names.get(piece.callId)
       if (name === undefined) return 'a result of a tool whose name is not known'
       const { output } = piece
-      const isObject = typeof output === 'object' && output !== null && !Array.isArray(output)
-      const response = (isObject ? output : { result: output }) as Record<string, unknown>
+      const response = (isObject(output) ? output : { result: output }) as Record<string, unknown>
       return { functionResponse: { id: piece.callId, name, response } }
     }
   }
