@@ -143,12 +143,13 @@ export function equalJson(a: Json | undefined, b: Json | undefined): boolean {
   )
 }
 
-/** The SHA-256, as hex, of a value's canonical JSON: keys sorted by code unit, no white space. Equal values, equal hashes. */
+/** The SHA-256, as hex, of a value's {@link canonical} JSON. */
 export function hashJson(value: Json): string {
   return createHash('sha256').update(canonical(value)).digest('hex')
 }
 
-function canonical(value: Json): string {
+/** A value's canonical JSON: keys sorted by code unit, no white space. Equal values, equal texts. */
+export function canonical(value: Json): string {
   if (typeof value !== 'object' || value === null) return JSON.stringify(value)
   if (isList(value)) return `[${value.map(canonical).join(',')}]`
   const members = Object.keys(value)

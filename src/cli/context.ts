@@ -1,11 +1,10 @@
 import { existsSync } from 'node:fs'
 import { constants } from 'node:os'
 import { z } from 'zod'
-import { readingOf } from '../adapters/shared/reading.ts'
+import { DEFAULT_FORMAT } from '../adapters/shared/reading.ts'
 import { noSessionThen } from '../content.ts'
-import type { Json } from '../json.ts'
-import type { Message } from '../message.ts'
 import { openStore } from '../open-store.ts'
+import type { InspectionObserver } from '../options.ts'
 import type { SessionHistoryService } from '../service.ts'
 import { createSessionHistory } from '../session-history.ts'
 import { sessionNotFound, type Session } from '../session.ts'
@@ -89,7 +88,7 @@ export async function storeAt(
 export async function withHistory<T>(
   url: string | undefined,
   work: (context: Context) => Promise<T>,
-  { makes = false }: { readonly makes?: boolean } = {}
+  { makes = false, inspect }: { readonly makes?: boolean; readonly inspect?: InspectionObserver } = {}
 ): Promise<T> {
   if (!url)
     throw new UsageError(
@@ -101,6 +100,7 @@ export async function withHistory<T>(
     missing: { get: 'null', append: makes ? 'create' : 'throw' },
     // Of what is in files already, the limit keeps nobody from anything.
     maxMessageBytes: Infinity,
+    inspect,
     logger: { warn: (message) => say(visibleLine(message)) }
   })
   try {
@@ -146,25 +146,6 @@ export async function historyOf({ store, history }: Context, userId: string, ses
   // What is stored is taken as it is.
   const any = history as unknown as AnyHistory
   return format === DEFAULT_FORMAT ? any : history.withMessage(z.unknown(), { format })
-}
-
-/** What the default message is called as a format. */
-export const DEFAULT_FORMAT = 'message'
-
-/**
- * How items of a format read as messages: those of our adapters, and messages themselves. Of a format that nobody here knows, or items that
- * are not what their adapter writes, `undefined`.
- */
-export async function readerOf(format: string): Promise<(items: readonly unknown[]) => readonly Message[] | undefined> {
-  if (format === DEFAULT_FORMAT) return (items) => items as readonly Message[]
-  const reading = await readingOf(format)
-  return (items) => {
-    try {
-      return reading?.(items as readonly Json[])
-    } catch {
-      return undefined
-    }
-  }
 }
 
 /**

@@ -3,6 +3,7 @@ import { Command, CommanderError, Option } from 'commander'
 import { fork, purge, remove, rewind, step } from './changes.ts'
 import { countOf, Interrupted, interruptionOf, UsageError, withHistory, type Context } from './context.ts'
 import { copy } from './copy.ts'
+import { inspect, type InspectOptions } from './inspect.ts'
 import { say, visibleLine } from './output.ts'
 import { exportSessions, importFiles, IMPORT_USER, type ExportOptions, type ImportOptions } from './transfer.ts'
 import { verify } from './verify.ts'
@@ -197,6 +198,27 @@ command('verify [user]', 'read everything and tell what is damaged')
 command('stats', 'count what there is')
   .addHelpText('after', examples('stats --json'))
   .action((options: object, self: Command) => run(self, (context) => stats(context, options)))
+
+program
+  .command('inspect [store]')
+  .description('look at the sessions on a web page: scrub through them, compare, follow')
+  .option('-p, --port <port>', 'where it listens (default: any that is free)', countOf)
+  .option(
+    '--host <host>',
+    'who may reach it: other machines, too, with 0.0.0.0 and --token (default: only this machine)'
+  )
+  .option('--token <token>', 'what the link has, at least 16 characters; or set TURNLOG_TOKEN (default: a random one)')
+  .option('--allow-host <name...>', 'other names of this machine that browsers may ask for')
+  .option('--allow-edit', 'fork, rewind, undo, redo, delete and change metadata from the page')
+  .addHelpText(
+    'after',
+    `${examples('inspect sqlite:sessions.db', 'inspect postgres://localhost/app --port 4000', 'inspect sqlite:sessions.db --allow-edit')}
+
+It prints a link with a token: who has that can read the whole store. Ends with Ctrl-C.`
+  )
+  .action((store: string | undefined, options: InspectOptions, self: Command) =>
+    inspect(store ?? storeOf(self), options)
+  )
 
 program
   .command('help [command]')

@@ -1,23 +1,13 @@
 import { once } from 'node:events'
 import { stat } from 'node:fs/promises'
+import { DEFAULT_FORMAT, readerOf } from '../adapters/shared/reading.ts'
 import { diff } from '../diff.ts'
 import type { SessionEvent } from '../event.ts'
 import type { Message } from '../message.ts'
 import type { Session } from '../session.ts'
 import type { Head } from '../store.ts'
 import { openToolCalls } from '../tool-calls.ts'
-import {
-  checkUser,
-  DEFAULT_FORMAT,
-  headsOf,
-  historyOf,
-  pointOf,
-  readerOf,
-  sessionOf,
-  UsageError,
-  versionedOf,
-  type Context
-} from './context.ts'
+import { checkUser, headsOf, historyOf, pointOf, sessionOf, UsageError, versionedOf, type Context } from './context.ts'
 import { textOf } from './conversations.ts'
 import {
   columns,

@@ -19,3 +19,22 @@ const READINGS: { readonly [format: string]: () => Promise<Reading> } = {
 export async function readingOf(format: string): Promise<Reading | undefined> {
   return Object.hasOwn(READINGS, format) ? READINGS[format]!() : undefined
 }
+
+/** What the default message is called as a format. */
+export const DEFAULT_FORMAT = 'message'
+
+/**
+ * How items of a format read as messages: those of our adapters, and messages themselves. Of a format that nobody here knows, or items that
+ * are not what their adapter writes, `undefined`.
+ */
+export async function readerOf(format: string): Promise<(items: readonly unknown[]) => readonly Message[] | undefined> {
+  if (format === DEFAULT_FORMAT) return (items) => items as readonly Message[]
+  const reading = await readingOf(format)
+  return (items) => {
+    try {
+      return reading?.(items as readonly Json[])
+    } catch {
+      return undefined
+    }
+  }
+}

@@ -1,0 +1,558 @@
+import { Hono, type Context } from 'hono'
+import { bodyLimit } from 'hono/body-limit'
+import { stream, streamSSE, type SSEStreamingApi } from 'hono/streaming'
+import { z } from 'zod'
+import { idOf } from '../arguments.ts'
+import type { Json, JsonObject } from '../json.ts'
+import type { Session } from '../session.ts'
+import type { ActorLog } from './actors.ts'
+import { align, metadataChanges, rowsOf, type Alignment } from './compare.ts'
+import { atPath, beginningOf, cutJson, pictureOf } from './cut.ts'
+import { failure, failureOf, InvalidRequest } from './failure.ts'
+import { isSought, sessionLine, titleOf, turnOf } from './lines.ts'
+import { type Log, Logs, type AnyHistory } from './log.ts'
+import { countOf, factsOf, itemsOf, placesOf, rawItemsOf } from './messages.ts'
+import { treeOf } from './tree.ts'
+import type {
+  About,
+  Actors,
+  Diff,
+  DiffSide,
+  Edited,
+  EventLine,
+  EventPage,
+  EventShown,
+  Found,
+  Moment,
+  SessionLine,
+  SessionPage,
+  Text,
+  UserPage,
+  Window
+} from './wire.ts'
+
+/** What the API works with. */
+export interface ApiOptions {
+  readonly about: About
+  readonly actors: ActorLog | undefined
+  /** Aborted when the server stops: ends what is sent as it comes. */
+  readonly signal: AbortSignal
+}
+
+// An answer has at most so many things.
+const PAGE = 100
+/** How many users and sessions are looked at for one answer to a search. */
+const LOOKED_AT = 5_000
+/** Of an event, or of the metadata: bytes that are shown. */
+const EVENT_BYTES = 30_000
+const METADATA_BYTES = 16_000
+/** UTF-16 code units of a text in one answer: six bytes each at worst. */
+const TEXT_LENGTH = 30_000
+
+const id = z.string().transform((text, context) => {
+  try {
+    return idOf('id', text)
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: (error as Error).message })
+    return z.NEVER
+  }
+})
+const whole = (least: number) =>
+  z
+    .string()
+    .regex(/^\d{1,15}$/, 'not a whole number')
+    .transform(Number)
+    .pipe(z.int().min(least))
+const version = z.int().min(1)
+const named = { user: id, session: id }
+// A version, or a date.
+const point = z.union([whole(0), z.iso.datetime({ offset: true }).transform((text) => new Date(text))])
+const windowed = {
+  from: whole(0).optional(),
+  count: whole(1)
+    .prefault('40')
+    .transform((count) => Math.min(count, PAGE))
+}
+const source = {
+  ...named,
+  at: whole(1),
+  of: z.enum(['message', 'item', 'event', 'metadata']),
+  index: whole(0).prefault('0'),
+  path: z.string().transform((text, context): (string | number)[] => {
+    try {
+      return z.array(z.union([z.string(), z.number()])).parse(JSON.parse(text))
+    } catch {
+      context.addIssue({ code: 'custom', message: 'not a path as JSON' })
+      return z.NEVER
+    }
+  })
+}
+
+const edit = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('fork'), ...named, at: version, as: id.optional() }),
+  z.strictObject({
+    type: z.literal('rewind'),
+    ...named,
+    toVersion: version,
+    expectedVersion: version,
+    reason: z.string().max(10_000).optional()
+  }),
+  z.strictObject({ type: z.enum(['undo', 'redo']), ...named, expectedVersion: version }),
+  z.strictObject({
+    type: z.literal('metadata'),
+    ...named,
+    set: z.record(z.string(), z.json()),
+    unset: z.array(z.string()),
+    expectedVersion: version
+  }),
+  z.strictObject({ type: z.literal('delete'), ...named })
+])
+
+/** The HTTP API: the service's own calls, in pieces that a page has room for. Reads make no session and do not count as use of one. */
+export function api(history: AnyHistory, { about, actors, signal }: ApiOptions): Hono {
+  const logs = new Logs(history)
+  const app = new Hono()
+  const ask = <S extends z.ZodType>(c: Context, schema: S): z.output<S> => parsed(schema, c.req.query())
+
+  app.onError((error, c) => {
+    const { status, code, message } = failureOf(error)
+    return failure(c, status, code, message)
+  })
+  app.notFound((c) => failure(c, 404, 'NOT_FOUND', `There is nothing at ${c.req.path}`))
+
+  app.get('/about', (c) => c.json<About>(about))
+
+  app.get('/users', async (c) => {
+    const { search, after } = ask(c, z.object({ search: z.string().max(1_000).default(''), after: id.optional() }))
+    return c.json<UserPage>(await usersOf(history, search, after))
+  })
+
+  app.get('/sessions', async (c) => {
+    const { user, search, after } = ask(
+      c,
+      z.object({ user: id, search: z.string().max(1_000).default(''), after: z.string().optional() })
+    )
+    return c.json<SessionPage>(await sessionsOf(logs, history, user, search, after))
+  })
+
+  app.get('/moment', async (c) => {
+    const { user, session, at, from, count } = ask(c, z.object({ ...named, at: point.optional(), ...windowed }))
+    return c.json<Moment>(await momentOf(logs.of(user, session), at, from, count))
+  })
+
+  app.get('/messages', async (c) => {
+    const {
+      user,
+      session,
+      at,
+      from = 0,
+      count,
+      raw
+    } = ask(c, z.object({ ...named, at: whole(1), ...windowed, raw: z.literal('1').optional() }))
+    const log = logs.of(user, session)
+    const reading = await log.reading(await log.session(at))
+    const items = raw ? rawItemsOf(reading, from, count) : itemsOf(reading, from, count)
+    return c.json<Window>({ from, items })
+  })
+
+  app.get('/facts', async (c) => {
+    const { user, session, at } = ask(c, z.object({ ...named, at: whole(1) }))
+    const log = logs.of(user, session)
+    return c.json(factsOf(await log.reading(await log.session(at))))
+  })
+
+  app.get('/find', async (c) => {
+    const { user, session, at, text, from } = ask(
+      c,
+      z.object({ ...named, at: whole(1), text: z.string().min(1).max(1_000), from: whole(0).prefault('0') })
+    )
+    const log = logs.of(user, session)
+    const { places, next } = placesOf(await log.reading(await log.session(at)), text, from, 1_000)
+    return c.json<Found>({ messages: places, ...(next !== undefined && { next }) })
+  })
+
+  app.get('/event', async (c) => {
+    const { user, session, version } = ask(c, z.object({ ...named, version: whole(1) }))
+    const log = logs.of(user, session)
+    return c.json(await shownEvent(log, version))
+  })
+
+  app.get('/events', async (c) => {
+    const { user, session, from = 1, count } = ask(c, z.object({ ...named, ...windowed }))
+    const log = logs.of(user, session)
+    const latest = await log.latest()
+    const events: EventLine[] = []
+    const first = Math.max(1, from)
+    if (first <= latest)
+      for await (const event of log.events(first, first + count - 1)) events.push(await log.line(event))
+    return c.json<EventPage>({ events, latest })
+  })
+
+  app.get('/outline', async (c) => {
+    const { user, session, from, to, buckets } = ask(
+      c,
+      z.object({ ...named, from: whole(1).prefault('1'), to: whole(1).optional(), buckets: whole(1).prefault('400') })
+    )
+    return c.json(await logs.of(user, session).outline(from, to ?? Infinity, Math.min(buckets, 1_000)))
+  })
+
+  app.get('/text', async (c) => {
+    const { offset, ...where } = ask(c, z.object({ ...source, offset: whole(0).prefault('0') }))
+    const text = await textAt(logs, where)
+    return c.json<Text>({
+      text: beginningOf(text.slice(offset, offset + TEXT_LENGTH + 1), TEXT_LENGTH),
+      offset,
+      length: text.length
+    })
+  })
+
+  app.get('/file', async (c) => {
+    const text = await textAt(logs, ask(c, z.object(source)))
+    c.header('Content-Type', 'text/plain; charset=utf-8')
+    c.header('Content-Disposition', 'attachment; filename="text.txt"')
+    return stream(c, async (answer) => {
+      // Not as one string of bytes beside the text.
+      for (let at = 0; at < text.length;) {
+        const piece = beginningOf(text.slice(at, at + TEXT_LENGTH), TEXT_LENGTH - 1)
+        at += piece.length
+        await answer.write(piece)
+      }
+    })
+  })
+
+  app.get('/image', async (c) => {
+    const picture = pictureOf(await textAt(logs, ask(c, z.object(source))))
+    if (!picture) throw new InvalidRequest('There is no picture at that path')
+    c.header('Content-Type', picture.type)
+    return c.body(new Uint8Array(picture.bytes))
+  })
+
+  const alignments = new Map<string, Alignment>()
+  app.get('/diff', async (c) => {
+    const given = ask(
+      c,
+      z.object({
+        ...named,
+        at: point.optional(),
+        otherUser: id,
+        otherSession: id,
+        otherAt: point.optional(),
+        ...windowed
+      })
+    )
+    const sides = await Promise.all([
+      sideOf(logs.of(given.user, given.session), given.at),
+      sideOf(logs.of(given.otherUser, given.otherSession), given.otherAt)
+    ])
+    const [a, b] = sides
+    const key = JSON.stringify(
+      sides.map(({ side, session }) => [side.userId, side.id, side.version, session?.createdAt])
+    )
+    const alignment = alignments.get(key) ?? align(a.reading, b.reading)
+    // Whoever scrolls asks for the same again.
+    alignments.clear()
+    alignments.set(key, alignment)
+    const { counts, places, rows } = alignment
+    const from = given.from ?? Math.max(0, (places[0] ?? 0) - 3)
+    return c.json<Diff>({
+      a: a.side,
+      b: b.side,
+      counts,
+      metadata: metadataChanges(a.session, b.session),
+      length: rows.length,
+      places,
+      from,
+      rows: rowsOf(alignment, a.reading, b.reading, from, given.count)
+    })
+  })
+
+  app.get('/tree', async (c) => {
+    const { user, session } = ask(c, z.object(named))
+    return c.json(await treeOf(logs, user, session))
+  })
+
+  app.get('/follow', (c) => {
+    const { user, session, from } = ask(c, z.object({ ...named, from: whole(1).prefault('1') }))
+    // Where the browser has lost the connection, it says what it had last.
+    const last = Number(c.req.header('last-event-id') ?? '')
+    return live(c, signal, (sse, ended) => follow(sse, logs.of(user, session), last > 0 ? last + 1 : from, ended))
+  })
+
+  app.get('/actors', (c) => {
+    if (!actors)
+      return failure(c, 404, 'NOT_FOUND', 'The service was not started with an actor log as its option inspect')
+    return live(c, signal, (sse, ended) => sendActors(sse, actors, ended))
+  })
+
+  app.post(
+    '/edit',
+    bodyLimit({ maxSize: 1_000_000, onError: (c) => failure(c, 400, 'INVALID_REQUEST', 'The request is too large') }),
+    async (c) => {
+      if (!about.allowEdit)
+        return failure(c, 403, 'READ_ONLY', 'The inspector was started without --allow-edit: it only reads')
+      if (!/^application\/json\b/.test(c.req.header('content-type') ?? ''))
+        throw new InvalidRequest('The request has to be JSON')
+      const body: unknown = await c.req.json().catch(() => {
+        throw new InvalidRequest('The request is no JSON')
+      })
+      return c.json<Edited>(await edited(logs, parsed(edit, body)))
+    }
+  )
+
+  return app
+}
+
+function parsed<S extends z.ZodType>(schema: S, value: unknown): z.output<S> {
+  const result = schema.safeParse(value)
+  if (result.success) return result.data
+  const [issue] = result.error.issues
+  throw new InvalidRequest(`${issue?.path.join('.') || 'The request'}: ${issue?.message ?? 'cannot be read'}`)
+}
+
+async function usersOf(history: AnyHistory, search: string, after: string | undefined): Promise<UserPage> {
+  const sought = search.trim().toLowerCase()
+  const users: string[] = []
+  for (let seen = 0; seen < LOOKED_AT && users.length < PAGE;) {
+    const page = await history.listUsers({ limit: PAGE, after })
+    for (const user of page) {
+      if (users.length === PAGE) return { users, ...(after !== undefined && { after }) }
+      if (user.toLowerCase().includes(sought)) users.push(user)
+      after = user
+    }
+    if (page.length < PAGE) return { users }
+    seen += page.length
+  }
+  return { users, ...(after !== undefined && { after }) }
+}
+
+async function sessionsOf(
+  logs: Logs,
+  history: AnyHistory,
+  user: string,
+  search: string,
+  cursor: string | undefined
+): Promise<SessionPage> {
+  let after = cursor === undefined ? undefined : cursorOf(cursor)
+  const sessions: SessionLine[] = []
+  // By its name also one that is deleted, which no list has.
+  if (after === undefined && search.trim() !== '') sessions.push(...(await deletedOf(logs, user, search.trim())))
+  for (let seen = 0; seen < LOOKED_AT && sessions.length < PAGE;) {
+    const page = await history.listSessions(user, { limit: PAGE, after })
+    for (const session of page) {
+      if (sessions.length === PAGE) return { sessions, ...(after && { after: JSON.stringify(after) }) }
+      const line = sessionLine(session)
+      if (isSought(line, search)) sessions.push(line)
+      after = { id: session.id, updatedAt: session.updatedAt }
+    }
+    if (page.length < PAGE) return { sessions }
+    seen += page.length
+  }
+  return { sessions, ...(after && { after: JSON.stringify(after) }) }
+}
+
+function cursorOf(text: string): { readonly id: string; readonly updatedAt: number } {
+  try {
+    return z.strictObject({ id, updatedAt: whole(0) }).parse(JSON.parse(text))
+  } catch {
+    throw new InvalidRequest('after: is not what a page before has given')
+  }
+}
+
+async function deletedOf(logs: Logs, user: string, name: string): Promise<SessionLine[]> {
+  if (!id.safeParse(name).success) return []
+  const log = logs.of(user, name)
+  if (await log.session()) return []
+  for await (const { at } of log.events(1, 1)) {
+    const version = await log.latest()
+    return [{ userId: user, id: name, version, createdAt: at, updatedAt: at, facts: [], format: '', isDeleted: true }]
+  }
+  return []
+}
+
+async function momentOf(
+  log: Log,
+  at: number | Date | undefined,
+  from: number | undefined,
+  count: number
+): Promise<Moment> {
+  const latest = await log.latest()
+  const version = at instanceof Date ? ((await log.session(at))?.version ?? latest) : (at ?? latest)
+  // Throws where there is no such version.
+  const session = await log.session(version)
+  const { event, shown } = await eventOf(log, version)
+  const [reading, change, before] = [
+    await log.reading(session),
+    await log.change(event, session),
+    await log.before(version)
+  ]
+  const middle = Math.max(
+    0,
+    Math.min(change.at, countOf(reading)) + Math.ceil(change.added / 2) - Math.floor(count / 2)
+  )
+  const first = from ?? Math.min(middle, Math.max(0, countOf(reading) - count))
+  const { forkedFrom, turn } = session ?? {}
+  const title = session ? titleOf(session.metadata) : undefined
+  return {
+    userId: log.userId,
+    id: log.sessionId,
+    version,
+    latest,
+    isLive: session !== null,
+    createdAt: session?.createdAt ?? event.at,
+    updatedAt: event.at,
+    format: session?.format ?? '',
+    ...(title !== undefined && { title }),
+    ...(forkedFrom && { forkedFrom }),
+    ...(turn && { turn: turnOf(turn) }),
+    metadata: cutJson(session?.metadata ?? {}, METADATA_BYTES),
+    count: countOf(reading),
+    event: shown,
+    change: { ...change, metadata: metadataChanges(before, session) },
+    window: { from: first, items: itemsOf(reading, first, count) }
+  }
+}
+
+async function shownEvent(log: Log, version: number): Promise<EventShown> {
+  return (await eventOf(log, version)).shown
+}
+
+async function eventOf(
+  log: Log,
+  version: number
+): Promise<{ readonly event: Awaited<ReturnType<Log['event']>>; readonly shown: EventShown }> {
+  const event = await log.event(version)
+  return { event, shown: { ...cutJson(event as unknown as JsonObject, EVENT_BYTES), line: await log.line(event) } }
+}
+
+async function textAt(
+  logs: Logs,
+  { user, session, at, of, index, path }: z.output<z.ZodObject<typeof source>>
+): Promise<string> {
+  const log = logs.of(user, session)
+  const text = atPath(await valueOf(log, at, of, index), path)
+  if (typeof text !== 'string') throw new InvalidRequest('There is no text at that path')
+  return text
+}
+
+async function valueOf(log: Log, at: number, of: z.output<typeof source.of>, index: number): Promise<Json> {
+  if (of === 'event') return (await log.event(at)) as unknown as Json
+  const session = await log.session(at)
+  if (of === 'metadata') return session?.metadata ?? {}
+  const { messages, items } = await log.reading(session)
+  return (of === 'message' ? (messages ?? items) : items)[index] as Json
+}
+
+async function sideOf(
+  log: Log,
+  at: number | Date | undefined
+): Promise<{
+  readonly side: DiffSide
+  readonly session: Session<unknown> | null
+  readonly reading: Awaited<ReturnType<Log['reading']>>
+}> {
+  const latest = await log.latest()
+  const session = await log.session(at ?? latest)
+  const reading = await log.reading(session)
+  const title = session ? titleOf(session.metadata) : undefined
+  const version = session?.version ?? (typeof at === 'number' ? at : latest)
+  const side = {
+    userId: log.userId,
+    id: log.sessionId,
+    version,
+    latest,
+    ...(title !== undefined && { title }),
+    count: countOf(reading)
+  }
+  return { side, session, reading }
+}
+
+// What is sent as it comes, until the reader leaves or the server stops.
+function live(
+  c: Context,
+  stopped: AbortSignal,
+  send: (sse: SSEStreamingApi, ended: AbortSignal) => Promise<void>
+): Response {
+  return streamSSE(c, async (sse) => {
+    const left = new AbortController()
+    sse.onAbort(() => left.abort())
+    const ended = AbortSignal.any([stopped, left.signal])
+    // Says that the line is whole, also where nothing comes.
+    const beat = setInterval(() => void sse.writeSSE({ event: 'beat', data: '' }), 15_000)
+    try {
+      await send(sse, ended)
+    } catch (error) {
+      if (ended.aborted) return
+      const { code, message } = failureOf(error)
+      await sse.writeSSE({ event: 'failure', data: JSON.stringify({ error: { code, message } }) })
+    } finally {
+      clearInterval(beat)
+    }
+  })
+}
+
+async function follow(sse: SSEStreamingApi, log: Log, from: number, ended: AbortSignal): Promise<void> {
+  // Also where nothing is new: then it is known that it follows.
+  await sse.writeSSE({ event: 'following', data: '{}' })
+  for await (const event of log.live(from, ended)) {
+    const page: EventPage = { events: [await log.line(event)], latest: event.version }
+    await sse.writeSSE({ event: 'events', id: String(event.version), data: JSON.stringify(page) })
+  }
+  if (!ended.aborted) await sse.writeSSE({ event: 'gone', data: '{}' })
+}
+
+async function sendActors(sse: SSEStreamingApi, actors: ActorLog, ended: AbortSignal): Promise<void> {
+  let after = 0
+  let wake: () => void = () => undefined
+  const off = actors.listen(() => wake())
+  ended.addEventListener('abort', () => wake())
+  try {
+    while (!ended.aborted) {
+      const news = new Promise<void>((resolve) => (wake = resolve))
+      const state: Actors = actors.state(after)
+      after = state.events.at(-1)?.number ?? after
+      await sse.writeSSE({ event: 'actors', data: JSON.stringify(state) })
+      await news
+      // What comes at once goes together.
+      await sse.sleep(100)
+    }
+  } finally {
+    off()
+  }
+}
+
+async function edited(logs: Logs, change: z.output<typeof edit>): Promise<Edited> {
+  const log = logs.of(change.user, change.session)
+  const { ref } = log
+  // Of what is absent, undo and metadata say nothing.
+  await log.latest()
+  switch (change.type) {
+    case 'fork': {
+      const {
+        userId,
+        id: forkId,
+        version
+      } = await log.with((history) => history.fork(ref, { at: change.at, sessionId: change.as }))
+      return { userId, id: forkId, version }
+    }
+    case 'rewind': {
+      const { toVersion, expectedVersion, reason } = change
+      const { version } = await log.with((history) => history.rewind(ref, toVersion, { expectedVersion, reason }))
+      return { ...ref, version }
+    }
+    case 'undo':
+    case 'redo': {
+      const { version } = await log.with((history) =>
+        history[change.type](ref, { expectedVersion: change.expectedVersion })
+      )
+      return { ...ref, version }
+    }
+    case 'metadata': {
+      const { set, unset, expectedVersion } = change
+      await log.with((history) => history.updateMetadata(ref, { set, unset }, { expectedVersion }))
+      return { ...ref, version: await log.latest() }
+    }
+    case 'delete':
+      await log.with((history) => history.deleteSession(log.userId, log.sessionId))
+      return { ...ref, version: await log.latest() }
+  }
+}

@@ -1,0 +1,5 @@
+import type { VNode } from 'preact'
+
+export function Actors(): VNode {
+  return <h1>Actors</h1>
+}

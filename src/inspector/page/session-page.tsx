@@ -1,0 +1,5 @@
+import type { VNode } from 'preact'
+
+export function SessionPage(): VNode {
+  return <h1>Session</h1>
+}
