@@ -1,7 +1,8 @@
-// Real conversations go in, and come out as they went in, also the next time: npm run demo -- FILE [--store URL]
-// They are kept in the store that URL names, such as sqlite:sessions.db, postgres://localhost/mine or nats://localhost:4222; by default in
+// Real conversations go in, and come out as they went in, also the next time: npm run demo -- FILE [--store URL] [--inspect]
+// With --inspect, they are looked at in the browser then. They are kept in the store that URL names, such as sqlite:sessions.db, postgres://localhost/mine or nats://localhost:4222; by default in
 // an SQLite file in the folder for temporary files.
 // FILE has one conversation a line: { task_id, trial, reward, messages }, the messages in OpenAI's chat format.
+import { once } from 'node:events'
 import { open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
@@ -10,6 +11,7 @@ import { isDeepStrictEqual as same, parseArgs, styleText } from 'node:util'
 import { SingleBar } from 'cli-progress'
 import { createSessionHistory, fromOpenAIMessage, isTurnlogError, openStore, toOpenAIMessages } from 'turnlog'
 import type { Message, OpenAIMessage, Session, SessionHistoryService } from 'turnlog'
+import type { ActorLog } from 'turnlog/inspector'
 
 interface Conversation {
   readonly id: string
@@ -24,29 +26,33 @@ const ROWS = 12
 let user = ''
 
 try {
-  const { file, url } = given()
-  await demo(file, url)
+  const { file, url, isInspected } = given()
+  await demo(file, url, isInspected)
 } catch (error) {
   if (!(error instanceof InputError) && !isTurnlogError(error)) throw error
   console.error(error.message)
   process.exitCode = 1
 }
 
-function given(): { readonly file: string; readonly url: string } {
+function given(): { readonly file: string; readonly url: string; readonly isInspected: boolean } {
   try {
-    const { values, positionals } = parseArgs({ options: { store: { type: 'string' } }, allowPositionals: true })
+    const { values, positionals } = parseArgs({
+      options: { store: { type: 'string' }, inspect: { type: 'boolean', default: false } },
+      allowPositionals: true
+    })
     const [file = fileURLToPath(new URL('conversation.jsonl', import.meta.url))] = positionals
     const url = values.store ?? `sqlite:${join(tmpdir(), 'turnlog-demo.db')}`
     openStore(url)
-    return { file, url }
+    return { file, url, isInspected: values.inspect }
   } catch (error) {
-    throw new InputError(`${(error as Error).message}\nnpm run demo -- [FILE] [--store ADDRESS]`)
+    throw new InputError(`${(error as Error).message}\nnpm run demo -- [FILE] [--store ADDRESS] [--inspect]`)
   }
 }
 
-async function demo(path: string, url: string): Promise<void> {
+async function demo(path: string, url: string, isInspected: boolean): Promise<void> {
+  const actors = isInspected ? new (await import('turnlog/inspector')).ActorLog() : undefined
   // Two services over one store, as two processes would have it: both race.
-  const [history, rival] = await openHistories(url)
+  const [history, rival] = await openHistories(url, actors)
   await showKept(history, url)
   const ids = await storeAll(history, path)
   await showStored(history, ids)
@@ -54,21 +60,25 @@ async function demo(path: string, url: string): Promise<void> {
   await readThePast(history, ids[0]!)
   await race([history, rival], ids[0]!)
   await compareAll(history, path)
+  if (actors) await inspect(history, actors, url)
   await Promise.all([history.stop(), rival.stop()])
 }
 
-async function openHistories(url: string): Promise<[SessionHistoryService, SessionHistoryService]> {
+async function openHistories(
+  url: string,
+  actors: ActorLog | undefined
+): Promise<[SessionHistoryService, SessionHistoryService]> {
   const store = openStore(url)
   // What is in memory is one object's.
   const other = url === 'memory:' ? store : openStore(url)
-  return [await createSessionHistory({ store }), await createSessionHistory({ store: other })]
+  return [await createSessionHistory({ store, inspect: actors }), await createSessionHistory({ store: other })]
 }
 
 // Each run is a user of its own; those of before are still there.
 async function showKept(history: SessionHistoryService, url: string): Promise<void> {
   const runs = await history.listUsers()
   user = `run-${runs.length + 1}`
-  heading(`${url.replace(/\/\/.*@/s, '//…@')}: ${runs.length === 0 ? 'new' : `${runs.length} runs before this one`}`)
+  heading(`${withoutPassword(url)}: ${runs.length === 0 ? 'new' : `${runs.length} runs before this one`}`)
   for (const run of runs.slice(-3)) {
     const kept = await history.listSessions(run)
     const whole = await Promise.all(kept.map(({ id }) => history.getSession(run, id)))
@@ -172,6 +182,15 @@ async function compareAll(history: SessionHistoryService, path: string): Promise
   check(`${equal} of ${total} messages came back as they went in`, equal === total)
 }
 
+async function inspect(history: SessionHistoryService, actors: ActorLog, url: string): Promise<void> {
+  const { startInspector } = await import('turnlog/inspector')
+  const inspector = await startInspector(history, { actors, allowEdit: true, store: withoutPassword(url) })
+  heading('In the browser')
+  console.log(`  ${inspector.url}&user=${user}\n  Ctrl-C ends it.`)
+  await once(process, 'SIGINT')
+  await inspector.stop()
+}
+
 /** Line by line, so that a file may be larger than memory. */
 async function* conversations(path: string): AsyncGenerator<Conversation> {
   const file = await open(path).catch((error: unknown) => {
@@ -220,6 +239,10 @@ function textOf({ content }: Pick<OpenAIMessage, 'content'>): string {
 function cut(text: string, length: number): string {
   const line = text.replaceAll(/\s+/g, ' ').trim()
   return line.length > length ? `${line.slice(0, length - 1)}…` : line
+}
+
+function withoutPassword(url: string): string {
+  return url.replace(/\/\/.*@/s, '//…@')
 }
 
 function heading(text: string): void {

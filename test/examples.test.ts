@@ -1,4 +1,5 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -248,6 +249,30 @@ describe('the demo', () => {
     expect(stdout).toContain(`✗ ${file}:1: message 0 came back as {"role":"user","content":"Hello","weight":0}`)
     expect(stdout).toContain('✗ 0 of 1 messages came back as they went in')
     expect(code).toBe(1)
+  })
+
+  it('shows in the browser what it has stored, until Ctrl-C', async () => {
+    const demo = spawn(process.execPath, [join(examples, 'demo.js'), '--store', 'memory:', '--inspect'], {
+      cwd: ROOT,
+      stdio: ['ignore', 'pipe', 'inherit']
+    })
+    const ended = once(demo, 'close')
+    let printed = ''
+    for await (const text of demo.stdout.setEncoding('utf8')) {
+      printed += text
+      if (printed.includes('Ctrl-C ends it.')) break
+    }
+    expect(printed).not.toContain('✗')
+    const link = new URL(/http:\S+/.exec(printed)![0])
+    const entry = await fetch(link, { redirect: 'manual' })
+    expect(entry.headers.get('location')).toBe('/?user=run-1')
+    const cookie = entry.headers.get('set-cookie')!.split(';')[0]!
+    const ask = async (path: string): Promise<Response> => fetch(new URL(path, link), { headers: { cookie } })
+    expect((await ask('/?user=run-1')).status).toBe(200)
+    expect(await (await ask('/api/sessions?user=run-1')).json()).toMatchObject({ sessions: { length: 3 } })
+    expect(await (await ask('/api/about')).json()).toMatchObject({ actors: true, allowEdit: true, store: 'memory:' })
+    demo.kill('SIGINT')
+    expect(await ended).toEqual([0, null])
   })
 
   it('says so when it is given a directory', async () => {

@@ -112,7 +112,7 @@ async function setStage(
     const complain = (what: string): void => {
       if (!expectedComplaints?.test(what)) complaints.push(what)
     }
-    page.on('pageerror', (error) => complain(`${error.stack ?? error.message}`))
+    page.on('pageerror', (error) => complain(error.stack ?? error.message))
     page.on('console', (message) => {
       if (['error', 'warning', 'assert'].includes(message.type()))
         complain(`${message.type()}: ${message.text()} (${message.location().url})`)
