@@ -1,0 +1,97 @@
+import {
+  elementScroll,
+  measureElement,
+  observeElementOffset,
+  observeElementRect,
+  Virtualizer
+} from '@tanstack/virtual-core'
+import type { ComponentChildren, VNode } from 'preact'
+import { useEffect, useLayoutEffect, useReducer, useRef } from 'preact/hooks'
+
+/** Where a list is to be scrolled to: another object is another wish. */
+export interface ScrollWish {
+  readonly index: number
+  /** @default 'auto': no further than is needed to see it */
+  readonly align?: 'auto' | 'start' | 'center' | 'end'
+}
+
+/** Properties of {@link VirtualList}. */
+export interface VirtualListProps {
+  readonly count: number
+  /** How high an entry is, in pixels, as long as it was not seen. */
+  readonly estimate: number
+  readonly children: (index: number) => ComponentChildren
+  /** What the list is called. */
+  readonly label: string
+  /**
+   * `feed`: entries are articles.
+   * @default 'list'
+   */
+  readonly role?: 'list' | 'feed' | undefined
+  readonly class?: string | undefined
+  /** By default its place. */
+  readonly keyOf?: ((index: number) => string | number) | undefined
+  /** Which entry is the current one. */
+  readonly current?: number | undefined
+  /** Scrolled to when it becomes another object. */
+  readonly scrollTo?: ScrollWish | undefined
+  /** Told which entries are in view, whenever it is others. */
+  readonly onRange?: ((first: number, last: number) => void) | undefined
+}
+
+/** A list that scrolls by itself, and of which only what is in view is in the document. Entries are as high as they are. */
+export function VirtualList(props: VirtualListProps): VNode {
+  const { count, estimate, children, label, role = 'list', keyOf, current, scrollTo, onRange } = props
+  const scroller = useRef<HTMLDivElement>(null)
+  const [, draw] = useReducer((n: number, _: undefined) => n + 1, 0)
+  const options = {
+    count,
+    estimateSize: () => estimate,
+    getItemKey: keyOf ?? ((index: number) => index),
+    getScrollElement: () => scroller.current,
+    observeElementRect,
+    observeElementOffset,
+    scrollToFn: elementScroll,
+    measureElement,
+    overscan: 4,
+    onChange: () => draw(undefined)
+  }
+  const kept = useRef<Virtualizer<HTMLDivElement, HTMLDivElement>>(null)
+  const list = (kept.current ??= new Virtualizer<HTMLDivElement, HTMLDivElement>(options))
+  list.setOptions(options)
+  // Before what is drawn is seen. They are what the library has for frameworks, and called so by its own.
+  // oxlint-disable no-underscore-dangle
+  useLayoutEffect(() => list._didMount(), [list])
+  useLayoutEffect(() => list._willUpdate())
+  // oxlint-enable no-underscore-dangle
+  useLayoutEffect(() => {
+    if (scrollTo && scrollTo.index >= 0 && scrollTo.index < count)
+      list.scrollToIndex(scrollTo.index, { align: scrollTo.align ?? 'auto' })
+  }, [scrollTo])
+
+  const { startIndex = 0, endIndex = -1 } = list.range ?? {}
+  useEffect(() => {
+    if (endIndex >= startIndex) onRange?.(startIndex, endIndex)
+  }, [startIndex, endIndex, onRange])
+
+  return (
+    <div class={`virtual ${props.class ?? ''}`} ref={scroller} tabIndex={0} role="group" aria-label={label}>
+      <div role={role} aria-label={label} style={{ position: 'relative', height: `${list.getTotalSize()}px` }}>
+        {list.getVirtualItems().map(({ key, index, start }) => (
+          <div
+            key={key}
+            ref={list.measureElement}
+            data-index={index}
+            role={role === 'feed' ? 'article' : 'listitem'}
+            aria-setsize={count}
+            aria-posinset={index + 1}
+            aria-current={index === current ? 'true' : undefined}
+            style={{ position: 'absolute', insetInline: '0', top: '0', transform: `translateY(${start}px)` }}
+          >
+            {children(index)}
+          </div>
+        ))}
+      </div>
+    </div>
+  )
+}
