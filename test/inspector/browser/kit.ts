@@ -1,7 +1,7 @@
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import axe from 'axe-core'
 import { chromium, type BrowserContextOptions, type Page } from 'playwright-core'
 import { afterAll, expect, it as plainIt } from 'vitest'
 import { createSessionHistory, type EventStore, type SessionHistoryService } from '../../../src/index.ts'
@@ -106,7 +106,7 @@ async function setStage(
   context.setDefaultTimeout(10_000)
   await context.addInitScript(COMPLAIN)
   // Not as an element of the page, which its policy would refuse.
-  if (withAxe) await context.addInitScript({ path: AXE })
+  if (withAxe) await context.addInitScript(axe.source)
 
   const watched = (page: Page): Page => {
     const complain = (what: string): void => {
@@ -151,8 +151,6 @@ document.addEventListener('securitypolicyviolation', (event) =>
   console.error('refused by the content security policy: ' + event.violatedDirective + ' ' + event.blockedURI + ' ' + event.sample))
 Object.defineProperty(window, 'pwned', { set: () => console.error('pwned'), get: () => undefined })
 `
-
-const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js')
 
 /** A store that can be away. */
 function withAbsences(inner: EventStore): { readonly store: EventStore; setAway(isAway: boolean): void } {
