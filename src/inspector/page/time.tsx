@@ -1,0 +1,28 @@
+import type { VNode } from 'preact'
+
+const RELATIVE = new Intl.RelativeTimeFormat('en', { numeric: 'auto' })
+const EXACT = new Intl.DateTimeFormat('en', { dateStyle: 'medium', timeStyle: 'long' })
+const DAY = new Intl.DateTimeFormat('en', { dateStyle: 'medium' })
+
+const MINUTE = 60_000
+const HOUR = 60 * MINUTE
+const DAY_MS = 24 * HOUR
+
+/** How long ago a time is; exactly when it is, it says when pointed at. */
+export function Time({ at }: { readonly at: number }): VNode {
+  const date = new Date(at)
+  return (
+    <time dateTime={date.toISOString()} title={EXACT.format(date)}>
+      {ago(at, Date.now())}
+    </time>
+  )
+}
+
+function ago(at: number, now: number): string {
+  const past = now - at
+  if (Math.abs(past) < MINUTE) return 'just now'
+  if (Math.abs(past) < HOUR) return RELATIVE.format(-Math.round(past / MINUTE), 'minute')
+  if (Math.abs(past) < DAY_MS) return RELATIVE.format(-Math.round(past / HOUR), 'hour')
+  if (Math.abs(past) < 7 * DAY_MS) return RELATIVE.format(-Math.round(past / DAY_MS), 'day')
+  return DAY.format(at)
+}
