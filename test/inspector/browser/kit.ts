@@ -43,6 +43,8 @@ export interface StageOptions extends InspectorOptions {
   readonly expectedComplaints?: RegExp
   /** Whether {@link expectAccessible} is asked. */
   readonly withAxe?: boolean
+  /** Whether a test puts the page's clock forward: `page.clock.fastForward`. */
+  readonly withClock?: boolean
 }
 
 /** A store in an SQLite file, a service over it, an inspector, and a page in a browser that has been let in. */
@@ -79,7 +81,7 @@ export const it = plainIt.extend<{ readonly setStage: (options?: StageOptions) =
 })
 
 async function setStage(
-  { fill, browser: contextOptions, expectedComplaints, withAxe = false, ...options }: StageOptions = {},
+  { fill, browser: contextOptions, expectedComplaints, withAxe = false, withClock = false, ...options }: StageOptions = {},
   complaints: string[],
   closing: (() => Promise<unknown>)[]
 ): Promise<Stage> {
@@ -106,6 +108,7 @@ async function setStage(
   context.setDefaultTimeout(10_000)
   await context.addInitScript(COMPLAIN)
   // Not as an element of the page, which its policy would refuse.
+  if (withClock) await context.clock.install()
   if (withAxe) await context.addInitScript(axe.source)
 
   const watched = (page: Page): Page => {
