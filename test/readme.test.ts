@@ -115,6 +115,12 @@ describe('the tables of the README', () => {
     expect(new Map(documented as [string, string][])).toEqual(options)
   })
 
+  it('name every option of the inspector, with its default', () => {
+    const documented = table('Inspector', '| option')
+    const options = members(interfaceOf('InspectorOptions', read('src/inspector.ts')))
+    expect(new Map(documented.map(([name, , given]) => [plain(name), plain(given)]))).toEqual(options)
+  })
+
   it('name every error, with its fields', () => {
     const documented = table('Errors').map(([code, fields]) => [plain(code), plain(fields).replace(', cause', '')])
     const source = interfaceOf('TurnlogErrorFields', read('src/errors.ts'))
@@ -281,9 +287,10 @@ class Checker {
 
 // Tables, and what they are compared with
 
-/** The rows of the first table after a heading. */
-function table(heading: string): string[][] {
-  const rows = new RegExp(`^## ${heading}\\n[^]*?^\\| --- .*\\n((?:^\\|.*\\n)+)`, 'm').exec(README)?.[1]
+/** The rows of the first table after a heading, or of the first that begins so. */
+function table(heading: string, begin = '|'): string[][] {
+  const head = begin.replaceAll('|', String.raw`\|`)
+  const rows = new RegExp(`^## ${heading}\\n[^]*?^${head}.*\\n\\| --- .*\\n((?:^\\|.*\\n)+)`, 'm').exec(README)?.[1]
   if (!rows) throw new Error(`There is no table after ${heading}`)
   return rows
     .trimEnd()
