@@ -252,7 +252,7 @@ export function api(history: AnyHistory, { about, actors, signal }: ApiOptions):
     // Whoever scrolls asks for the same again.
     alignments.clear()
     alignments.set(key, alignment)
-    const { counts, places, rows } = alignment
+    const { counts, places, lengths, rows } = alignment
     const from = given.from ?? Math.max(0, (places[0] ?? 0) - 3)
     return c.json<Diff>({
       a: a.side,
@@ -261,6 +261,7 @@ export function api(history: AnyHistory, { about, actors, signal }: ApiOptions):
       metadata: metadataChanges(a.session, b.session),
       length: rows.length,
       places,
+      lengths,
       from,
       rows: rowsOf(alignment, a.reading, b.reading, from, given.count)
     })

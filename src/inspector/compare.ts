@@ -11,10 +11,13 @@ export interface Alignment {
   readonly rows: readonly { readonly kind: DiffRow['kind']; readonly a?: number; readonly b?: number }[]
   readonly counts: Diff['counts']
   readonly places: readonly number[]
+  readonly lengths: readonly number[]
 }
 
 /** Beyond so many edits, what is between is set side by side as it comes. */
 const MOST_EDITS = 2_000
+/** So many runs that differ are told of. */
+const PLACES = 1_000
 
 /**
  * Sets messages side by side. They are alike if they say the same: two runs that say the same words are alike, though each message has an id of its
@@ -40,10 +43,18 @@ export function align(a: Reading, b: Reading): Alignment {
   }
   const counts = { same: 0, changed: 0, a: 0, b: 0 }
   for (const { kind } of rows) counts[kind]++
-  const places = rows.flatMap(({ kind }, row) =>
-    kind !== 'same' && (rows[row - 1]?.kind ?? 'same') === 'same' ? [row] : []
-  )
-  return { rows, counts, places: places.slice(0, 1_000) }
+  const places: number[] = []
+  const lengths: number[] = []
+  for (const [row, { kind }] of rows.entries()) {
+    if (kind === 'same') continue
+    if ((rows[row - 1]?.kind ?? 'same') !== 'same') lengths[lengths.length - 1]!++
+    else if (places.length === PLACES) break
+    else {
+      places.push(row)
+      lengths.push(1)
+    }
+  }
+  return { rows, counts, places, lengths }
 }
 
 interface Edit {

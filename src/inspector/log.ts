@@ -292,6 +292,8 @@ export class Log {
     if (problem !== undefined) problems.add(event.version)
     if (event.type === 'rewound')
       marks.push({ version: event.version, kind, toVersion: event.data.toVersion, rewind: event.data.kind })
+    else if (event.type === 'turn-started') marks.push({ version: event.version, kind, turn: 'begins' })
+    else if (event.type === 'turn-ended') marks.push({ version: event.version, kind, turn: 'ends' })
     else if (MARKED.has(kind)) marks.push({ version: event.version, kind })
   }
 

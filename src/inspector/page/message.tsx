@@ -21,6 +21,8 @@ export interface ItemViewProps {
   readonly onJump?: ((index: number) => void) | undefined
   /** Whether an output is what the event at hand has added. */
   readonly isNew?: ((index: number) => boolean) | undefined
+  /** Another way to show a text than as it is: where it is compared with another. */
+  readonly mark?: ((text: string, path: readonly (string | number)[]) => ComponentChildren | undefined) | undefined
 }
 
 /** A message: who speaks, what is said, which tools are called and what comes of it. All of it is shown as text. */
@@ -192,12 +194,13 @@ function LongText({
   text,
   path,
   item,
-  whence
+  whence,
+  mark
 }: Context & { readonly text: string; readonly path: readonly (string | number)[] }): VNode {
   const cut = cutAt(item.cuts, path)
   return (
     <div class="said">
-      {cut?.what !== 'image' && <Text text={text} />}
+      {cut?.what !== 'image' && (mark?.(text, path) ?? <Text text={text} />)}
       {cut && <Rest cut={cut} whence={whence} />}
     </div>
   )
@@ -334,6 +337,8 @@ function OutputPayload(props: PartProps): VNode {
 function Payload(props: PartProps & { readonly value: Json; readonly path: readonly (string | number)[] }): VNode {
   const { value, path, item, whence } = props
   const cut = cutAt(item.cuts, path)
+  const marked = props.mark?.(typeof value === 'string' ? value : JSON.stringify(value, null, 2), path)
+  if (marked !== undefined && !cut) return <div class="said">{marked}</div>
   const parsed = typeof value === 'string' && !cut ? parsedJson(value) : undefined
   if (typeof value === 'string' && parsed === undefined) return <LongText {...props} text={value} path={path} />
   return (
