@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import axe from 'axe-core'
-import { chromium, type BrowserContextOptions, type Page } from 'playwright-core'
+import { chromium, type BrowserContextOptions, type Locator, type Page } from 'playwright-core'
 import { afterAll, expect, it as plainIt } from 'vitest'
 import { createSessionHistory, type EventStore, type SessionHistoryService } from '../../../src/index.ts'
 import { turnlogError } from '../../../src/errors.ts'
@@ -81,7 +81,14 @@ export const it = plainIt.extend<{ readonly setStage: (options?: StageOptions) =
 })
 
 async function setStage(
-  { fill, browser: contextOptions, expectedComplaints, withAxe = false, withClock = false, ...options }: StageOptions = {},
+  {
+    fill,
+    browser: contextOptions,
+    expectedComplaints,
+    withAxe = false,
+    withClock = false,
+    ...options
+  }: StageOptions = {},
   complaints: string[],
   closing: (() => Promise<unknown>)[]
 ): Promise<Stage> {
@@ -197,4 +204,14 @@ interface Violation {
   readonly id: string
   readonly help: string
   readonly nodes: readonly { readonly html: string; readonly failureSummary: string }[]
+}
+
+/** Presses Tab until an element has the focus, as whoever has no mouse does. */
+export async function tabTo(page: Page, element: Locator): Promise<void> {
+  const focused = element.and(page.locator(':focus'))
+  for (let presses = 0; presses < 150; presses++) {
+    if ((await focused.count()) > 0) return
+    await page.keyboard.press('Tab')
+  }
+  throw new Error(`Tab does not come to ${element}`)
 }
