@@ -148,7 +148,7 @@ function Failed({ code, message }: { readonly code: string; readonly message: st
     ] ?? 'The session cannot be shown'
   return (
     <div class="failure" role="alert">
-      <h2>{title}</h2>
+      <h1>{title}</h1>
       <p>{message}</p>
       {code === 'SESSION_NOT_FOUND' && (
         <p>It may have been purged, or its address may be wrong. Once it is made, it is shown here.</p>
