@@ -207,7 +207,7 @@ function whatOf({ roles, rewind, session, version, sides }: TreeNode, isLeft: bo
   return <Line text={said.join(' · ')} />
 }
 
-const REWINDS = { rewind: 'rewound', undo: 'undone', redo: 'redone' } as const
+const REWINDS = { rewind: 'rewound', undo: 'undone', redo: 'redone', abort: 'turn aborted, back' } as const
 
 function counted(count: number, what: string): string {
   return count === 1 ? `one ${what}` : `${count.toLocaleString('en')} ${what}s`
