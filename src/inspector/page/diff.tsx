@@ -1,7 +1,7 @@
 import './diff.css'
 import type { VNode } from 'preact'
-import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks'
-import type { Diff, DiffRow, DiffSide, MetadataChange, Moment } from '../wire.ts'
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks'
+import type { Diff, DiffRow, DiffSide, Item, MetadataChange, Moment } from '../wire.ts'
 import { change, go, hrefOf, place, type SessionPlace } from './address.ts'
 import { type ApiError, get } from './client.ts'
 import { entriesOf } from './diff-entries.ts'
@@ -11,7 +11,7 @@ import { ItemView } from './message.tsx'
 import { Picker } from './picker.tsx'
 import { Line } from './text.tsx'
 import { type ScrollWish, VirtualList } from './virtual-list.tsx'
-import { marksOf } from './words.tsx'
+import { markedValue, marksOf } from './words.tsx'
 
 /** The session at a version beside another version, or another session: by default the version before. */
 export function DiffView({ moment }: { readonly moment: Moment }): VNode {
@@ -172,7 +172,7 @@ function Sides({
             <Line text={title} />
           </span>
         )}
-        <span class="quiet small">The version that the timeline is at</span>
+        <span class="quiet small">The version at which the timeline stands</span>
       </section>
       {isPicking && (
         <Picker
@@ -249,7 +249,7 @@ function Rows({ diff, isFresh }: { readonly diff: Diff; readonly isFresh: boolea
     if (places.length === 0) return
     const next = (n + places.length) % places.length
     setDifference(next)
-    setWish({ index: entryOf(places[next]!), align: 'center' })
+    setWish({ index: entryOf(places[next]!), align: 'start' })
   }
   const hasStepped = useRef(false)
   const step = (by: 1 | -1): void => {
@@ -278,18 +278,14 @@ function Rows({ diff, isFresh }: { readonly diff: Diff; readonly isFresh: boolea
             <b>Nothing differs: {counts.same === 1 ? 'one message is' : `all ${counts.same} messages are`} the same</b>
           ) : (
             <>
-              <span class="count same">
-                <b>=</b> {counts.same} same
-              </span>
-              <span class="count changed">
-                <b>~</b> {counts.changed} changed
-              </span>
-              <span class="count a">
-                <b>−</b> {counts.a} only left
-              </span>
-              <span class="count b">
-                <b>+</b> {counts.b} only right
-              </span>
+              {KINDS.map(
+                (kind) =>
+                  counts[kind] > 0 && (
+                    <span key={kind} class={`count ${kind}`}>
+                      <b>{LABELS[kind][0]}</b> {counts[kind].toLocaleString('en')} {LABELS[kind][1]}
+                    </span>
+                  )
+              )}
               {metadata.length > 0 && (
                 <span class="count">
                   {metadata.length} {metadata.length === 1 ? 'key' : 'keys'} of the metadata
@@ -409,6 +405,8 @@ const LABELS = {
   b: ['+', 'only right']
 } as const
 
+const KINDS = ['same', 'changed', 'a', 'b'] as const
+
 function Row({
   row,
   diff,
@@ -425,6 +423,7 @@ function Row({
       </div>
     )
   const { kind, a, b } = row
+  if (kind === 'same') return <Same item={a!} side={diff.a} />
   const [sign, label] = LABELS[kind]
   const mark = kind === 'changed' && a?.message && b?.message && a.message.role === b.message.role
   return (
@@ -439,14 +438,39 @@ function Row({
       ) : (
         <div class="cell none" />
       )}
-      {kind !== 'same' &&
-        (b ? (
-          <div class="cell b">
-            <ItemView item={b} at={placeOf(diff.b)} mark={mark ? marksOf(a, 'b') : undefined} />
-          </div>
-        ) : (
-          <div class="cell none" />
-        ))}
+      {b ? (
+        <div class="cell b">
+          <ItemView item={b} at={placeOf(diff.b)} mark={mark ? marksOf(a, 'b') : undefined} />
+        </div>
+      ) : (
+        <div class="cell none" />
+      )}
+    </div>
+  )
+}
+
+// Once for both sides, and only its beginning: it is there to see where one is.
+function Same({ item, side }: { readonly item: Item; readonly side: DiffSide }): VNode {
+  const [isOpen, setOpen] = useState(false)
+  const cell = useRef<HTMLDivElement>(null)
+  const [isLong, setLong] = useState(false)
+  useLayoutEffect(() => {
+    const { scrollHeight = 0, clientHeight = 0 } = cell.current ?? {}
+    if (!isOpen) setLong(scrollHeight > clientHeight + 8)
+  }, [item, isOpen])
+  return (
+    <div class="diff-row same">
+      <span class="sign">
+        <b aria-hidden="true">=</b> same
+        {(isLong || isOpen) && (
+          <button type="button" aria-expanded={isOpen} onClick={() => setOpen(!isOpen)}>
+            {isOpen ? 'Show less' : 'Show all of it'}
+          </button>
+        )}
+      </span>
+      <div ref={cell} class={`cell ${isOpen ? '' : 'is-short'} ${isLong && !isOpen ? 'fades' : ''}`}>
+        <ItemView item={item} at={placeOf(side)} />
+      </div>
     </div>
   )
 }
@@ -458,7 +482,7 @@ function placeOf({ userId, id, version }: DiffSide): SessionPlace & { readonly a
 function Metadata({ changes, diff }: { readonly changes: readonly MetadataChange[]; readonly diff: Diff }): VNode {
   return (
     <div class="diff-metadata">
-      <h3>Metadata</h3>
+      <h2>Metadata</h2>
       {changes.map(({ key, a, b }) => (
         <div key={key} class={`diff-row ${a && b ? 'changed' : a ? 'a' : 'b'}`}>
           <span class="sign">
@@ -468,12 +492,24 @@ function Metadata({ changes, diff }: { readonly changes: readonly MetadataChange
             </code>{' '}
             {a && b ? 'changed' : a ? 'only left' : 'only right'}
           </span>
-          <div class={`cell ${a ? 'a' : 'none'}`}>{a && <Value shown={a} name={key} side={diff.a} />}</div>
-          <div class={`cell ${b ? 'b' : 'none'}`}>{b && <Value shown={b} name={key} side={diff.b} />}</div>
+          <div class={`cell ${a ? 'a' : 'none'}`}>
+            {a && ((b && marked(a, b, 'a')) ?? <Value shown={a} name={key} side={diff.a} />)}
+          </div>
+          <div class={`cell ${b ? 'b' : 'none'}`}>
+            {b && ((a && marked(b, a, 'b')) ?? <Value shown={b} name={key} side={diff.b} />)}
+          </div>
         </div>
       ))}
     </div>
   )
+}
+
+function marked(
+  one: NonNullable<MetadataChange['a']>,
+  other: NonNullable<MetadataChange['a']>,
+  side: 'a' | 'b'
+): VNode | undefined {
+  return one.cuts.length > 0 || other.cuts.length > 0 ? undefined : markedValue(one.value, other.value, side)
 }
 
 function Value({

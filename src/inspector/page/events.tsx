@@ -1,4 +1,4 @@
-import { useMemo } from 'preact/hooks'
+import { useMemo, useRef } from 'preact/hooks'
 import type { VNode } from 'preact'
 import type { EventLine, Moment } from '../wire.ts'
 import { JsonView } from './json.tsx'
@@ -10,7 +10,14 @@ import { sizeOf } from './whole-text.tsx'
 
 /** All events of the log on lines, and the current one whole beside them. */
 export function Events({ moment }: { readonly moment: Moment }): VNode {
-  const wish = useMemo(() => ({ index: current.value - 1, align: 'auto' as const }), [current.value])
+  const last = useRef(-1)
+  const index = current.value - 1
+  // From far in the middle; a step scrolls no further than is needed.
+  const wish = useMemo(() => {
+    const align = Math.abs(index - last.current) === 1 ? ('auto' as const) : ('center' as const)
+    last.current = index
+    return { index, align }
+  }, [index])
   return (
     <div class="split">
       <VirtualList
@@ -18,11 +25,11 @@ export function Events({ moment }: { readonly moment: Moment }): VNode {
         label="Events"
         count={latest.value}
         estimate={33}
-        current={current.value - 1}
+        current={index}
         scrollTo={wish}
         onRange={events.see}
       >
-        {(index) => <EventRow version={index + 1} line={events.get(index)} isCurrent={index + 1 === current.value} />}
+        {(at) => <EventRow version={at + 1} line={events.get(at)} isCurrent={at === index} />}
       </VirtualList>
       <WholeEvent moment={moment} />
     </div>

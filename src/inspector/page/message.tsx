@@ -40,7 +40,7 @@ export function ItemView(props: ItemViewProps): VNode {
     return (
       <div class="item raw">
         <Head index={index} role="item" problem={problem} />
-        <JsonView value={raw ?? (message as unknown as Json)} cuts={cuts} whence={whence} depth={3} />
+        <JsonView value={raw ?? (message as unknown as Json)} cuts={cuts} whence={whence} depth={7} />
       </div>
     )
   return <MessageView {...props} message={message} whence={whence} />
@@ -58,7 +58,7 @@ function MessageView(props: Context): VNode {
   const contentCut = cutAt(item.cuts, ['content'])
   const call = item.calls?.[0]
   // Shown at its call, if that is on the page.
-  const isCompact = props.near !== undefined && call !== undefined && parts.length === 1 && !props.item.problem
+  const isCompact = props.near !== undefined && call !== undefined && parts.length === 1
   return (
     <div class={`item ${role ?? 'other'} ${classOf(type)} ${isCompact ? 'compact' : ''}`}>
       <Head

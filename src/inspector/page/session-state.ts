@@ -185,7 +185,7 @@ function show(next: Moment, isTail: boolean): void {
     failed.value = undefined
     moment.value = next
     if (next.latest > latest.value) latest.value = next.latest
-    if (wanted.value === undefined) newestSeen.value = latest.value
+    if (wanted.value === undefined || !before) newestSeen.value = latest.value
     target.value = undefined
     messages.become(count, next.version)
     rawItems.become(count, next.version)

@@ -68,7 +68,8 @@ export function Track({ outline, from, to, width, top, lane }: TrackProps): VNod
     const version = outline.from + n * outline.span
     if (version + outline.span <= from || version > to) continue
     const [left, right] = [Math.round(x(version)), Math.round(x(version) + step)]
-    const wide = Math.max(1, Math.min(right - left - (step > 3 ? 1 : 0), 18))
+    const wide =
+      outline.span > 1 ? Math.max(1, right - left) : Math.max(1, Math.min(right - left - (step > 3 ? 1 : 0), 18))
     const center = outline.span === 1 ? left + (right - left) / 2 : left + wide / 2
     for (const [name, times] of Object.entries(bucket) as [Kind | 'problem', number][]) {
       if (name === 'problem') {

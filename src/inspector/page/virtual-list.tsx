@@ -64,10 +64,20 @@ export function VirtualList(props: VirtualListProps): VNode {
   useLayoutEffect(() => list._didMount(), [list])
   useLayoutEffect(() => list._willUpdate())
   // oxlint-enable no-underscore-dangle
+  // Kept in place while entries become as high as they are, until the reader scrolls.
+  const held = useRef<ScrollWish>(undefined)
   useLayoutEffect(() => {
-    if (scrollTo && scrollTo.index >= 0 && scrollTo.index < count)
-      list.scrollToIndex(scrollTo.index, { align: scrollTo.align ?? 'auto' })
+    held.current = scrollTo
   }, [scrollTo])
+  const height = list.getTotalSize()
+  useLayoutEffect(() => {
+    const wish = held.current
+    if (wish && wish.index >= 0 && wish.index < count) list.scrollToIndex(wish.index, { align: wish.align ?? 'auto' })
+  }, [scrollTo, height])
+  const free = (): void => {
+    held.current = undefined
+    list.cancelScroll()
+  }
 
   const { startIndex = 0, endIndex = -1 } = list.range ?? {}
   useEffect(() => {
@@ -75,8 +85,18 @@ export function VirtualList(props: VirtualListProps): VNode {
   }, [startIndex, endIndex, onRange])
 
   return (
-    <div class={`virtual ${props.class ?? ''}`} ref={scroller} tabIndex={0} role="group" aria-label={label}>
-      <div role={role} aria-label={label} style={{ position: 'relative', height: `${list.getTotalSize()}px` }}>
+    <div
+      class={`virtual ${props.class ?? ''}`}
+      ref={scroller}
+      tabIndex={0}
+      role="group"
+      aria-label={label}
+      onWheel={free}
+      onTouchMove={free}
+      onPointerDown={free}
+      onKeyDown={free}
+    >
+      <div role={role} aria-label={label} style={{ position: 'relative', height: `${height}px` }}>
         {list.getVirtualItems().map(({ key, index, start }) => (
           <div
             key={key}

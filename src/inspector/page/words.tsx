@@ -1,5 +1,6 @@
 import { diffWordsWithSpace } from 'diff'
 import type { ComponentChild, VNode } from 'preact'
+import type { Json } from '../../json.ts'
 import type { Item } from '../wire.ts'
 import type { ItemViewProps } from './message.tsx'
 import { parsedJson } from './json.tsx'
@@ -19,6 +20,13 @@ export function marksOf(other: Item, side: 'a' | 'b'): ItemViewProps['mark'] {
     const changes = side === 'a' ? compared(mine, others) : compared(others, mine)
     return changes && <Marked changes={changes} side={side} isCode={mine !== text} />
   }
+}
+
+/** A JSON value of a side, with what is marked that the other has not; `undefined` where they have too little in common. */
+export function markedValue(value: Json, other: Json, side: 'a' | 'b'): VNode | undefined {
+  const [mine, others] = [JSON.stringify(value, null, 2), JSON.stringify(other, null, 2)]
+  const changes = side === 'a' ? compared(mine, others) : compared(others, mine)
+  return changes && <Marked changes={changes} side={side} isCode />
 }
 
 type Changes = readonly { readonly value: string; readonly added: boolean; readonly removed: boolean }[]
@@ -44,9 +52,13 @@ function Marked({
   readonly isCode: boolean
 }): VNode {
   const shown: ComponentChild[] = []
+  // Spaces alone only where nothing else differs.
+  const hasWords = changes.some(({ value, added, removed }) => (added || removed) && value.trim() !== '')
   for (const { value, added, removed } of changes) {
-    if (!added && !removed) shown.push(...visible(value))
-    else if (removed && side === 'a') shown.push(<del>{visible(value)}</del>)
+    const isMarked = (added || removed) && (!hasWords || value.trim() !== '')
+    if (!isMarked) {
+      if (side === 'a' ? !added : !removed) shown.push(...visible(value))
+    } else if (removed && side === 'a') shown.push(<del>{visible(value)}</del>)
     else if (added && side === 'b') shown.push(<ins>{visible(value)}</ins>)
   }
   return (
