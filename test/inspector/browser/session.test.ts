@@ -281,7 +281,7 @@ async function expectVersion(page: Page, history: SessionHistoryService, version
     throw error
   })
   const messages = session?.messages ?? []
-  if (messages.length === 0) return void (await page.getByRole('heading', { name: 'No messages yet' }).waitFor())
+  if (messages.length === 0) return page.getByRole('heading', { name: 'No messages yet' }).waitFor()
   await expect
     .poll(async () => {
       const shown = await page
