@@ -1,4 +1,4 @@
-import { useEffect, useRef } from 'preact/hooks'
+import { useEffect, useMemo, useRef } from 'preact/hooks'
 import type { VNode } from 'preact'
 import type { Change, Item, Moment } from '../wire.ts'
 import { change } from './address.ts'
@@ -34,7 +34,6 @@ export function Conversation({ moment, isRaw = false }: { readonly moment: Momen
       </div>
     )
   const isNew = (index: number): boolean => index >= what.at && index < what.at + what.added
-  const place = { user: moment.userId, session: moment.id, at: version }
   return (
     <VirtualList
       class="conversation"
@@ -50,9 +49,12 @@ export function Conversation({ moment, isRaw = false }: { readonly moment: Momen
         <Row
           index={index}
           item={items.get(index)}
-          place={place}
+          at={items.sinceOf(index) ?? version}
+          user={moment.userId}
+          session={moment.id}
           isRaw={isRaw}
-          isNew={isNew}
+          isNew={isNew(index)}
+          hasNewOutput={isNew}
           removed={
             what.removed > 0 && (index === what.at || (what.at >= count && index === count - 1)) ? (
               <Removed what={what} version={version} />
@@ -69,30 +71,43 @@ export function Conversation({ moment, isRaw = false }: { readonly moment: Momen
 interface RowProps {
   readonly index: number
   readonly item: Item | undefined
-  readonly place: { readonly user: string; readonly session: string; readonly at: number }
+  readonly user: string
+  readonly session: string
+  /** A version at which it is as it is. */
+  readonly at: number
   readonly isRaw: boolean
-  readonly isNew: (index: number) => boolean
+  readonly isNew: boolean
+  readonly hasNewOutput: (index: number) => boolean
   readonly removed: VNode | undefined
   readonly isRemovedAfter: boolean
   readonly isReplaced: boolean
 }
 
-function Row({ index, item, place, isRaw, isNew, removed, isRemovedAfter, isReplaced }: RowProps): VNode {
+function Row(props: RowProps): VNode {
+  const { index, item, user, session, at, isRaw, isNew, hasNewOutput, removed, isRemovedAfter, isReplaced } = props
   const isTarget = target.value === index
-  return (
-    <div class={`row ${isNew(index) ? 'is-new' : ''} ${isTarget ? 'is-target' : ''}`}>
-      {!isRemovedAfter && removed}
-      {isNew(index) && <span class="what-new">{isReplaced ? 'in its place' : 'added by this event'}</span>}
-      {item ? (
+  const outputs = Object.values(item?.outputs ?? {})
+  const newOutput = outputs.find(({ message }) => hasNewOutput(message))?.message
+  // Drawn again only where it is another: a step of the timeline changes few of those in view.
+  const view = useMemo(
+    () =>
+      item && (
         <ItemView
           item={item}
-          at={place}
+          at={{ user, session, at }}
           isRaw={isRaw}
           near={isRaw ? undefined : nearby}
           onJump={isRaw ? undefined : jumpTo}
-          isNew={isNew}
+          isNew={(message) => message === newOutput}
         />
-      ) : (
+      ),
+    [item, user, session, at, isRaw, newOutput]
+  )
+  return (
+    <div class={`row ${isNew ? 'is-new' : ''} ${isTarget ? 'is-target' : ''}`}>
+      {!isRemovedAfter && removed}
+      {isNew && <span class="what-new">{isReplaced ? 'in its place' : 'added by this event'}</span>}
+      {view ?? (
         <div class="item waiting" aria-busy="true">
           <span class="skeleton" style={{ width: '5rem' }} />
           <span class="skeleton" style={{ width: '70%' }} />

@@ -68,6 +68,8 @@ const SHOWN = 24
 const PATIENCE_MS = 250
 /** Browsers allow a hundred changes of the address in half a minute. */
 const ADDRESS_MS = 350
+/** What has come ahead is taken if it is not older. */
+const AHEAD_MS = 10_000
 const FACTS_MS = 500
 const OUTLINE_MS = 1_000
 const AGAIN_MS = 5_000
@@ -88,7 +90,7 @@ function here(): { readonly user: string; readonly session: string } {
 function leave(): void {
   left.abort()
   left = new AbortController()
-  session = flight = undefined
+  session = flight = ahead = undefined
   pause()
   batch(() => {
     moment.value = failed.value = overview.value = detail.value = facts.value = scrollWish.value = undefined
@@ -163,9 +165,12 @@ function want(isTail = false): void {
     if (ended.aborted) return
     const shown = moment.peek()
     if (failed.peek() && version === wanted.peek()) return
+    if (version !== undefined && version === wanted.peek() && shown) lookAhead(version, both)
     if (version !== wanted.peek() || (version === undefined && shown && shown.version < latest.peek())) want(isTail)
   }
-  get<Moment>('moment', { ...here(), at: version, count: SHOWN }, both)
+  const isAhead = version !== undefined && ahead?.version === version && mine.since - ahead.since < AHEAD_MS
+  const answer = isAhead ? ahead!.answer : get<Moment>('moment', { ...here(), at: version, count: SHOWN }, both)
+  answer
     .then(
       (next) => {
         if (!both.aborted) show(next, isTail)
@@ -176,6 +181,20 @@ function want(isTail = false): void {
       }
     )
     .finally(settled)
+}
+
+// Whoever steps goes on in the same direction: what comes next is here before it is asked for.
+let ahead: { readonly version: number; readonly since: number; readonly answer: Promise<Moment> } | undefined
+let lastShown = 0
+
+function lookAhead(version: number, stopped: AbortSignal): void {
+  const next = version < lastShown ? version - 1 : version + 1
+  lastShown = version
+  if (next < 1 || next >= latest.peek()) return
+  const answer = get<Moment>('moment', { ...here(), at: next, count: SHOWN }, stopped)
+  ahead = { version: next, since: performance.now(), answer }
+  // Then it is asked for again, by whoever wants it.
+  answer.catch(() => (ahead = undefined))
 }
 
 function show(next: Moment, isTail: boolean): void {

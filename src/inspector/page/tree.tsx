@@ -33,7 +33,12 @@ function Drawing({ tree, moment }: { readonly tree: Tree; readonly moment: Momen
   const colours = useMemo(() => new Map(tree.sessions.map((each, n) => [each, COLOURS[n % COLOURS.length]!])), [tree])
   const colourOf = (session: TreeSession): string => colours.get(session) ?? COLOURS[0]
   useEffect(() => {
-    scroller.current?.querySelector('[aria-current="true"]')?.scrollIntoView({ block: 'nearest' })
+    // Only up and down: where it begins is to be seen.
+    const { current: frame } = scroller
+    const row = frame?.querySelector('.is-current')
+    if (!frame || !row) return
+    const [seen, here] = [frame.getBoundingClientRect(), row.getBoundingClientRect()]
+    if (here.top < seen.top || here.bottom > seen.bottom) frame.scrollTop += here.top - seen.top - seen.height / 2
   }, [moment.version, moment.id])
   const onKeyDown = (event: KeyboardEvent): void => {
     const links = [...(scroller.current?.querySelectorAll<HTMLElement>('a.tree-node') ?? [])]
@@ -94,11 +99,14 @@ const COLOURS = [
 function BranchList({
   branch,
   moment,
-  colourOf
+  colourOf,
+  above
 }: {
   readonly branch: Branch
   readonly moment: Moment
   readonly colourOf: (session: TreeSession) => string
+  /** The title that stands above already. */
+  readonly above?: string | undefined
 }): VNode {
   const { session, kind } = branch
   return (
@@ -110,10 +118,17 @@ function BranchList({
             moment={moment}
             isFirst={n === 0 && kind === 'session'}
             isLeft={kind === 'left'}
+            title={session.title === above ? undefined : session.title}
             colour={colourOf(session)}
           />
           {node.sides.map((side) => (
-            <BranchList key={side.nodes[0]!.row} branch={side} moment={moment} colourOf={colourOf} />
+            <BranchList
+              key={side.nodes[0]!.row}
+              branch={side}
+              moment={moment}
+              colourOf={colourOf}
+              above={session.title}
+            />
           ))}
         </li>
       ))}
@@ -126,12 +141,14 @@ function Row({
   moment,
   isFirst,
   isLeft,
+  title,
   colour
 }: {
   readonly node: TreeNode
   readonly moment: Moment
   readonly isFirst: boolean
   readonly isLeft: boolean
+  readonly title: string | undefined
   readonly colour: string
 }): VNode {
   const { session, version, lane, roles } = node
@@ -144,9 +161,9 @@ function Row({
           <Line text={id} />
         </b>
       )}
-      {isFirst && session.title !== undefined && (
+      {isFirst && title !== undefined && (
         <span class="tree-title">
-          <Line text={session.title} />
+          <Line text={title} />
         </span>
       )}
     </>
@@ -201,6 +218,7 @@ function whatOf({ roles, rewind, session, version, sides }: TreeNode, isLeft: bo
   if (rewind) said.push(`${REWINDS[rewind.kind]} to version ${rewind.toVersion}`)
   const forks = sides.filter(({ kind }) => kind === 'session').length
   if (forks > 0) said.push(forks === 1 ? 'forked' : `forked ${forks} times`)
+  if (roles.includes('target')) said.push('gone back to')
   if (roles.includes('left') && isLeft) said.push('left behind')
   if (roles.includes('newest') && version === session.latest && !session.isDeleted)
     said.push(`newest, ${counted(session.count, 'message')}`)

@@ -1,4 +1,5 @@
 import {
+  defaultKeyExtractor,
   elementScroll,
   measureElement,
   observeElementOffset,
@@ -29,7 +30,7 @@ export interface VirtualListProps {
    */
   readonly role?: 'list' | 'feed' | undefined
   readonly class?: string | undefined
-  /** By default its place. */
+  /** By default its place. Where it is another function, all entries are measured again: it has to be the same one from one drawing to the next. */
   readonly keyOf?: ((index: number) => string | number) | undefined
   /** Which entry is the current one. */
   readonly current?: number | undefined
@@ -47,7 +48,7 @@ export function VirtualList(props: VirtualListProps): VNode {
   const options = {
     count,
     estimateSize: () => estimate,
-    getItemKey: keyOf ?? ((index: number) => index),
+    getItemKey: keyOf ?? defaultKeyExtractor,
     getScrollElement: () => scroller.current,
     observeElementRect,
     observeElementOffset,

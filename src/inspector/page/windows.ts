@@ -6,13 +6,19 @@ const KEPT = 3_000
 /** Whoever scrolls fast is past many entries before they would be here. */
 const REST_MS = 40
 
+interface Entry<T> {
+  readonly value: T
+  readonly since: number
+  readonly stamp: number
+}
+
 /**
  * Entries of a long list, of which only those are fetched that come into view. Entries of an older stamp are shown until those of the present one are
  * here: then nothing flickers.
  */
 export class Windows<T> {
   readonly #fetch: (from: number, count: number, signal: AbortSignal) => Promise<readonly T[]>
-  readonly #entries = new Map<number, { readonly value: T; readonly stamp: number }>()
+  readonly #entries = new Map<number, Entry<T>>()
   /** Grows whenever there are others. */
   readonly #changes = signal(0)
   #stamp = 0
@@ -31,6 +37,11 @@ export class Windows<T> {
     return index < this.#count ? this.#entries.get(index)?.value : undefined
   }
 
+  /** The stamp with which an entry, as it is, came first. */
+  sinceOf(index: number): number | undefined {
+    return this.#entries.get(index)?.since
+  }
+
   /** What the list is now: how long, and whether entries that were fetched before are still those. */
   become(count: number, stamp: number): void {
     if (count === this.#count && stamp === this.#stamp) return
@@ -43,7 +54,12 @@ export class Windows<T> {
 
   /** Takes entries that have come otherwise. */
   put(from: number, values: readonly T[], stamp = this.#stamp): void {
-    for (const [i, value] of values.entries()) this.#entries.set(from + i, { value, stamp })
+    for (const [i, value] of values.entries()) {
+      const known = this.#entries.get(from + i)
+      // What is the same stays the same object: then it need not be drawn again.
+      const isSame = known !== undefined && JSON.stringify(known.value) === JSON.stringify(value)
+      this.#entries.set(from + i, { value: isSame ? known.value : value, since: isSame ? known.since : stamp, stamp })
+    }
     this.#forget()
     this.#changes.value++
   }
