@@ -45,7 +45,7 @@ function Value(props: ValueProps): VNode {
   const isLine = value.length < 200 && !value.includes('\n')
   return (
     <span class="json-string">
-      {isLine ? <Line text={JSON.stringify(value)} /> : <Text text={value} />}
+      {isLine ? <Line text={JSON.stringify(value)} /> : <Text text={value} isBeginning={cut !== undefined} />}
       {rest}
     </span>
   )
