@@ -353,7 +353,7 @@ async function sessionsOf(
 
 function cursorOf(text: string): { readonly id: string; readonly updatedAt: number } {
   try {
-    return z.strictObject({ id, updatedAt: whole(0) }).parse(JSON.parse(text))
+    return z.strictObject({ id, updatedAt: z.int().min(0) }).parse(JSON.parse(text))
   } catch {
     throw new InvalidRequest('after: is not what a page before has given')
   }

@@ -188,7 +188,11 @@ function Actor({ actor }: { readonly actor: ActorLine }): VNode {
   // Where ids have slashes, which is which cannot be told.
   const isSession = session !== undefined && more.length === 0
   const state =
-    (waiting ?? 0) > 0 || /load|writ|commit|busy/i.test(status) ? 'is-busy' : status === '' ? '' : 'is-ready'
+    (waiting ?? 0) > 0 || ['loading', 'storing', 'purging'].includes(status)
+      ? 'is-busy'
+      : status === ''
+        ? ''
+        : 'is-ready'
   return (
     <tr>
       <td>

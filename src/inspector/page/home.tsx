@@ -358,7 +358,12 @@ function usePages<T>(
       .then(
         (page) => !left.signal.aborted && take(page),
         (error: unknown) =>
-          !left.signal.aborted && setState({ question, entries: [], after: undefined, error: asApiError(error) })
+          // What is there stays.
+          !left.signal.aborted &&
+          setState((before) => ({
+            ...(before?.question === question ? before : { question, entries: [] }),
+            error: asApiError(error)
+          }))
       )
       .finally(() => {
         if (asking.current === left) asking.current = undefined
@@ -380,7 +385,7 @@ function usePages<T>(
         const isSameOrder =
           page.entries.every((entry, n) => first[n] !== undefined && keyOf(entry) === keyOf(first[n])) &&
           (page.after !== undefined || entries.length === page.entries.length)
-        return { ...before, entries, news: isSameOrder ? undefined : page }
+        return { ...before, error: undefined, entries, news: isSameOrder ? undefined : page }
       })
     )
   })
@@ -475,7 +480,7 @@ function Entries<T>({
   }, [])
 
   useEffect(() => {
-    if (entries && range.last >= count - 20) more()
+    if (entries && !error && range.last >= count - 20) more()
   }, [range.last, count, isFresh, cursor])
 
   // At the top, with nobody on it, it may move.
@@ -491,7 +496,7 @@ function Entries<T>({
       showNews()
   }, [hasNews, range.first])
 
-  if (error) return <FailureNote error={error} onRetry={reload} />
+  if (error && count === 0) return <FailureNote error={error} onRetry={reload} />
   if (!entries) return <Skeleton lines={9} />
   // While more is sought for, nothing may be found yet.
   if (count === 0 && isFresh && cursor === undefined) return <>{none}</>
@@ -508,6 +513,14 @@ function Entries<T>({
         >
           ↑ Newer activity
         </button>
+      )}
+      {error && (
+        <p class="list-trouble" role="alert">
+          {error.message}{' '}
+          <button type="button" onClick={reload}>
+            Try again
+          </button>
+        </p>
       )}
       {count === 0 && <p class="loading-more">Searching …</p>}
       <VirtualList
