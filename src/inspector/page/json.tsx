@@ -18,7 +18,7 @@ export interface JsonViewProps {
 }
 
 /** So many entries are shown at once. */
-const ENTRIES = 100
+const ENTRIES = 50
 
 /** A JSON value: lists and objects open and close. */
 export function JsonView({ value, cuts = [], whence, path = [], depth = 4 }: JsonViewProps): VNode {
