@@ -1,6 +1,6 @@
 import './actors.css'
 import type { VNode } from 'preact'
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
 import type { ActorEvent, ActorLine, Actors as Update } from '../wire.ts'
 import { change, hrefOf, place } from './address.ts'
 import { about, listen } from './client.ts'
@@ -53,6 +53,14 @@ function Running(): VNode {
   const newest = useRef<Seen>(undefined)
   const paused = useRef(isPaused)
   paused.current = isPaused
+  // Whoever reads further down is left there.
+  const isBelow = useRef(false)
+  const show = (): void =>
+    setShown((before) => (isBelow.current && before ? { ...newest.current!, events: before.events } : newest.current))
+  const onRange = useCallback((first: number) => {
+    isBelow.current = first > 0
+    if (first === 0 && !paused.current && newest.current) show()
+  }, [])
   useEffect(() => {
     // After a while without a connection it begins anew, perhaps with those of another process.
     let isNew = true
@@ -65,7 +73,7 @@ function Running(): VNode {
           const before = isNew ? [] : (newest.current?.events ?? [])
           isNew = false
           newest.current = { running, actors, events: [...events.toReversed(), ...before].slice(0, KEPT) }
-          if (!paused.current) setShown(newest.current)
+          if (!paused.current) show()
         }
       },
       (is) => {
@@ -93,7 +101,7 @@ function Running(): VNode {
         <span class="quiet small" role="status">
           {isPaused ? 'Paused' : isConnected ? 'Live' : 'Connecting …'}
         </span>
-        <span class="search">
+        <span class="list-search">
           <input
             type="search"
             aria-label="Filter by id, status or event"
@@ -114,7 +122,7 @@ function Running(): VNode {
           aria-pressed={isPaused}
           onClick={() => {
             setPaused(!isPaused)
-            if (isPaused) setShown(newest.current)
+            if (isPaused) show()
           }}
         >
           {isPaused ? 'Go on' : 'Pause'}
@@ -165,7 +173,13 @@ function Running(): VNode {
           {shown && events.length === 0 ? (
             <p class="empty">{search === '' ? 'Nothing has happened yet.' : `No event matches “${search}”.`}</p>
           ) : (
-            <VirtualList count={events.length} estimate={30} label="Events" keyOf={(index) => events[index]!.number}>
+            <VirtualList
+              count={events.length}
+              estimate={30}
+              label="Events"
+              onRange={onRange}
+              keyOf={(index) => events[index]!.number}
+            >
               {(index) => events[index] && <EventLine event={events[index]} />}
             </VirtualList>
           )}
@@ -188,7 +202,11 @@ function Actor({ actor }: { readonly actor: ActorLine }): VNode {
   // Where ids have slashes, which is which cannot be told.
   const isSession = session !== undefined && more.length === 0
   const state =
-    (waiting ?? 0) > 0 || /load|writ|commit|busy/i.test(status) ? 'is-busy' : status === '' ? '' : 'is-ready'
+    (waiting ?? 0) > 0 || ['loading', 'storing', 'purging'].includes(status)
+      ? 'is-busy'
+      : status === ''
+        ? ''
+        : 'is-ready'
   return (
     <tr>
       <td>

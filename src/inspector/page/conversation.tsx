@@ -147,7 +147,7 @@ export function Search({ text }: { readonly text: string }): VNode {
   const many = known?.next === undefined ? '' : '+'
   return (
     <form
-      class="search"
+      class="find"
       role="search"
       onSubmit={(event) => {
         event.preventDefault()

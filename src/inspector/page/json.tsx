@@ -18,7 +18,7 @@ export interface JsonViewProps {
 }
 
 /** So many entries are shown at once. */
-const ENTRIES = 100
+const ENTRIES = 50
 
 /** A JSON value: lists and objects open and close. */
 export function JsonView({ value, cuts = [], whence, path = [], depth = 4 }: JsonViewProps): VNode {
@@ -45,7 +45,7 @@ function Value(props: ValueProps): VNode {
   const isLine = value.length < 200 && !value.includes('\n')
   return (
     <span class="json-string">
-      {isLine ? <Line text={JSON.stringify(value)} /> : <Text text={value} />}
+      {isLine ? <Line text={JSON.stringify(value)} /> : <Text text={value} isBeginning={cut !== undefined} />}
       {rest}
     </span>
   )

@@ -200,7 +200,7 @@ function LongText({
   const cut = cutAt(item.cuts, path)
   return (
     <div class="said">
-      {cut?.what !== 'image' && (mark?.(text, path) ?? <Text text={text} />)}
+      {cut?.what !== 'image' && (mark?.(text, path) ?? <Text text={text} isBeginning={cut !== undefined} />)}
       {cut && <Rest cut={cut} whence={whence} />}
     </div>
   )

@@ -10,6 +10,7 @@ import { EditMenu } from './edit.tsx'
 import { EventAtHand, Events, WholeEvent } from './events.tsx'
 import { Aside, Counts, Heading } from './facts.tsx'
 import { again, current, failed, goTo, goToNotable, latest, moment, pause, togglePlay } from './session-state.ts'
+import { Line } from './text.tsx'
 import { Timeline } from './timeline.tsx'
 import { TreeView } from './tree.tsx'
 import { WholeText } from './whole-text.tsx'
@@ -35,7 +36,12 @@ export function SessionPage(): VNode {
   const error = failed.value
   return (
     <div class="session">
-      <div class="session-top">
+      {!shown && (
+        <h1 class="visually-hidden">
+          <Line text={place.value.session ?? ''} />
+        </h1>
+      )}
+      <div class="session-top" hidden={!shown && error !== undefined}>
         {shown ? (
           <>
             <div class="session-head">
