@@ -48,7 +48,7 @@ describe.skipIf(chromiumMissing !== undefined)(`a hostile conversation${because}
 
   it.for(VIEWS)('is text and nothing else, seen as %s', async (view, { setStage }) => {
     const { page, goto } = await setStage({ fill: hostile })
-    await goto(`${new URLSearchParams({ user: USER, session: SESSION, view })}`)
+    await goto(new URLSearchParams({ user: USER, session: SESSION, view }).toString())
     await page.getByRole('slider').waitFor()
     await page.getByRole('heading', { level: 1 }).waitFor()
     for (const key of ['PageUp', 'ArrowLeft', '[', 'End']) {
@@ -60,7 +60,7 @@ describe.skipIf(chromiumMissing !== undefined)(`a hostile conversation${because}
 
   it('has its words on the page', async ({ setStage }) => {
     const { page, goto } = await setStage({ fill: hostile })
-    await goto(`${new URLSearchParams({ user: USER, session: SESSION, at: '2' })}`)
+    await goto(new URLSearchParams({ user: USER, session: SESSION, at: '2' }).toString())
     for (let n = 0; n < ATTACKS.length; n++) {
       await expectSettled(page)
       const words = ATTACKS[n]!.split(/[^\u0020-\u007E]+/).filter((word) => word.trim() !== '')
@@ -71,7 +71,7 @@ describe.skipIf(chromiumMissing !== undefined)(`a hostile conversation${because}
 
   it('does not turn what stands beside it around', async ({ setStage }) => {
     const { page, goto } = await setStage({ fill: hostile })
-    await goto(`${new URLSearchParams({ user: USER, session: 'turned' })}`)
+    await goto(new URLSearchParams({ user: USER, session: 'turned' }).toString())
     // Shown as marks, not obeyed.
     await page.getByRole('article').getByText('U+202E').waitFor()
     expect(await page.getByRole('article').first().textContent()).not.toContain('\u202E')
@@ -89,14 +89,14 @@ describe.skipIf(chromiumMissing !== undefined)(`a hostile conversation${because}
           () => undefined
         )
     })
-    await goto(`${new URLSearchParams({ user: USER, session: 'long' })}`)
+    await goto(new URLSearchParams({ user: USER, session: 'long' }).toString())
     for (const view of VIEWS) {
-      await goto(`${new URLSearchParams({ user: USER, session: 'long', view })}`)
+      await goto(new URLSearchParams({ user: USER, session: 'long', view }).toString())
       await page.getByRole('slider').waitFor()
       await expectSettled(page)
       expect(Number(await page.evaluate('document.body.textContent.length')), view).toBeLessThan(60_000)
     }
-    await goto(`${new URLSearchParams({ user: USER, session: 'long' })}`)
+    await goto(new URLSearchParams({ user: USER, session: 'long' }).toString())
     await page.getByRole('button', { name: /Show all \(\d+,\d{3},\d{3} characters\)/ }).click()
     const dialog = page.getByRole('dialog')
     await dialog.getByText('<b>line 0</b>').first().waitFor()
@@ -110,7 +110,7 @@ describe.skipIf(chromiumMissing !== undefined)(`a hostile conversation${because}
 
   it('shows pictures that it carries, and fetches none', async ({ setStage }) => {
     const { page, goto } = await setStage({ fill: hostile })
-    await goto(`${new URLSearchParams({ user: USER, session: 'pictures' })}`)
+    await goto(new URLSearchParams({ user: USER, session: 'pictures' }).toString())
     await page.getByRole('img', { name: /picture/ }).waitFor()
     await expect
       .poll(() => page.evaluate(`Array.from(document.images, ({ naturalWidth }) => naturalWidth)`))

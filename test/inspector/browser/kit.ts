@@ -1,38 +1,23 @@
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import axe from 'axe-core'
-import { chromium, type BrowserContextOptions, type Locator, type Page } from 'playwright-core'
+import type { BrowserContextOptions, Locator, Page } from 'playwright-core'
 import { afterAll, expect, it as plainIt } from 'vitest'
 import { createSessionHistory, type EventStore, type SessionHistoryService } from '../../../src/index.ts'
 import { turnlogError } from '../../../src/errors.ts'
 import { ActorLog, startInspector, type Inspector, type InspectorOptions } from '../../../src/inspector.ts'
 import { sqliteStore } from '../../../src/stores/sqlite.ts'
+import { chromiumMissing, launchChromium } from './chromium.ts'
 
-const PROGRAM = '/usr/bin/chromium'
-
-/** Why there is no browser to test with; `undefined`: there is. In CI that is a failure. */
-export const chromiumMissing: string | undefined = existsSync(PROGRAM) ? undefined : missing()
-
-function missing(): string {
-  const reason = `Chromium is not installed (there is no ${PROGRAM}): apt-get install chromium`
-  if (process.env['CI']) throw new Error(reason)
-  return reason
-}
+export { chromiumMissing } from './chromium.ts'
 
 /** What a title says of a test that is skipped: Vitest shows no other reason. */
 export const because = chromiumMissing === undefined ? '' : ` (skipped: ${chromiumMissing})`
 
 // One for all tests of a file, each of which has a profile of its own.
-const browser = chromiumMissing === undefined ? await launchBrowser() : undefined
+const browser = chromiumMissing === undefined ? await launchChromium() : undefined
 afterAll(() => browser?.close())
-
-/** Starts Debian's Chromium. */
-export function launchBrowser(): ReturnType<typeof chromium.launch> {
-  // Its own sandbox does not work for root.
-  const args = process.getuid?.() === 0 ? ['--no-sandbox'] : []
-  return chromium.launch({ executablePath: PROGRAM, args })
-}
 
 /** What a stage is set with. */
 export interface StageOptions extends InspectorOptions {
@@ -213,5 +198,5 @@ export async function tabTo(page: Page, element: Locator): Promise<void> {
     if ((await focused.count()) > 0) return
     await page.keyboard.press('Tab')
   }
-  throw new Error(`Tab does not come to ${element}`)
+  throw new Error(`Tab does not come to ${element.toString()}`)
 }
