@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { createSessionHistory } from '../../dist/index.js'
 import { median, ratios, rounds, timed, type Contender, type Results } from './rounds.ts'
 import { adapterWorkloads } from './adapters.ts'
+import { inspectorWorkloads } from './inspector.ts'
 import { natsWorkloads } from './nats.ts'
 import { postgresWorkloads } from './postgres.ts'
 import { sqliteWorkloads } from './sqlite.ts'
@@ -17,7 +18,7 @@ export interface Workload {
 /** A row of the table. The first result is ours. */
 export interface Row {
   readonly measure: string
-  readonly unit: 'µs' | 'ms' | '/s' | 'bytes'
+  readonly unit: 'µs' | 'ms' | '/s' | 'bytes' | ''
   readonly results: Results
   readonly target: string
   /** What is held against the target, and how it came out. */
@@ -35,7 +36,8 @@ export const workloads: readonly Workload[] = [
   ...sqliteWorkloads,
   ...postgresWorkloads,
   ...natsWorkloads,
-  ...adapterWorkloads
+  ...adapterWorkloads,
+  ...inspectorWorkloads
 ]
 
 async function agentLoop({ isQuick }: { readonly isQuick: boolean }): Promise<Row[]> {

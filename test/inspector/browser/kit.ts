@@ -172,17 +172,23 @@ async function* refusing(error: Error): AsyncGenerator<never> {
   throw error
 }
 
-/** Tells assistive technology's view of the page from what it should be: none of axe's rules is broken. */
+/** None of axe's rules is broken, and contrasts are enough in dark colours, too. */
 export async function expectAccessible(page: Page, where: string): Promise<void> {
+  expect(await violationsOf(page), where).toEqual([])
+  await page.emulateMedia({ colorScheme: 'dark' })
+  expect(await violationsOf(page, `runOnly: ['color-contrast']`), `${where}, dark`).toEqual([])
+  await page.emulateMedia({ colorScheme: 'light' })
+}
+
+async function violationsOf(page: Page, options = ''): Promise<unknown> {
   const violations = await page.evaluate<readonly Violation[]>(
-    `axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) => violations)`
+    `axe.run(document, { resultTypes: ['violations'], ${options} }).then(({ violations }) => violations)`
   )
-  const told = violations.map(({ id, help, nodes }) => ({
+  return violations.map(({ id, help, nodes }) => ({
     id,
     help,
     nodes: nodes.slice(0, 3).map(({ html, failureSummary }) => `${html.slice(0, 200)}: ${failureSummary}`)
   }))
-  expect(told, where).toEqual([])
 }
 
 interface Violation {

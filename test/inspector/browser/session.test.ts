@@ -114,15 +114,14 @@ describe.skipIf(chromiumMissing !== undefined)(`a session${because}`, () => {
   })
 
   it('is played', async ({ setStage }) => {
-    const { page, goto, history } = await setStage({ fill: trips, withClock: true })
+    const { page, goto, history } = await setStage({ fill: trips })
     await goto('user=ada&session=bad&at=27')
     await expectVersion(page, history, 27)
+    await page.getByRole('combobox', { name: 'Speed' }).selectOption('5 a second')
+    await page.getByRole('slider').focus()
     await page.keyboard.press(' ')
     await page.getByRole('button', { name: 'Pause' }).waitFor()
-    for (let version = 28; version <= LAST; version++) {
-      await page.clock.runFor(500)
-      await expectVersion(page, history, version)
-    }
+    await expectVersion(page, history, LAST)
     await page.getByRole('button', { name: 'Play' }).waitFor()
   })
 
@@ -234,8 +233,8 @@ describe.skipIf(chromiumMissing !== undefined)(`a session${because}`, () => {
     await page.getByRole('status').filter({ hasText: 'Following' }).waitFor()
   })
 
-  it.for(['light', 'dark'] as const)('can be used by everybody, in %s colours', async (colorScheme, { setStage }) => {
-    const { page, goto } = await setStage({ fill: trips, withAxe: true, browser: { colorScheme } })
+  it('can be used by everybody', async ({ setStage }) => {
+    const { page, goto } = await setStage({ fill: trips, withAxe: true })
     for (const [view, role, name] of [
       ['conversation', 'feed', 'Conversation'],
       ['events', 'list', 'Events'],
