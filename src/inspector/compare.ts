@@ -24,16 +24,23 @@ const PLACES = 1_000
  * own. What differs between two that are alike is set in pairs.
  */
 export function align(a: Reading, b: Reading): Alignment {
-  const [left, right] = [contentsOf(a), contentsOf(b)]
+  // Versions of a session share their messages: of what is the same object, nothing need be written out to be compared.
+  const [x, y] = [a.messages ?? a.items, b.messages ?? b.items]
+  let shared = 0
+  while (shared < Math.min(x.length, y.length) && x[shared] === y[shared]) shared++
+  const [left, right] = [contentsOf(a, shared), contentsOf(b, shared)]
   const rows: { kind: DiffRow['kind']; a?: number; b?: number }[] = []
-  let [i, j] = [0, 0]
+  for (let n = 0; n < shared; n++) rows.push({ kind: 'same', a: n, b: n })
+  let [i, j] = [shared, shared]
   const set = (removed: number, added: number): void => {
     const pairs = Math.min(removed, added)
     for (let n = 0; n < pairs; n++) rows.push({ kind: 'changed', a: i++, b: j++ })
     for (let n = pairs; n < removed; n++) rows.push({ kind: 'a', a: i++ })
     for (let n = pairs; n < added; n++) rows.push({ kind: 'b', b: j++ })
   }
-  const changes = diffArrays(left, right, { maxEditLength: MOST_EDITS }) ?? onlyEnds(left, right)
+  const isOneSided = left.length === 0 || right.length === 0
+  const changes =
+    (isOneSided ? undefined : diffArrays(left, right, { maxEditLength: MOST_EDITS })) ?? onlyEnds(left, right)
   for (let n = 0; n < changes.length; n++) {
     const { count, added, removed } = changes[n]!
     if (!added && !removed) for (let k = 0; k < count; k++) rows.push({ kind: 'same', a: i++, b: j++ })
@@ -99,10 +106,10 @@ export function rowsOf({ rows }: Alignment, a: Reading, b: Reading, from: number
 const ROWS_BYTES = 140_000
 const ITEM_BYTES = 12_000
 
-// What a message says, without what only tells it apart from others.
-function contentsOf({ messages, items }: Reading): string[] {
-  if (!messages) return items.map((item) => canonical(item))
-  return messages.map(({ id: _, sequence_number: __, content, ...said }) => {
+// What each message from `first` on says, without what only tells it apart from others.
+function contentsOf({ messages, items }: Reading, first: number): string[] {
+  if (!messages) return items.slice(first).map((item) => canonical(item))
+  return messages.slice(first).map(({ id: _, sequence_number: __, content, ...said }) => {
     const parts = Array.isArray(content) ? content.map(withoutCallId) : content
     return canonical({ ...said, ...(content !== undefined && { content: parts }) } as unknown as Json)
   })

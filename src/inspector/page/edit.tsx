@@ -25,6 +25,8 @@ export function EditMenu({ moment }: { readonly moment: Moment }): VNode | null 
       </span>
     )
   const { version, latest, isLive } = moment
+  // At a version of the past it is not known: then the answer says so.
+  const isGone = !isLive && version === latest
   const button = (kind: Kind, text: ComponentChildren, title: string, isPossible = true): VNode => (
     <button
       type="button"
@@ -51,10 +53,10 @@ export function EditMenu({ moment }: { readonly moment: Moment }): VNode | null 
         `Sets this session back to version ${version}`,
         isLive && version < latest
       )}
-      {button('undo', 'Undo', 'Takes back what was written last')}
-      {button('redo', 'Redo', 'Takes back an undo')}
-      {button('metadata', 'Metadata', 'Sets and removes keys of the metadata')}
-      {button('delete', 'Delete', 'Hides the session; its log stays', isLive || version < latest)}
+      {button('undo', 'Undo', 'Takes back what was written last', !isGone)}
+      {button('redo', 'Redo', 'Takes back an undo', !isGone)}
+      {button('metadata', 'Metadata', 'Sets and removes keys of the metadata', !isGone)}
+      {button('delete', 'Delete', 'Hides the session; its log stays', !isGone)}
       {open && <EditDialog {...open} onClose={() => setOpen(undefined)} />}
     </div>
   )

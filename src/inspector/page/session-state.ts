@@ -226,12 +226,22 @@ function show(next: Moment, isTail: boolean): void {
 function fail(error: ApiError): void {
   failed.value = error
   pause()
-  if (error.code !== 'SESSION_NOT_FOUND') return
-  // It may be made yet.
+  if (error.code === 'SESSION_NOT_FOUND' || error.code === 'PURGED') void awaitSession()
+}
+
+// It may be made yet, or again.
+async function awaitSession(): Promise<void> {
   const { signal: ended } = left
-  setTimeout(() => {
-    if (!ended.aborted && failed.peek()) want()
-  }, AGAIN_MS)
+  while (!ended.aborted) {
+    await new Promise((resolve) => setTimeout(resolve, AGAIN_MS))
+    if (ended.aborted) return
+    try {
+      await get<EventPage>('events', { ...here(), count: 1 }, ended)
+      return again()
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.code !== 'SESSION_NOT_FOUND') return
+    }
+  }
 }
 
 let lastSeen = 0

@@ -332,7 +332,7 @@ function Tail(): VNode {
   if (wanted.value === undefined)
     return (
       <span class={`tail ${isListening.value ? 'on' : ''}`} role="status">
-        {isListening.value ? 'Following' : 'Newest'}
+        {isListening.value ? 'Following' : 'Connecting…'}
       </span>
     )
   const count = news.value
