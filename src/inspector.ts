@@ -9,6 +9,7 @@ import { Hono, type MiddlewareHandler } from 'hono'
 import { knownOptions, misuse, optionsOf, requiredWholeNumber, type OptionKeys } from './arguments.ts'
 import { ActorLog } from './inspector/actors.ts'
 import { api } from './inspector/api.ts'
+import { failure, failureOf } from './inspector/failure.ts'
 import { dataHeaders, guard, pageHeaders } from './inspector/guard.ts'
 import type { AnyHistory } from './inspector/log.ts'
 
@@ -107,7 +108,11 @@ export async function startInspector(history: AnyHistory, given?: InspectorOptio
   app.use('/api/*', dataHeaders(), noStore, guarded)
   app.route('/api', api(history, { about, actors, signal: stopped.signal }))
   app.use('/*', pageHeaders(), noStore, guarded, serveStatic({ root: PAGE }))
-  app.notFound((c) => c.text('There is nothing here', 404))
+  app.notFound((c) => failure(c, 404, 'NOT_FOUND', `There is nothing at ${c.req.path.slice(0, 200)}`))
+  app.onError((error, c) => {
+    const { status, code, message } = failureOf(error)
+    return failure(c, status, code, message)
+  })
 
   const stop = (): Promise<void> =>
     new Promise((resolve) => {

@@ -123,12 +123,6 @@ export function api(history: AnyHistory, { about, actors, signal }: ApiOptions):
   const app = new Hono()
   const ask = <S extends z.ZodType>(c: Context, schema: S): z.output<S> => parsed(schema, c.req.query())
 
-  app.onError((error, c) => {
-    const { status, code, message } = failureOf(error)
-    return failure(c, status, code, message)
-  })
-  app.notFound((c) => failure(c, 404, 'NOT_FOUND', `There is nothing at ${c.req.path}`))
-
   app.get('/about', (c) => c.json<About>(about))
 
   app.get('/users', async (c) => {

@@ -65,6 +65,7 @@ function runsOf(a: readonly unknown[], b: readonly unknown[]): Run[] {
 }
 
 function runsBetween(a: readonly unknown[], b: readonly unknown[]): Run[] {
+  if (a.length === 0 || b.length === 0) return []
   // Only what both have can be alike: the rest need not be looked at.
   const [inA, inB] = [new Set(a.map(contentOf)), new Set(b.map(contentOf))]
   const placesA = [...a.keys()].filter((at) => inB.has(contentOf(a[at])))
