@@ -87,7 +87,9 @@ export class Asked {
   ask(path: string, { method = 'GET', headers = {}, body, isKnown = true }: Question = {}): Promise<Answer> {
     return new Promise((resolve, reject) => {
       const known = isKnown ? { cookie: this.cookie } : {}
-      const options = { host: '127.0.0.1', port: this.port, path, method, headers: { ...known, ...headers } }
+      // A server need not read all of what it refuses: then the connection is used up.
+      const agent = body === undefined ? undefined : false
+      const options = { host: '127.0.0.1', port: this.port, path, method, agent, headers: { ...known, ...headers } }
       const asked = request(options, (response) => {
         let text = ''
         response.setEncoding('utf8')
