@@ -12,7 +12,7 @@ import type { Item, Moment, SessionLine } from '../../src/inspector/wire.ts'
 import { openDatabase } from '../../src/stores/sqlite/database.ts'
 import type { Summary } from '../../src/store.ts'
 import { eventsOf, hooked } from '../service/kit.ts'
-import { ANYTHING, Asked, it, LARGEST, S1, STORES, TOKEN } from './kit.ts'
+import { ANYTHING, Asked, it, LARGEST, S1, STORES, stringOf, TOKEN } from './kit.ts'
 
 const ADA = { userId: 'ada', id: 's1' }
 
@@ -546,9 +546,7 @@ describe('what is long', () => {
         whole += piece.text
       }
       expect(whole === long, where.of).toBe(true)
-      const file = await asked.ask(
-        `/api/file?${new URLSearchParams(Object.entries({ ...S1, ...where }).map(([key, value]): [string, string] => [key, String(value)]))}`
-      )
+      const file = await asked.ask(`/api/file?${stringOf({ ...S1, ...where })}`)
       expect(file.body === long.toWellFormed(), where.of).toBe(true)
     }
     for (const wrong of [
@@ -920,7 +918,7 @@ describe('hostile sessions', () => {
     const hostile: Record<string, MessageInput[]> = {
       text: say('x'.repeat(10_000_000), '<script>'),
       wide: [data(Object.fromEntries(Array.from({ length: 100_000 }, (_, i) => [`key ${i}`, { i }])))],
-      deep: [{ role: 'user', deep } as MessageInput],
+      deep: [{ role: 'user', deep }],
       keys: [
         data({
           ['k'.repeat(1_000_000)]: 1,
@@ -998,7 +996,7 @@ describe('hostile sessions', () => {
     // What was cut is there: at least one message, and its place.
     expect(moment.window.items.length).toBeGreaterThan(0)
     for (const { message, raw } of moment.window.items)
-      expect(message ? typeof message.type : 'string', String(raw)).toBe('string')
+      expect(message ? typeof message.type : 'string', JSON.stringify(raw)).toBe('string')
     for (const { path } of moment.window.items.flatMap(({ cuts }) => cuts)) expect(path.length).toBeLessThanOrEqual(40)
   })
 
@@ -1075,7 +1073,7 @@ describe('hostile sessions', () => {
           ...given
         }
         const { status, body } = await asked.ask(
-          `/api/${name}?${new URLSearchParams(Object.entries(all).map(([key, each]): [string, string] => [key, each.toWellFormed()]))}`
+          `/api/${name}?${stringOf(Object.fromEntries(Object.entries(all).map(([key, each]) => [key, each.toWellFormed()])))}`
         )
         expect([200, 400, 404]).toContain(status)
         expect(Buffer.byteLength(body)).toBeLessThan(LARGEST)

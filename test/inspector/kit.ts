@@ -169,10 +169,12 @@ export interface Sent {
 
 function sent(frame: string): Sent {
   const field = (name: string): string | undefined => new RegExp(`^${name}: (.*)$`, 'm').exec(frame)?.[1]
-  return { event: field('event')!, id: field('id'), data: JSON.parse(field('data') ?? 'null') as unknown }
+  const data = field('data') ?? ''
+  return { event: field('event')!, id: field('id'), data: data === '' ? undefined : (JSON.parse(data) as unknown) }
 }
 
-function stringOf(query: Query): string {
+/** As it stands in an address. */
+export function stringOf(query: Query): string {
   const given = Object.entries(query).filter(([, value]) => value !== undefined)
   return new URLSearchParams(given.map(([key, value]): [string, string] => [key, String(value)])).toString()
 }
