@@ -238,13 +238,19 @@ export class Engine {
   }
 
   /** The session at a version or time, with at most `last` of its messages; `null` where there was none. */
-  async read(key: SessionKey, at?: number | Date, last = Infinity, isAccepted = false): Promise<Session<Json> | null> {
-    const isShort = at === undefined && last !== Infinity && this.#isAccepting
+  async read(
+    key: SessionKey,
+    at?: number | Date,
+    last = Infinity,
+    isAccepted = false,
+    isUse = true
+  ): Promise<Session<Json> | null> {
+    const isShort = at === undefined && last !== Infinity && isUse && this.#isAccepting
     if (isShort && !this.#registry!.getSnapshot().context.isActive(key)) {
       const session = await this.#readEnd(key, last, isAccepted)
       if (session) return session
     }
-    return this.#read(key, at, at, isAccepted, (log, state) => log.session(state, last))
+    return this.#read(key, at, at, isAccepted, (log, state) => log.session(state, last), isUse)
   }
 
   // `answer` is given the log, and its state at `at`; where that is `undefined`, of the newest version. A log that is damaged after
@@ -254,13 +260,15 @@ export class Engine {
     at: number | Date | undefined,
     needed: number | Date | undefined,
     isAccepted: boolean,
-    answer: (log: FoldedLog, state: SessionState) => A
+    answer: (log: FoldedLog, state: SessionState) => A,
+    isUse = true
   ): Promise<A> {
     this.#accept(isAccepted)
     try {
       return await this.#request(key, undefined, true, (resolve, reject) => ({
         type: 'read',
         at,
+        isUse,
         resolve: (log, state) => resolve(answer(log, state)),
         reject
       }))

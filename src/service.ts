@@ -53,6 +53,7 @@ export interface SessionHistoryService<M = Message, Input = InputOf<M>> extends 
   /**
    * The session as it is, or as it was `at` a version or time; `null` where there was none. `last` leaves all but so many of
    * the newest messages out. Where there is none and `at` is not given, `missing` says what then, by default the service's option `missing.get`.
+   * With `countsAsUse: false` it does not renew the time of `retention`.
    *
    * @throws `VERSION_NOT_FOUND` where `at` is a version that the log does not have yet; `FORMAT_MISMATCH`; `SESSION_NOT_FOUND`
    */
@@ -63,6 +64,7 @@ export interface SessionHistoryService<M = Message, Input = InputOf<M>> extends 
       readonly at?: number | Date | undefined
       readonly last?: number | undefined
       readonly missing?: 'create' | 'null' | 'throw' | undefined
+      readonly countsAsUse?: boolean | undefined
     }
   ): Promise<Session<M> | null>
 

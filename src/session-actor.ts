@@ -47,6 +47,8 @@ export interface WriteRequest extends Reply<Written> {
 export interface ReadRequest {
   readonly type: 'read'
   readonly at: number | Date | undefined
+  /** Whether it renews the time for which the session is kept. */
+  readonly isUse: boolean
   readonly resolve: (log: FoldedLog, state: SessionState) => void
   readonly reject: (reason: unknown) => void
 }
@@ -366,7 +368,7 @@ class SessionMailbox {
   }
 
   #answer(readers: readonly ReadRequest[]): void {
-    for (const { at, resolve, reject } of readers) {
+    for (const { at, isUse, resolve, reject } of readers) {
       try {
         const state = this.#log.at(at)
         // The past of what has expired may be read, and does not bring it back.
@@ -374,7 +376,7 @@ class SessionMailbox {
         // Before the answer: as long as nobody has that, the service is not stopped.
         if (isOver) this.#environment.onExpired?.(this.#log.key)
         resolve(this.#log, isOver && at === undefined ? expired(state) : state)
-        if (!isOver) this.#noteRead()
+        if (!isOver && isUse) this.#noteRead()
       } catch (error) {
         reject(error)
       }

@@ -142,6 +142,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
       readonly at?: number | Date | undefined
       readonly last?: number | undefined
       readonly missing?: Missing | undefined
+      readonly countsAsUse?: boolean | undefined
     }
   ): Promise<Session<M> | null> {
     const key = keyOf(userId, sessionId)
@@ -149,12 +150,14 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     const at = pointInLog(given.at)
     const last = Math.min(wholeNumber('last', given.last, 0) ?? Infinity, this.#maxMessages)
     const missing = oneOf('missing', given.missing ?? this.#engine.missing.get, MISSING)
+    const isUse = given.countsAsUse ?? true
+    if (typeof isUse !== 'boolean') throw misuse('countsAsUse', 'true or false', isUse)
     const session =
       at === undefined
         ? await this.#engine.during(
-            async () => (await this.#engine.read(key, at, last, true)) ?? this.#missing(key, last, missing)
+            async () => (await this.#engine.read(key, at, last, true, isUse)) ?? this.#missing(key, last, missing)
           )
-        : await this.#engine.read(key, at, last)
+        : await this.#engine.read(key, at, last, false, isUse)
     return session && this.#typed(session)
   }
 

@@ -1,13 +1,16 @@
 import type { InspectionEvent, InspectionObserver } from '../options.ts'
+import { fitting } from './cut.ts'
 import type { ActorEvent, ActorLine, Actors } from './wire.ts'
 
 /** How many events are kept, and how many actors are shown. */
 const EVENTS = 500
 const ACTORS = 500
+/** Ids may be long: of each, fewer are given where they take more. */
+const BYTES = 90_000
 
 /**
- * Remembers what the actors of a service do, for the inspector to show: the actors that run, and the newest 500 events. It goes as `inspect` to
- * `createSessionHistory`, and as `actors` to `startInspector`.
+ * Remembers what the actors of a service do, for the inspector to show: the actors that run, and the newest events, at most 1,000; of events their types
+ * alone. It goes as `inspect` to `createSessionHistory`, and as `actors` to `startInspector`; of one service, as it can be watched by one.
  *
  * @example
  * const actors = new ActorLog()
@@ -44,10 +47,11 @@ export class ActorLog implements InspectionObserver {
   /** What there is to show: those that did something last, and the events after `after`. */
   state(after: number): Actors {
     const actors = [...this.#actors.values()].slice(-ACTORS).toReversed()
+    const events = this.#events.slice(-EVENTS).filter(({ number }) => number > after)
     return {
-      actors,
       running: this.#actors.size,
-      events: this.#events.slice(-EVENTS).filter(({ number }) => number > after)
+      actors: fitting(actors, BYTES).kept,
+      events: fitting(events.toReversed(), BYTES).kept.toReversed()
     }
   }
 

@@ -3,15 +3,18 @@ import { bodyLimit } from 'hono/body-limit'
 import { stream, streamSSE, type SSEStreamingApi } from 'hono/streaming'
 import { z } from 'zod'
 import { idOf } from '../arguments.ts'
-import type { Json, JsonObject } from '../json.ts'
-import type { Session } from '../session.ts'
+import { isTurnlogError } from '../errors.ts'
+import type { SessionEvent } from '../event.ts'
+import { hashJson, type Json, type JsonObject } from '../json.ts'
+import { sessionNotFound, type Session } from '../session.ts'
 import type { ActorLog } from './actors.ts'
+import { batches } from './batches.ts'
 import { align, metadataChanges, rowsOf, type Alignment } from './compare.ts'
-import { atPath, beginningOf, cutJson, pictureOf } from './cut.ts'
+import { atPath, beginningOf, bytesOfJson, cutJson, fitting, pictureOf } from './cut.ts'
 import { failure, failureOf, InvalidRequest } from './failure.ts'
 import { isSought, sessionLine, titleOf, turnOf } from './lines.ts'
 import { type Log, Logs, type AnyHistory } from './log.ts'
-import { countOf, factsOf, itemsOf, placesOf, rawItemsOf } from './messages.ts'
+import { factsOf, itemsOf, placesOf, rawItemsOf, short, shownOf, type Reading } from './messages.ts'
 import { treeOf } from './tree.ts'
 import type {
   About,
@@ -44,8 +47,10 @@ const PAGE = 100
 /** How many users and sessions are looked at for one answer to a search. */
 const LOOKED_AT = 5_000
 /** Of an event, or of the metadata: bytes that are shown. */
-const EVENT_BYTES = 30_000
-const METADATA_BYTES = 16_000
+const EVENT_BYTES = 20_000
+const METADATA_BYTES = 10_000
+/** Of a list of users, sessions or events: ids may be long. */
+const LIST_BYTES = 150_000
 /** UTF-16 code units of a text in one answer: six bytes each at worst. */
 const TEXT_LENGTH = 30_000
 
@@ -63,10 +68,13 @@ const whole = (least: number) =>
     .regex(/^\d{1,15}$/, 'not a whole number')
     .transform(Number)
     .pipe(z.int().min(least))
-const version = z.int().min(1)
+const versionNumber = z.int().min(1)
 const named = { user: id, session: id }
 // A version, or a date.
-const point = z.union([whole(0), z.iso.datetime({ offset: true }).transform((text) => new Date(text))])
+const point = z.union(
+  [whole(1), z.iso.datetime({ offset: true }).transform((text) => new Date(text))],
+  'neither a version nor a date'
+)
 const windowed = {
   from: whole(0).optional(),
   count: whole(1)
@@ -89,21 +97,22 @@ const source = {
 }
 
 const edit = z.discriminatedUnion('type', [
-  z.strictObject({ type: z.literal('fork'), ...named, at: version, as: id.optional() }),
+  z.strictObject({ type: z.literal('fork'), ...named, at: versionNumber, as: id.optional() }),
   z.strictObject({
     type: z.literal('rewind'),
     ...named,
-    toVersion: version,
-    expectedVersion: version,
+    toVersion: versionNumber,
+    expectedVersion: versionNumber,
     reason: z.string().max(10_000).optional()
   }),
-  z.strictObject({ type: z.enum(['undo', 'redo']), ...named, expectedVersion: version }),
+  z.strictObject({ type: z.enum(['undo', 'redo']), ...named, expectedVersion: versionNumber }),
   z.strictObject({
     type: z.literal('metadata'),
     ...named,
-    set: z.record(z.string(), z.json()),
+    // JSON it is: it was parsed.
+    set: z.custom<JsonObject>((value) => typeof value === 'object' && value !== null, 'not an object'),
     unset: z.array(z.string()),
-    expectedVersion: version
+    expectedVersion: versionNumber
   }),
   z.strictObject({ type: z.literal('delete'), ...named })
 ])
@@ -113,12 +122,6 @@ export function api(history: AnyHistory, { about, actors, signal }: ApiOptions):
   const logs = new Logs(history)
   const app = new Hono()
   const ask = <S extends z.ZodType>(c: Context, schema: S): z.output<S> => parsed(schema, c.req.query())
-
-  app.onError((error, c) => {
-    const { status, code, message } = failureOf(error)
-    return failure(c, status, code, message)
-  })
-  app.notFound((c) => failure(c, 404, 'NOT_FOUND', `There is nothing at ${c.req.path}`))
 
   app.get('/about', (c) => c.json<About>(about))
 
@@ -150,7 +153,7 @@ export function api(history: AnyHistory, { about, actors, signal }: ApiOptions):
       raw
     } = ask(c, z.object({ ...named, at: whole(1), ...windowed, raw: z.literal('1').optional() }))
     const log = logs.of(user, session)
-    const reading = await log.reading(await log.session(at))
+    const reading = await log.reading(await log.at(at))
     const items = raw ? rawItemsOf(reading, from, count) : itemsOf(reading, from, count)
     return c.json<Window>({ from, items })
   })
@@ -158,7 +161,7 @@ export function api(history: AnyHistory, { about, actors, signal }: ApiOptions):
   app.get('/facts', async (c) => {
     const { user, session, at } = ask(c, z.object({ ...named, at: whole(1) }))
     const log = logs.of(user, session)
-    return c.json(factsOf(await log.reading(await log.session(at))))
+    return c.json(factsOf(await log.reading(await log.at(at))))
   })
 
   app.get('/find', async (c) => {
@@ -167,25 +170,25 @@ export function api(history: AnyHistory, { about, actors, signal }: ApiOptions):
       z.object({ ...named, at: whole(1), text: z.string().min(1).max(1_000), from: whole(0).prefault('0') })
     )
     const log = logs.of(user, session)
-    const { places, next } = placesOf(await log.reading(await log.session(at)), text, from, 1_000)
+    const { places, next } = placesOf(await log.reading(await log.at(at)), text, from, 1_000)
     return c.json<Found>({ messages: places, ...(next !== undefined && { next }) })
   })
 
   app.get('/event', async (c) => {
     const { user, session, version } = ask(c, z.object({ ...named, version: whole(1) }))
-    const log = logs.of(user, session)
-    return c.json(await shownEvent(log, version))
+    return c.json<EventShown>((await eventOf(logs.of(user, session), version)).shown)
   })
 
   app.get('/events', async (c) => {
     const { user, session, from = 1, count } = ask(c, z.object({ ...named, ...windowed }))
     const log = logs.of(user, session)
-    const latest = await log.latest()
-    const events: EventLine[] = []
+    const { latest } = await log.newest()
     const first = Math.max(1, from)
+    const events: EventLine[] = []
+    const line = log.lines()
     if (first <= latest)
-      for await (const event of log.events(first, first + count - 1)) events.push(await log.line(event))
-    return c.json<EventPage>({ events, latest })
+      for await (const event of log.events(first, Math.min(latest, first + count - 1))) events.push(await line(event))
+    return c.json<EventPage>({ events: fitting(events, LIST_BYTES).kept, latest })
   })
 
   app.get('/outline', async (c) => {
@@ -193,7 +196,7 @@ export function api(history: AnyHistory, { about, actors, signal }: ApiOptions):
       c,
       z.object({ ...named, from: whole(1).prefault('1'), to: whole(1).optional(), buckets: whole(1).prefault('400') })
     )
-    return c.json(await logs.of(user, session).outline(from, to ?? Infinity, Math.min(buckets, 1_000)))
+    return c.json(await logs.of(user, session).outline(from, to ?? Infinity, Math.min(buckets, 700)))
   })
 
   app.get('/text', async (c) => {
@@ -227,7 +230,7 @@ export function api(history: AnyHistory, { about, actors, signal }: ApiOptions):
     return c.body(new Uint8Array(picture.bytes))
   })
 
-  const alignments = new Map<string, Alignment>()
+  const alignedAs = keptAlignments()
   app.get('/diff', async (c) => {
     const given = ask(
       c,
@@ -240,18 +243,11 @@ export function api(history: AnyHistory, { about, actors, signal }: ApiOptions):
         ...windowed
       })
     )
-    const sides = await Promise.all([
+    const [a, b] = await Promise.all([
       sideOf(logs.of(given.user, given.session), given.at),
       sideOf(logs.of(given.otherUser, given.otherSession), given.otherAt)
     ])
-    const [a, b] = sides
-    const key = JSON.stringify(
-      sides.map(({ side, session }) => [side.userId, side.id, side.version, session?.createdAt])
-    )
-    const alignment = alignments.get(key) ?? align(a.reading, b.reading)
-    // Whoever scrolls asks for the same again.
-    alignments.clear()
-    alignments.set(key, alignment)
+    const alignment = alignedAs(a, b)
     const { counts, places, lengths, rows } = alignment
     const from = given.from ?? Math.max(0, (places[0] ?? 0) - 3)
     return c.json<Diff>({
@@ -275,8 +271,8 @@ export function api(history: AnyHistory, { about, actors, signal }: ApiOptions):
   app.get('/follow', (c) => {
     const { user, session, from } = ask(c, z.object({ ...named, from: whole(1).prefault('1') }))
     // Where the browser has lost the connection, it says what it had last.
-    const last = Number(c.req.header('last-event-id') ?? '')
-    return live(c, signal, (sse, ended) => follow(sse, logs.of(user, session), last > 0 ? last + 1 : from, ended))
+    const last = c.req.header('last-event-id')
+    return live(c, signal, (sse, ended) => follow(sse, logs.of(user, session), last, from, ended))
   })
 
   app.get('/actors', (c) => {
@@ -307,23 +303,29 @@ function parsed<S extends z.ZodType>(schema: S, value: unknown): z.output<S> {
   const result = schema.safeParse(value)
   if (result.success) return result.data
   const [issue] = result.error.issues
-  throw new InvalidRequest(`${issue?.path.join('.') || 'The request'}: ${issue?.message ?? 'cannot be read'}`)
+  const name = issue?.path.map((key) => String(key)).join('.') ?? ''
+  throw new InvalidRequest(`${name === '' ? 'The request' : name}: ${issue?.message ?? 'cannot be read'}`)
 }
 
 async function usersOf(history: AnyHistory, search: string, after: string | undefined): Promise<UserPage> {
   const sought = search.trim().toLowerCase()
   const users: string[] = []
-  for (let seen = 0; seen < LOOKED_AT && users.length < PAGE;) {
-    const page = await history.listUsers({ limit: PAGE, after })
+  let left = LIST_BYTES
+  let last = after
+  for (let seen = 0; seen < LOOKED_AT;) {
+    const page = await history.listUsers({ limit: PAGE, after: last })
     for (const user of page) {
-      if (users.length === PAGE) return { users, ...(after !== undefined && { after }) }
-      if (user.toLowerCase().includes(sought)) users.push(user)
-      after = user
+      if (user.toLowerCase().includes(sought)) {
+        left -= bytesOfJson(user) + 1
+        if (left < 0 || users.length === PAGE) return { users, ...(last !== undefined && { after: last }) }
+        users.push(user)
+      }
+      last = user
     }
     if (page.length < PAGE) return { users }
     seen += page.length
   }
-  return { users, ...(after !== undefined && { after }) }
+  return { users, ...(last !== undefined && { after: last }) }
 }
 
 async function sessionsOf(
@@ -334,21 +336,25 @@ async function sessionsOf(
   cursor: string | undefined
 ): Promise<SessionPage> {
   let after = cursor === undefined ? undefined : cursorOf(cursor)
-  const sessions: SessionLine[] = []
   // By its name also one that is deleted, which no list has.
-  if (after === undefined && search.trim() !== '') sessions.push(...(await deletedOf(logs, user, search.trim())))
-  for (let seen = 0; seen < LOOKED_AT && sessions.length < PAGE;) {
-    const page = await history.listSessions(user, { limit: PAGE, after })
-    for (const session of page) {
-      if (sessions.length === PAGE) return { sessions, ...(after && { after: JSON.stringify(after) }) }
+  const sessions = after === undefined && search.trim() !== '' ? await deletedOf(logs, user, search.trim()) : []
+  const page = (): SessionPage => ({ sessions, ...(after && { after: JSON.stringify(after) }) })
+  let left = LIST_BYTES
+  for (let seen = 0; seen < LOOKED_AT;) {
+    const found = await history.listSessions(user, { limit: PAGE, after })
+    for (const session of found) {
       const line = sessionLine(session)
-      if (isSought(line, search)) sessions.push(line)
+      if (isSought(line, search)) {
+        left -= bytesOfJson(line) + 1
+        if (left < 0 || sessions.length === PAGE) return page()
+        sessions.push(line)
+      }
       after = { id: session.id, updatedAt: session.updatedAt }
     }
-    if (page.length < PAGE) return { sessions }
-    seen += page.length
+    if (found.length < PAGE) return { sessions }
+    seen += found.length
   }
-  return { sessions, ...(after && { after: JSON.stringify(after) }) }
+  return page()
 }
 
 function cursorOf(text: string): { readonly id: string; readonly updatedAt: number } {
@@ -359,15 +365,19 @@ function cursorOf(text: string): { readonly id: string; readonly updatedAt: numb
   }
 }
 
-async function deletedOf(logs: Logs, user: string, name: string): Promise<SessionLine[]> {
+async function deletedOf(logs: Logs, userId: string, name: string): Promise<SessionLine[]> {
   if (!id.safeParse(name).success) return []
-  const log = logs.of(user, name)
-  if (await log.session()) return []
-  for await (const { at } of log.events(1, 1)) {
-    const version = await log.latest()
-    return [{ userId: user, id: name, version, createdAt: at, updatedAt: at, facts: [], format: '', isDeleted: true }]
+  const log = logs.of(userId, name)
+  try {
+    const { latest, session } = await log.newest()
+    if (session) return []
+    const [first, last] = [await log.event(1), await log.event(latest)]
+    const [createdAt, updatedAt] = [first.at, last.at]
+    return [{ userId, id: name, version: latest, createdAt, updatedAt, facts: [], format: '', isDeleted: true }]
+  } catch (error) {
+    if (isTurnlogError(error, 'SESSION_NOT_FOUND') || isTurnlogError(error, 'CORRUPT_LOG')) return []
+    throw error
   }
-  return []
 }
 
 async function momentOf(
@@ -376,53 +386,46 @@ async function momentOf(
   from: number | undefined,
   count: number
 ): Promise<Moment> {
-  const latest = await log.latest()
-  const version = at instanceof Date ? ((await log.session(at))?.version ?? latest) : (at ?? latest)
-  // Throws where there is no such version.
-  const session = await log.session(version)
+  const newest = await log.newest()
+  const version = await log.versionOf(at, newest)
+  const session = version === newest.latest ? newest.session : await log.at(version)
+  const before = await log.before(version)
   const { event, shown } = await eventOf(log, version)
-  const [reading, change, before] = [
-    await log.reading(session),
-    await log.change(event, session),
-    await log.before(version)
-  ]
-  const middle = Math.max(
-    0,
-    Math.min(change.at, countOf(reading)) + Math.ceil(change.added / 2) - Math.floor(count / 2)
-  )
-  const first = from ?? Math.min(middle, Math.max(0, countOf(reading) - count))
+  const reading = await log.reading(session)
+  const change = await log.change(event, before, session)
+  const all = shownOf(reading).length
+  const middle = Math.min(change.at, all) + Math.ceil(change.added / 2)
+  const first = from ?? Math.max(0, Math.min(middle - Math.floor(count / 2), all - count))
   const { forkedFrom, turn } = session ?? {}
   const title = session ? titleOf(session.metadata) : undefined
   return {
     userId: log.userId,
     id: log.sessionId,
     version,
-    latest,
+    latest: newest.latest,
+    ...(newest.damagedAt !== undefined && { damagedAt: newest.damagedAt }),
     isLive: session !== null,
     createdAt: session?.createdAt ?? event.at,
     updatedAt: event.at,
-    format: session?.format ?? '',
+    format: short(session?.format ?? ''),
     ...(title !== undefined && { title }),
     ...(forkedFrom && { forkedFrom }),
     ...(turn && { turn: turnOf(turn) }),
     metadata: cutJson(session?.metadata ?? {}, METADATA_BYTES),
-    count: countOf(reading),
+    count: all,
     event: shown,
     change: { ...change, metadata: metadataChanges(before, session) },
     window: { from: first, items: itemsOf(reading, first, count) }
   }
 }
 
-async function shownEvent(log: Log, version: number): Promise<EventShown> {
-  return (await eventOf(log, version)).shown
-}
-
 async function eventOf(
   log: Log,
   version: number
-): Promise<{ readonly event: Awaited<ReturnType<Log['event']>>; readonly shown: EventShown }> {
+): Promise<{ readonly event: SessionEvent<unknown>; readonly shown: EventShown }> {
   const event = await log.event(version)
-  return { event, shown: { ...cutJson(event as unknown as JsonObject, EVENT_BYTES), line: await log.line(event) } }
+  const line = await log.lines()(event)
+  return { event, shown: { ...cutJson(event as unknown as JsonObject, EVENT_BYTES), line } }
 }
 
 async function textAt(
@@ -435,36 +438,54 @@ async function textAt(
   return text
 }
 
-async function valueOf(log: Log, at: number, of: z.output<typeof source.of>, index: number): Promise<Json> {
+async function valueOf(log: Log, at: number, of: z.output<typeof source.of>, index: number): Promise<Json | undefined> {
   if (of === 'event') return (await log.event(at)) as unknown as Json
-  const session = await log.session(at)
-  if (of === 'metadata') return session?.metadata ?? {}
-  const { messages, items } = await log.reading(session)
-  return (of === 'message' ? (messages ?? items) : items)[index] as Json
+  const session = await log.at(at)
+  if (of === 'metadata') return session?.metadata
+  const reading = await log.reading(session)
+  return (of === 'message' ? shownOf(reading) : reading.items)[index] as Json | undefined
 }
 
-async function sideOf(
-  log: Log,
-  at: number | Date | undefined
-): Promise<{
+/** What is compared. */
+interface Side {
   readonly side: DiffSide
   readonly session: Session<unknown> | null
-  readonly reading: Awaited<ReturnType<Log['reading']>>
-}> {
-  const latest = await log.latest()
-  const session = await log.session(at ?? latest)
+  readonly reading: Reading
+}
+
+async function sideOf(log: Log, at: number | Date | undefined): Promise<Side> {
+  const newest = await log.newest()
+  const version = await log.versionOf(at, newest)
+  const session = version === newest.latest ? newest.session : await log.at(version)
   const reading = await log.reading(session)
   const title = session ? titleOf(session.metadata) : undefined
-  const version = session?.version ?? (typeof at === 'number' ? at : latest)
   const side = {
     userId: log.userId,
     id: log.sessionId,
     version,
-    latest,
+    latest: newest.latest,
     ...(title !== undefined && { title }),
-    count: countOf(reading)
+    count: shownOf(reading).length
   }
   return { side, session, reading }
+}
+
+// Whoever scrolls asks for the same again: the last is kept.
+function keptAlignments(): (a: Side, b: Side) => Alignment {
+  let last: { readonly key: string; readonly alignment: Alignment } | undefined
+  return (a, b) => {
+    const key = JSON.stringify(
+      [a, b].map(({ side: { userId, id: name, version }, session }) => [
+        userId,
+        name,
+        version,
+        session?.createdAt,
+        session?.updatedAt
+      ])
+    )
+    if (last?.key !== key) last = { key, alignment: align(a.reading, b.reading) }
+    return last.alignment
+  }
 }
 
 // What is sent as it comes, until the reader leaves or the server stops.
@@ -491,14 +512,35 @@ function live(
   })
 }
 
-async function follow(sse: SSEStreamingApi, log: Log, from: number, ended: AbortSignal): Promise<void> {
+async function follow(
+  sse: SSEStreamingApi,
+  log: Log,
+  lastSent: string | undefined,
+  from: number,
+  ended: AbortSignal
+): Promise<void> {
+  const { latest } = await log.newest()
   // Also where nothing is new: then it is known that it follows.
   await sse.writeSSE({ event: 'following', data: '{}' })
-  for await (const event of log.live(from, ended)) {
-    const page: EventPage = { events: [await log.line(event)], latest: event.version }
-    await sse.writeSSE({ event: 'events', id: String(event.version), data: JSON.stringify(page) })
+  const sent = Number(/^(\d{1,15})-/.exec(lastSent ?? '')?.[1] ?? 0)
+  // Where another event is in that place now, the session was purged, and begun anew.
+  const isStill = sent === 0 || (sent <= latest && sentId(await log.event(sent)) === lastSent)
+  if (isStill) {
+    const line = log.lines()
+    for await (const batch of batches(log.live(sent > 0 ? sent + 1 : from, ended), PAGE)) {
+      const events: EventLine[] = []
+      for (const event of batch) events.push(await line(event))
+      const last = batch.at(-1)!
+      const data: EventPage = { events, latest: last.version }
+      await sse.writeSSE({ event: 'events', id: sentId(last), data: JSON.stringify(data) })
+    }
   }
   if (!ended.aborted) await sse.writeSSE({ event: 'gone', data: '{}' })
+}
+
+// By its version alone one cannot tell it from one of a log that was begun anew. An id may have line feeds in it.
+function sentId({ version, id: eventId }: SessionEvent<unknown>): string {
+  return `${version}-${hashJson(eventId).slice(0, 16)}`
 }
 
 async function sendActors(sse: SSEStreamingApi, actors: ActorLog, ended: AbortSignal): Promise<void> {
@@ -524,36 +566,37 @@ async function sendActors(sse: SSEStreamingApi, actors: ActorLog, ended: AbortSi
 async function edited(logs: Logs, change: z.output<typeof edit>): Promise<Edited> {
   const log = logs.of(change.user, change.session)
   const { ref } = log
-  // Of what is absent, undo and metadata say nothing.
-  await log.latest()
-  switch (change.type) {
-    case 'fork': {
-      const {
-        userId,
-        id: forkId,
-        version
-      } = await log.with((history) => history.fork(ref, { at: change.at, sessionId: change.as }))
-      return { userId, id: forkId, version }
+  // Of what is absent, some calls say nothing, and some would make it.
+  const { latest, session } = await log.newest()
+  try {
+    switch (change.type) {
+      case 'fork': {
+        const options = { at: change.at, sessionId: change.as }
+        const fork = await log.with((history) => history.fork(ref, options))
+        return { userId: fork.userId, id: fork.id, version: fork.version }
+      }
+      case 'rewind': {
+        const { toVersion, expectedVersion, reason } = change
+        const { version } = await log.with((history) => history.rewind(ref, toVersion, { expectedVersion, reason }))
+        return { ...ref, version }
+      }
+      case 'undo':
+      case 'redo': {
+        const { type, expectedVersion } = change
+        const { version } = await log.with((history) => history[type](ref, { expectedVersion }))
+        return { ...ref, version }
+      }
+      case 'metadata': {
+        if (!session) throw sessionNotFound(ref)
+        const { set, unset, expectedVersion } = change
+        const after = await log.with((history) => history.updateMetadata(ref, { set, unset }, { expectedVersion }))
+        return { ...ref, version: after?.version ?? latest }
+      }
+      case 'delete':
+        await log.with((history) => history.deleteSession(log.userId, log.sessionId))
+        return { ...ref, version: (await log.newest()).latest }
     }
-    case 'rewind': {
-      const { toVersion, expectedVersion, reason } = change
-      const { version } = await log.with((history) => history.rewind(ref, toVersion, { expectedVersion, reason }))
-      return { ...ref, version }
-    }
-    case 'undo':
-    case 'redo': {
-      const { version } = await log.with((history) =>
-        history[change.type](ref, { expectedVersion: change.expectedVersion })
-      )
-      return { ...ref, version }
-    }
-    case 'metadata': {
-      const { set, unset, expectedVersion } = change
-      await log.with((history) => history.updateMetadata(ref, { set, unset }, { expectedVersion }))
-      return { ...ref, version: await log.latest() }
-    }
-    case 'delete':
-      await log.with((history) => history.deleteSession(log.userId, log.sessionId))
-      return { ...ref, version: await log.latest() }
+  } catch (error) {
+    throw error instanceof TypeError ? new InvalidRequest(error.message) : error
   }
 }

@@ -1,9 +1,10 @@
 import { diffArrays } from 'diff'
 import { diff } from '../diff.ts'
 import { canonical, type Json, type JsonObject } from '../json.ts'
+import type { Message } from '../message.ts'
 import type { Session } from '../session.ts'
-import { cutJson } from './cut.ts'
-import { itemOf, type Reading } from './messages.ts'
+import { bytesOfJson, cutJson, fitting } from './cut.ts'
+import { isMessage, itemOf, shownOf, type Reading } from './messages.ts'
 import type { Diff, DiffRow, MetadataChange } from './wire.ts'
 
 /** Two lists of messages, put side by side: what each has at a place, `undefined` where it has nothing. */
@@ -14,8 +15,9 @@ export interface Alignment {
   readonly lengths: readonly number[]
 }
 
-/** Beyond so many edits, what is between is set side by side as it comes. */
-const MOST_EDITS = 2_000
+/** What is compared for longer, or has more edits, is set side by side as it comes. */
+const LONGEST_MS = 300
+const MOST_EDITS = 10_000
 /** So many runs that differ are told of. */
 const PLACES = 1_000
 
@@ -24,65 +26,75 @@ const PLACES = 1_000
  * own. What differs between two that are alike is set in pairs.
  */
 export function align(a: Reading, b: Reading): Alignment {
-  // Versions of a session share their messages: of what is the same object, nothing need be written out to be compared.
-  const [x, y] = [a.messages ?? a.items, b.messages ?? b.items]
-  let shared = 0
-  while (shared < Math.min(x.length, y.length) && x[shared] === y[shared]) shared++
-  const [left, right] = [contentsOf(a, shared), contentsOf(b, shared)]
   const rows: { kind: DiffRow['kind']; a?: number; b?: number }[] = []
-  for (let n = 0; n < shared; n++) rows.push({ kind: 'same', a: n, b: n })
-  let [i, j] = [shared, shared]
-  const set = (removed: number, added: number): void => {
-    const pairs = Math.min(removed, added)
-    for (let n = 0; n < pairs; n++) rows.push({ kind: 'changed', a: i++, b: j++ })
-    for (let n = pairs; n < removed; n++) rows.push({ kind: 'a', a: i++ })
-    for (let n = pairs; n < added; n++) rows.push({ kind: 'b', b: j++ })
-  }
-  const isOneSided = left.length === 0 || right.length === 0
-  const changes =
-    (isOneSided ? undefined : diffArrays(left, right, { maxEditLength: MOST_EDITS })) ?? onlyEnds(left, right)
-  for (let n = 0; n < changes.length; n++) {
-    const { count, added, removed } = changes[n]!
-    if (!added && !removed) for (let k = 0; k < count; k++) rows.push({ kind: 'same', a: i++, b: j++ })
-    else if (removed && changes[n + 1]?.added) set(count, changes[++n]!.count)
-    else if (added && changes[n + 1]?.removed) set(changes[++n]!.count, count)
-    else set(removed ? count : 0, added ? count : 0)
-  }
   const counts = { same: 0, changed: 0, a: 0, b: 0 }
-  for (const { kind } of rows) counts[kind]++
   const places: number[] = []
   const lengths: number[] = []
-  for (const [row, { kind }] of rows.entries()) {
-    if (kind === 'same') continue
-    if ((rows[row - 1]?.kind ?? 'same') !== 'same') lengths[lengths.length - 1]!++
-    else if (places.length === PLACES) break
-    else {
-      places.push(row)
-      lengths.push(1)
+  let [i, j] = [0, 0]
+  const differ = (toA: number, toB: number): void => {
+    if (i < toA || j < toB) {
+      places.push(rows.length)
+      lengths.push(Math.max(toA - i, toB - j))
     }
+    while (i < toA && j < toB) rows.push({ kind: 'changed', a: i++, b: j++ })
+    while (i < toA) rows.push({ kind: 'a', a: i++ })
+    while (j < toB) rows.push({ kind: 'b', b: j++ })
   }
-  return { rows, counts, places, lengths }
+  for (const { atA, atB, count } of runsOf(shownOf(a), shownOf(b))) {
+    differ(atA, atB)
+    for (let n = 0; n < count; n++) rows.push({ kind: 'same', a: i++, b: j++ })
+  }
+  differ(shownOf(a).length, shownOf(b).length)
+  for (const { kind } of rows) counts[kind]++
+  return { rows, counts, places: places.slice(0, PLACES), lengths: lengths.slice(0, PLACES) }
 }
 
-interface Edit {
+/** Messages that follow each other on both sides, alike. */
+interface Run {
+  readonly atA: number
+  readonly atB: number
   readonly count: number
-  readonly added: boolean
-  readonly removed: boolean
 }
 
-function onlyEnds(a: readonly string[], b: readonly string[]): Edit[] {
+function runsOf(a: readonly unknown[], b: readonly unknown[]): Run[] {
+  // Versions and forks share what they have in common: most is at both ends, and the same objects.
   const shorter = Math.min(a.length, b.length)
   let start = 0
-  while (start < shorter && a[start] === b[start]) start++
+  while (start < shorter && areAlike(a[start], b[start])) start++
   let end = 0
-  while (end < shorter - start && a[a.length - 1 - end] === b[b.length - 1 - end]) end++
-  const same = (count: number): Edit => ({ count, added: false, removed: false })
+  while (end < shorter - start && areAlike(a[a.length - 1 - end], b[b.length - 1 - end])) end++
+  const between = runsBetween(a.slice(start, a.length - end), b.slice(start, b.length - end))
   return [
-    same(start),
-    { count: a.length - start - end, added: false, removed: true },
-    { count: b.length - start - end, added: true, removed: false },
-    same(end)
+    { atA: 0, atB: 0, count: start },
+    ...between.map(({ atA, atB, count }) => ({ atA: atA + start, atB: atB + start, count })),
+    { atA: a.length - end, atB: b.length - end, count: end }
   ]
+}
+
+function runsBetween(a: readonly unknown[], b: readonly unknown[]): Run[] {
+  if (a.length === 0 || b.length === 0) return []
+  // Only what both have can be alike: the rest need not be looked at.
+  const [inA, inB] = [new Set(a.map(contentOf)), new Set(b.map(contentOf))]
+  const placesA = [...a.keys()].filter((at) => inB.has(contentOf(a[at])))
+  const placesB = [...b.keys()].filter((at) => inA.has(contentOf(b[at])))
+  const changes = diffArrays(
+    placesA.map((at) => contentOf(a[at])),
+    placesB.map((at) => contentOf(b[at])),
+    { maxEditLength: MOST_EDITS, timeout: LONGEST_MS }
+  )
+  const runs: Run[] = []
+  let [i, j] = [0, 0]
+  for (const { count, added, removed } of changes ?? []) {
+    if (!added && !removed)
+      for (let n = 0; n < count; n++) runs.push({ atA: placesA[i + n]!, atB: placesB[j + n]!, count: 1 })
+    if (!added) i += count
+    if (!removed) j += count
+  }
+  return runs
+}
+
+function areAlike(a: unknown, b: unknown): boolean {
+  return a === b || contentOf(a) === contentOf(b)
 }
 
 /** A window of the rows. */
@@ -90,54 +102,67 @@ export function rowsOf({ rows }: Alignment, a: Reading, b: Reading, from: number
   const shown: DiffRow[] = []
   let left = ROWS_BYTES
   for (const { kind, a: i, b: j } of rows.slice(from, from + count)) {
-    if (left <= 0 && shown.length > 0) break
+    if (left <= 0) break
     const row = {
       kind,
       ...(i !== undefined && { a: itemOf(a, i, ITEM_BYTES) }),
       // Of two that are alike, one is shown in both places.
       ...(j !== undefined && kind !== 'same' && { b: itemOf(b, j, ITEM_BYTES) })
     }
-    left -= Buffer.byteLength(JSON.stringify(row))
+    left -= bytesOfJson(row)
     shown.push(row)
   }
   return shown
 }
 
-const ROWS_BYTES = 140_000
+const ROWS_BYTES = 110_000
 const ITEM_BYTES = 12_000
 
-// What each message from `first` on says, without what only tells it apart from others.
-function contentsOf({ messages, items }: Reading, first: number): string[] {
-  if (!messages) return items.slice(first).map((item) => canonical(item))
-  return messages.slice(first).map(({ id: _, sequence_number: __, content, ...said }) => {
-    const parts = Array.isArray(content) ? content.map(withoutCallId) : content
-    return canonical({ ...said, ...(content !== undefined && { content: parts }) } as unknown as Json)
-  })
+// Messages are frozen, and most are compared more than once.
+const contents = new WeakMap<object, string>()
+
+// What a message says, without what only tells it apart from others.
+function contentOf(item: unknown): string {
+  if (typeof item !== 'object' || item === null) return canonical(item as Json)
+  let said = contents.get(item)
+  if (said === undefined) contents.set(item, (said = canonical(withoutNames(item as Json))))
+  return said
 }
 
-function withoutCallId(part: object): object {
-  const { type, data } = part as { readonly type?: unknown; readonly data?: JsonObject | null }
-  if (type !== 'data' || !data) return part
+function withoutNames(item: Json): Json {
+  if (!isMessage(item)) return item
+  const { id: _, sequence_number: __, content, ...said } = item as Message
+  const parts = Array.isArray(content) ? content.map(withoutCallId) : content
+  return { ...said, ...(content !== undefined && { content: parts }) } as unknown as Json
+}
+
+function withoutCallId(part: object | null): object | null {
+  const { type, data } = (part ?? {}) as { readonly type?: unknown; readonly data?: JsonObject | null }
+  if (type !== 'data' || typeof data !== 'object' || data === null) return part
   const { call_id: _, ...said } = data
   return { ...part, data: said }
 }
 
-/** The keys of the metadata whose values differ. */
+/** The keys of the metadata whose values differ: as many as there is room for. */
 export function metadataChanges(
   a: Pick<Session<unknown>, 'metadata'> | null,
   b: Pick<Session<unknown>, 'metadata'> | null
 ): MetadataChange[] {
-  const bare = (session: typeof a): Pick<Session<unknown>, 'metadata' | 'messages'> => ({
-    metadata: session?.metadata ?? {},
-    messages: []
-  })
-  return Object.entries(diff(bare(a), bare(b)).metadata)
-    .map(([key, sides]) => ({
-      key: key.slice(0, 200),
-      ...(sides.a !== undefined && { a: cutJson(sides.a, METADATA_BYTES) }),
-      ...(sides.b !== undefined && { b: cutJson(sides.b, METADATA_BYTES) })
-    }))
-    .slice(0, 100)
+  const [before, after] = [a?.metadata ?? {}, b?.metadata ?? {}]
+  if (before === after) return []
+  const changes = diff({ metadata: before, messages: [] }, { metadata: after, messages: [] }).metadata
+  return fitting(
+    Object.entries(changes)
+      .slice(0, MOST_CHANGES)
+      .map(([key, sides]) => ({
+        key: key.slice(0, 200),
+        ...(sides.a !== undefined && { a: cutJson(sides.a, METADATA_BYTES) }),
+        ...(sides.b !== undefined && { b: cutJson(sides.b, METADATA_BYTES) })
+      })),
+    ALL_METADATA_BYTES
+  ).kept
 }
 
 const METADATA_BYTES = 4_000
+const ALL_METADATA_BYTES = 20_000
+const MOST_CHANGES = 500

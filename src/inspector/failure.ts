@@ -31,8 +31,11 @@ export function failure(c: Context, status: ContentfulStatusCode, code: string, 
 
 /** What went wrong, as it is answered. */
 export function failureOf(error: unknown): Failure['error'] & { readonly status: ContentfulStatusCode } {
-  const message = withoutCredentials(error instanceof Error ? error.message : String(error))
+  const message = withoutCredentials(error instanceof Error ? error.message : String(error)).slice(0, LONGEST)
   if (isTurnlogError(error)) return { status: STATUS[error.code] ?? 500, code: error.code, message }
   if (error instanceof InvalidRequest) return { status: 400, code: 'INVALID_REQUEST', message }
   return { status: 500, code: 'UNEXPECTED', message }
 }
+
+/** A message may have an id in it, or what a schema says of a value. */
+const LONGEST = 5_000

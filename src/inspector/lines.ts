@@ -1,4 +1,4 @@
-import type { JsonObject } from '../json.ts'
+import type { Json, JsonObject } from '../json.ts'
 import type { Session } from '../session.ts'
 import { short } from './messages.ts'
 import type { SessionLine } from './wire.ts'
@@ -18,7 +18,7 @@ export function sessionLine(session: Session<unknown>): SessionLine {
     updatedAt,
     ...(title !== undefined && { title }),
     facts: factsOf(metadata).slice(0, FACTS),
-    format,
+    format: short(format),
     ...(forkedFrom && { forkedFrom }),
     ...(turn && { turn: turnOf(turn) })
   }
@@ -36,12 +36,17 @@ export function titleOf({ title }: JsonObject): string | undefined {
 
 // Whatever fits on a line; an import keeps what a file says of a conversation under `facts`.
 function factsOf(metadata: JsonObject): (readonly [string, string])[] {
-  return Object.entries(metadata).flatMap(([key, value]): (readonly [string, string])[] => {
-    if (key === 'title') return []
-    if (key === 'facts' && typeof value === 'object' && value !== null && !Array.isArray(value))
-      return factsOf(value as JsonObject)
-    return typeof value === 'object' ? [] : [[short(key).slice(0, 40), short(String(value)).slice(0, 60)]]
-  })
+  return Object.entries(metadata)
+    .slice(0, 100)
+    .flatMap(([key, value]): (readonly [string, string])[] => {
+      if (key === 'title') return []
+      if (key === 'facts' && isObject(value)) return factsOf(value)
+      return typeof value === 'object' ? [] : [[short(key).slice(0, 40), short(String(value)).slice(0, 60)]]
+    })
+}
+
+function isObject(value: Json): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** Whether a session is one that is searched for: by its id, title, or any fact, as `reward 0`. */

@@ -1,34 +1,33 @@
 import { DEFAULT_FORMAT, readerOf } from '../adapters/shared/reading.ts'
+import { noSessionThen } from '../content.ts'
 import { isTurnlogError } from '../errors.ts'
 import type { SessionEvent } from '../event.ts'
-import type { Json } from '../json.ts'
+import { equalJson, type Json } from '../json.ts'
 import { messageSchema, type Message, type StandardSchema } from '../message.ts'
 import type { SessionHistoryService } from '../service.ts'
 import { sessionNotFound, type Session } from '../session.ts'
-import { countOf, kindOf, lineOf, problemOf, short, type Reading } from './messages.ts'
-import type { Change, EventLine, Kind, Outline } from './wire.ts'
+import { shownOf, type Reading } from './messages.ts'
+import { eventLine, LogOutline } from './outline.ts'
+import type { Change, EventLine, Outline } from './wire.ts'
 
 /** A service, with sessions of whatever messages. */
 export type AnyHistory = SessionHistoryService<unknown, unknown>
 
-type Reader = Awaited<ReturnType<typeof readerOf>>
-
 /** What is stored is taken as it is. */
 const ANYTHING: StandardSchema = { '~standard': { version: 1, vendor: 'turnlog', validate: (value) => ({ value }) } }
 
-/** Later than all events: reads the newest state as one of the past, which does not count as use of the session. */
-const END_OF_TIME = new Date(8.64e15)
-
-/** How many outlines and readings are kept. */
+/** How many logs are kept, and how many messages of those that had to be read as such, of two versions at least. */
 const KEPT = 16
+const KEPT_MESSAGES = 100_000
 
 /** The logs of a service, each read in the format that it has. Keeps what it has read for a while; nothing that matters. */
 export class Logs {
   readonly #history: AnyHistory
   readonly #byFormat = new Map<string, AnyHistory>()
   readonly #logs = new Map<string, Log>()
+  readonly #readings = new Map<string, Reading>()
 
-  constructor(history: SessionHistoryService<unknown, unknown>) {
+  constructor(history: AnyHistory) {
     this.#history = history
   }
 
@@ -46,9 +45,8 @@ export class Logs {
     return log
   }
 
-  /** The service for sessions of a format. */
-  withFormat(format: string | undefined): AnyHistory {
-    if (format === undefined) return this.#history
+  /** The service for sessions of a format, which shows all of their messages. */
+  withFormat(format: string): AnyHistory {
     const known = this.#byFormat.get(format)
     if (known) return known
     const schema: StandardSchema = format === DEFAULT_FORMAT ? messageSchema : ANYTHING
@@ -56,18 +54,45 @@ export class Logs {
     this.#byFormat.set(format, history)
     return history
   }
+
+  /** The messages of a state. */
+  async reading(session: Session<unknown> | null): Promise<Reading> {
+    if (!session) return { messages: [], items: [] }
+    const items = session.messages as readonly Json[]
+    if (session.format === DEFAULT_FORMAT) return { messages: items as unknown as readonly Message[], items }
+    const { userId, id, version, createdAt, updatedAt } = session
+    const key = JSON.stringify([userId, id, version, createdAt, updatedAt])
+    const reading = this.#readings.get(key) ?? { messages: (await readerOf(session.format))(items), items }
+    this.#readings.delete(key)
+    this.#readings.set(key, reading)
+    let count = [...this.#readings.values()].reduce((sum, each) => sum + each.items.length, 0)
+    for (const [oldest, each] of this.#readings) {
+      if (count <= KEPT_MESSAGES || this.#readings.size <= 2) break
+      this.#readings.delete(oldest)
+      count -= each.items.length
+    }
+    return reading
+  }
 }
 
-/** The log of one session: what its events are, and its states. */
+/** How far a log goes, and the session as it is. */
+export interface Newest {
+  readonly latest: number
+  /** `null`: it is deleted. */
+  readonly session: Session<unknown> | null
+  /** The first version that cannot be read: then `latest` is the one before. */
+  readonly damagedAt?: number
+}
+
+/** The log of one session: what its events are, and its states. Reading it makes no session, and does not count as use. */
 export class Log {
   readonly userId: string
   readonly sessionId: string
   readonly #logs: Logs
-  #format: string | undefined
-  /** Of the events up to {@link latest}. */
-  #outline = emptyOutline()
-  #syncing: Promise<void> | undefined
-  readonly #readings = new Map<string, Promise<Reading>>()
+  /** Of which the session was when it was last asked for. */
+  #format = DEFAULT_FORMAT
+  #outline = new LogOutline()
+  #syncing: Promise<LogOutline> | undefined
 
   constructor(logs: Logs, userId: string, sessionId: string) {
     this.#logs = logs
@@ -84,87 +109,118 @@ export class Log {
     return this.#logs.of(userId, sessionId)
   }
 
-  /** The service that knows the format of the session, asked again with the right one where it has changed. */
+  /** Asks the service that knows the format of the session. */
   async with<T>(ask: (history: AnyHistory) => Promise<T>): Promise<T> {
+    const asked = this.#format
     try {
-      return await ask(this.#logs.withFormat(this.#format))
+      return await ask(this.#logs.withFormat(asked))
     } catch (error) {
-      if (!isTurnlogError(error, 'FORMAT_MISMATCH') || error.actual === this.#format) throw error
+      if (!isTurnlogError(error, 'FORMAT_MISMATCH') || error.actual === asked) throw error
       this.#format = error.actual
-      return ask(this.#logs.withFormat(this.#format))
+      return ask(this.#logs.withFormat(error.actual))
     }
   }
 
-  /** The session at a version or time, by default now; `null` where it was deleted then. @throws `VERSION_NOT_FOUND` */
-  async session(at: number | Date = END_OF_TIME): Promise<Session<unknown> | null> {
-    const session = await this.with((history) => history.getSession(this.userId, this.sessionId, { at }))
-    if (session) this.#format ??= session.format
-    return session
+  /**
+   * The session at a version; `null` where it was deleted then.
+   *
+   * @throws `VERSION_NOT_FOUND`, `CORRUPT_LOG`
+   */
+  at(version: number): Promise<Session<unknown> | null> {
+    return this.with((history) => history.getSession(this.userId, this.sessionId, { at: version, countsAsUse: false }))
   }
 
-  /** The newest version. @throws `SESSION_NOT_FOUND` where there is no log */
-  async latest(): Promise<number> {
-    const session = await this.session()
-    if (session) return session.version
-    // One that is deleted, or none: the error knows how far the log goes.
-    const version = await this.session(Number.MAX_SAFE_INTEGER).then(
+  /** The state before an event: `null` where there was no session. */
+  before(version: number): Promise<Session<unknown> | null> {
+    return version <= 1 ? Promise.resolve(null) : this.at(version - 1)
+  }
+
+  /**
+   * The newest state that can be read.
+   *
+   * @throws `SESSION_NOT_FOUND` where there is no log; `CORRUPT_LOG` where nothing of it can be read
+   */
+  async newest(): Promise<Newest> {
+    try {
+      const session = await this.with((history) =>
+        history.getSession(this.userId, this.sessionId, { missing: 'null', countsAsUse: false })
+      )
+      return { latest: session?.version ?? (await this.#latestOfDeleted()), session }
+    } catch (error) {
+      if (!isTurnlogError(error, 'CORRUPT_LOG') || error.version <= 1) throw error
+      // What is before the damage is still given. Of a fork, it may be the parent that is damaged: then nothing is.
+      const latest = error.version - 1
+      return { latest, session: await this.at(latest), damagedAt: error.version }
+    }
+  }
+
+  // The error for a version that there cannot be knows how far the log goes.
+  async #latestOfDeleted(): Promise<number> {
+    const latest = await this.at(Number.MAX_SAFE_INTEGER).then(
       () => 0,
       (error: unknown) => {
         if (isTurnlogError(error, 'VERSION_NOT_FOUND')) return error.actual
         throw error
       }
     )
-    if (version === 0) throw sessionNotFound(this.ref)
+    if (latest === 0) throw sessionNotFound(this.ref)
+    return latest
+  }
+
+  /**
+   * The version that a version, a time or nothing stands for.
+   *
+   * @throws `VERSION_NOT_FOUND`
+   */
+  async versionOf(at: number | Date | undefined, { latest }: Newest): Promise<number> {
+    if (at === undefined) return latest
+    const version = typeof at === 'number' ? at : (await this.#synced()).versionAt(at.getTime())
+    if (version < 1 || version > latest) throw noSessionThen(version, latest, at instanceof Date ? at : undefined)
     return version
   }
 
   /** The messages of a state. */
-  async reading(session: Session<unknown> | null): Promise<Reading> {
-    if (!session) return { messages: [], items: [] }
-    if (session.format === DEFAULT_FORMAT) {
-      const messages = session.messages as readonly Message[]
-      return { messages, items: messages as unknown as readonly Json[] }
-    }
-    const key = `${session.version} ${session.createdAt} ${session.updatedAt}`
-    const reading = this.#readings.get(key) ?? read(session)
-    this.#readings.delete(key)
-    this.#readings.set(key, reading)
-    for (const oldest of this.#readings.keys()) {
-      if (this.#readings.size <= KEPT) break
-      this.#readings.delete(oldest)
-    }
-    return reading
+  reading(session: Session<unknown> | null): Promise<Reading> {
+    return this.#logs.reading(session)
   }
 
-  /** What an event did to the messages and the metadata of the version before. */
-  async change(event: SessionEvent<unknown>, after: Session<unknown> | null): Promise<Omit<Change, 'metadata'>> {
+  /** What an event did to the messages of the state before it. */
+  async change(
+    event: SessionEvent<unknown>,
+    before: Session<unknown> | null,
+    after: Session<unknown> | null
+  ): Promise<Omit<Change, 'metadata'>> {
     const reading = await this.reading(after)
-    const count = countOf(reading)
+    const count = shownOf(reading).length
     // Most events append a message, and then there is nothing to compare.
     if (event.type === 'message-appended' && after?.format === DEFAULT_FORMAT)
       return { at: count - 1, removed: 0, added: 1 }
-    if (['metadata-changed', 'turn-started', 'turn-ended'].includes(event.type))
-      return { at: count, removed: 0, added: 0 }
-    const before = await this.reading(await this.before(event.version))
-    return difference(before, reading)
-  }
-
-  /** The state before an event: `null` where there was no session. */
-  before(version: number): Promise<Session<unknown> | null> {
-    return version <= 1 ? Promise.resolve(null) : this.session(version - 1)
+    if (UNMOVED.has(event.type)) return { at: count, removed: 0, added: 0 }
+    return difference(shownOf(await this.reading(before)), shownOf(reading))
   }
 
   /** The events of versions `from` to `to`, of whatever formats. */
-  async *events(
+  events(from: number, to: number): AsyncGenerator<SessionEvent<unknown>, undefined> {
+    return this.#inAnyFormat(from, (history, next) =>
+      history.readEvents(this.userId, this.sessionId, { from: next, to: Math.max(to, next - 1) })
+    )
+  }
+
+  /** The events from a version on, and then each that is stored. Ends when the session is purged, or `signal` is aborted. */
+  live(from: number, signal: AbortSignal): AsyncGenerator<SessionEvent<unknown>, undefined> {
+    return this.#inAnyFormat(from, (history, next) =>
+      history.subscribe(this.userId, this.sessionId, { from: next, signal })
+    )
+  }
+
+  async *#inAnyFormat(
     from: number,
-    to: number | undefined,
-    signal?: AbortSignal
+    ask: (history: AnyHistory, next: number) => AsyncIterable<SessionEvent<unknown>>
   ): AsyncGenerator<SessionEvent<unknown>, undefined> {
     let format = this.#format
     for (let next = from; ;) {
       try {
-        const history = this.#logs.withFormat(format)
-        for await (const event of history.readEvents(this.userId, this.sessionId, { from: next, to, signal })) {
+        for await (const event of ask(this.#logs.withFormat(format), next)) {
           next = event.version + 1
           yield event
         }
@@ -173,216 +229,86 @@ export class Log {
         // It has started over with messages of another format; or this is the first that is asked.
         if (!isTurnlogError(error, 'FORMAT_MISMATCH') || error.actual === format) throw error
         format = error.actual
-        if (next === from) this.#format = format
       }
     }
   }
 
-  /** The events from a version on, and then each that is stored. Ends when the session is purged, or `signal` is aborted. */
-  async *live(from: number, signal: AbortSignal): AsyncGenerator<SessionEvent<unknown>, undefined> {
-    // What is there, in whatever formats; then the format is known.
-    await this.latest()
-    let next = from
-    for await (const event of this.events(from, undefined, signal)) {
-      next = event.version + 1
-      yield event
-    }
-    yield* this.#logs.withFormat(this.#format).subscribe(this.userId, this.sessionId, { from: next, signal })
-  }
-
-  /** One event. @throws `SESSION_NOT_FOUND`, `VERSION_NOT_FOUND` */
+  /**
+   * One event.
+   *
+   * @throws `SESSION_NOT_FOUND`, `VERSION_NOT_FOUND`
+   */
   async event(version: number): Promise<SessionEvent<unknown>> {
-    for await (const event of this.events(version, version)) return event
-    // Which of the two it is, these tell.
-    const latest = await this.latest()
-    await this.session(Math.max(version, latest + 1))
-    throw sessionNotFound(this.ref)
+    for await (const event of this.events(version, version)) if (event.version === version) return event
+    // Which of the two it is, this tells.
+    throw noSessionThen(version, (await this.newest()).latest)
   }
 
-  /** An event on a line. */
-  async line(event: SessionEvent<unknown>, bytes = Buffer.byteLength(JSON.stringify(event))): Promise<EventLine> {
-    const read = await readerOf(this.#format ?? DEFAULT_FORMAT)
-    const { version, at, type, commitId, turnId, data } = event
-    const { kind, what, problem } = described(event, read)
-    return {
-      version,
-      at,
-      type,
-      kind,
-      what: short(what),
-      bytes,
-      commitId,
-      ...(turnId !== undefined && { turnId }),
-      ...(type === 'rewound' && { toVersion: data.toVersion }),
-      ...(problem !== undefined && { problem })
+  /** Lines for events that follow each other. */
+  lines(): (event: SessionEvent<unknown>) => Promise<EventLine> {
+    let format: string | undefined
+    return async (event) => {
+      if (event.type === 'created') format = event.data.format
+      else if (format === undefined || event.type === 'rewound') format = (await this.at(event.version))?.format
+      return eventLine(event, await readerOf(format ?? DEFAULT_FORMAT))
     }
   }
 
-  /** The events of versions `from` to `to`, counted in at most `buckets`. @throws `SESSION_NOT_FOUND` */
+  /**
+   * The events of versions `from` to `to`, counted in at most `buckets`.
+   *
+   * @throws `SESSION_NOT_FOUND`
+   */
   async outline(from: number, to: number, buckets: number): Promise<Outline> {
-    // By this the format is known.
-    await this.latest()
-    await this.sync()
-    const { kinds, times, problems, marks } = this.#outline
-    const latest = kinds.length
-    if (latest === 0) throw sessionNotFound(this.ref)
-    const last = Math.min(to, latest)
-    const first = Math.max(1, Math.min(from, last))
-    const span = Math.max(1, Math.ceil((last - first + 1) / buckets))
-    const counted: Partial<Record<Kind | 'problem', number>>[] = []
-    for (let start = first; start <= last; start += span) {
-      const bucket: Partial<Record<Kind | 'problem', number>> = {}
-      for (let version = start; version < Math.min(start + span, last + 1); version++) {
-        const kind = KINDS[kinds[version - 1]!]!
-        bucket[kind] = (bucket[kind] ?? 0) + 1
-        if (problems.has(version)) bucket.problem = (bucket.problem ?? 0) + 1
-      }
-      counted.push(bucket)
-    }
-    return {
-      latest,
-      from: first,
-      to: last,
-      span,
-      buckets: counted,
-      fromAt: times[first - 1]!,
-      toAt: times[last - 1]!,
-      marks: marks.filter(({ version }) => version >= first && version <= last).slice(-500)
-    }
+    return (await this.#synced()).counted(from, to, buckets)
   }
 
-  /** The rewinds of the log, in order. */
+  /**
+   * The rewinds of the log, in order.
+   *
+   * @throws `SESSION_NOT_FOUND`
+   */
   async rewinds(): Promise<Outline['marks']> {
-    await this.sync()
-    return this.#outline.marks.filter(({ kind }) => kind === 'rewound')
+    return (await this.#synced()).rewinds
   }
 
-  /** Reads what is new of the events; once at a time. */
-  sync(): Promise<void> {
+  // Reads what is new of the events; once at a time.
+  #synced(): Promise<LogOutline> {
     this.#syncing ??= this.#sync().finally(() => {
       this.#syncing = undefined
     })
     return this.#syncing
   }
 
-  async #sync(): Promise<void> {
-    const { kinds, lastId } = this.#outline
-    if (kinds.length > 0) {
-      // The last that is known again: where it is another, the session was purged, and begun anew.
-      let isSame = false
-      for await (const event of this.events(kinds.length, undefined)) {
-        if (event.version === kinds.length && event.id === lastId) isSame = true
-        else if (!isSame) break
-        else await this.#note(event)
-      }
-      if (isSame) return
-      this.#outline = emptyOutline()
-      this.#readings.clear()
-    }
-    for await (const event of this.events(1, undefined)) await this.#note(event)
+  async #sync(): Promise<LogOutline> {
+    const { latest } = await this.newest()
+    const known = this.#outline
+    if (!(await this.#isStill(known, latest))) this.#outline = new LogOutline()
+    await this.#outline.add(this.events(this.#outline.latest + 1, latest), latest)
+    // It was purged meanwhile.
+    if (this.#outline.latest === 0) throw sessionNotFound(this.ref)
+    return this.#outline
   }
 
-  async #note(event: SessionEvent<unknown>): Promise<void> {
-    const read = (this.#reader ??= await readerOf(this.#format ?? DEFAULT_FORMAT))
-    const { kind, problem } = described(event, read, false)
-    const { kinds, times, problems, marks } = this.#outline
-    kinds.push(KINDS.indexOf(kind))
-    times.push(event.at)
-    this.#outline.lastId = event.id
-    if (problem !== undefined) problems.add(event.version)
-    if (event.type === 'rewound')
-      marks.push({ version: event.version, kind, toVersion: event.data.toVersion, rewind: event.data.kind })
-    else if (event.type === 'turn-started') marks.push({ version: event.version, kind, turn: 'begins' })
-    else if (event.type === 'turn-ended') marks.push({ version: event.version, kind, turn: 'ends' })
-    else if (MARKED.has(kind)) marks.push({ version: event.version, kind })
+  // Where the last event that is known is another now, the session was purged, and begun anew.
+  async #isStill({ last }: LogOutline, latest: number): Promise<boolean> {
+    if (!last) return true
+    if (last.version > latest) return false
+    for await (const { id } of this.events(last.version, last.version)) return id === last.id
+    return false
   }
-
-  #reader: Reader | undefined
 }
 
-const KINDS: readonly Kind[] = [
-  'created',
-  'user',
-  'assistant',
-  'tool',
-  'system',
-  'message',
-  'replaced',
-  'truncated',
-  'metadata',
-  'rewound',
-  'turn',
-  'deleted'
-]
-
-const MARKED = new Set<Kind>(['created', 'rewound', 'turn', 'deleted', 'truncated'])
-
-function emptyOutline(): {
-  readonly kinds: number[]
-  readonly times: number[]
-  readonly problems: Set<number>
-  readonly marks: Outline['marks'][number][]
-  lastId: string
-} {
-  return { kinds: [], times: [], problems: new Set(), marks: [], lastId: '' }
-}
-
-async function read({ format, messages }: Session<unknown>): Promise<Reading> {
-  const items = messages as readonly Json[]
-  return { messages: (await readerOf(format))(items), items }
-}
+/** Events that leave the messages as they are. */
+const UNMOVED = new Set<string>(['metadata-changed', 'turn-started', 'turn-ended'])
 
 // Where the two begin alike and end alike, and what is between. Messages are frozen and shared by the versions of a session: most are the
 // same object; those of adapters are made by each reading.
-function difference(before: Reading, after: Reading): Omit<Change, 'metadata'> {
-  const [a, b] = [before.messages ?? before.items, after.messages ?? after.items] as [readonly Json[], readonly Json[]]
-  const isSame = (i: number, j: number): boolean => a[i] === b[j] || JSON.stringify(a[i]) === JSON.stringify(b[j])
+function difference(a: readonly unknown[], b: readonly unknown[]): Omit<Change, 'metadata'> {
   const shorter = Math.min(a.length, b.length)
   let at = 0
-  while (at < shorter && isSame(at, at)) at++
+  while (at < shorter && equalJson(a[at] as Json, b[at] as Json)) at++
   let end = 0
-  while (end < shorter - at && isSame(a.length - 1 - end, b.length - 1 - end)) end++
+  while (end < shorter - at && equalJson(a[a.length - 1 - end] as Json, b[b.length - 1 - end] as Json)) end++
   return { at, removed: a.length - at - end, added: b.length - at - end }
-}
-
-function described(
-  event: SessionEvent<unknown>,
-  read: Reader,
-  isWhole = true
-): { readonly kind: Kind; readonly what: string; readonly problem?: string } {
-  switch (event.type) {
-    case 'message-appended':
-    case 'message-replaced': {
-      const item = event.data.message
-      const message = read([item])?.[0]
-      const problem = message && problemOf(message)
-      const speaker = message ? kindOf(message) : 'message'
-      return {
-        kind: event.type === 'message-appended' ? speaker : 'replaced',
-        what: isWhole ? lineOf(message ?? item) : '',
-        ...(problem !== undefined && { problem })
-      }
-    }
-    case 'created': {
-      const { forkedFrom, format } = event.data
-      return { kind: 'created', what: forkedFrom ? `fork of ${forkedFrom.sessionId}@${forkedFrom.version}` : format }
-    }
-    case 'messages-truncated':
-      return { kind: 'truncated', what: `the first ${event.data.length} messages are left` }
-    case 'metadata-changed':
-      return {
-        kind: 'metadata',
-        what: [...Object.keys(event.data.set), ...event.data.unset.map((key) => `-${key}`)].join(' ')
-      }
-    case 'rewound': {
-      const { kind, toVersion, reason } = event.data
-      return { kind: 'rewound', what: `${kind} to version ${toVersion}${reason === undefined ? '' : `: ${reason}`}` }
-    }
-    case 'turn-started':
-      return { kind: 'turn', what: `a turn of ${event.data.owner ?? event.data.turnId} begins` }
-    case 'turn-ended':
-      return { kind: 'turn', what: `the turn is ${event.data.outcome}` }
-    case 'deleted':
-      return { kind: 'deleted', what: event.data.reason ?? '' }
-  }
 }

@@ -1,25 +1,29 @@
 import type { Json, JsonObject } from '../json.ts'
 import type { Message } from '../message.ts'
-import { openToolCalls } from '../tool-calls.ts'
-import { cutJson } from './cut.ts'
+import { bytesOfJson, cutJson } from './cut.ts'
 import type { Facts, Item, Kind } from './wire.ts'
 
 // What a session's messages come to on the page. Where the format is unknown they are items: JSON that is shown as it is.
 
 /** Messages as they are shown, and the items that they are stored as. */
 export interface Reading {
-  /** `undefined` where the format is unknown. */
+  /** `undefined` where the format is unknown. Those of an import may be anything: see {@link isMessage}. */
   readonly messages: readonly Message[] | undefined
   readonly items: readonly Json[]
 }
 
-/** How many there are to show. */
-export function countOf({ messages, items }: Reading): number {
-  return (messages ?? items).length
+/** What there is to show. */
+export function shownOf({ messages, items }: Reading): readonly unknown[] {
+  return messages ?? items
+}
+
+/** Whether a value can be taken for a message: an import takes whatever it is given. */
+export function isMessage(value: unknown): value is Message {
+  return typeof value === 'object' && value !== null && 'type' in value && typeof value.type === 'string'
 }
 
 /** An answer has room for so many bytes of messages, and each message for so many. */
-const WINDOW_BYTES = 140_000
+const WINDOW_BYTES = 90_000
 const ITEM_BYTES = 24_000
 /** How far from a window the other half of a tool call is looked for, in messages. */
 const NEAR = 200
@@ -30,32 +34,26 @@ export function itemsOf(reading: Reading, from: number, count: number): Item[] {
   const pairs = messages && pairsIn(messages, Math.max(0, from - NEAR), from + count + NEAR)
   const shown: Item[] = []
   let left = WINDOW_BYTES
-  for (
-    let index = from;
-    index < Math.min(from + count, countOf(reading)) && (left > 0 || shown.length === 0);
-    index++
-  ) {
-    const item = itemOf(reading, index, Math.min(left, ITEM_BYTES), pairs)
-    left -= Buffer.byteLength(JSON.stringify(item))
+  for (let index = from; index < Math.min(from + count, shownOf(reading).length) && left > 0; index++) {
+    const item = itemOf(reading, index, ITEM_BYTES, pairs)
+    left -= bytesOfJson(item)
     shown.push(item)
   }
   return shown
 }
 
-/** One message. */
-export function itemOf({ messages, items }: Reading, index: number, budget = ITEM_BYTES, pairs?: Pairs): Item {
-  if (!messages) {
-    const { value, cuts } = cutJson(items[index]!, budget)
-    return { index, raw: value, cuts }
-  }
-  const message = messages[index]!
-  const { value, cuts } = cutJson(message as unknown as Json, budget)
+/** One message, or where it is none that is known, what is stored. */
+export function itemOf(reading: Reading, index: number, budget: number, pairs?: Pairs): Item {
+  const message = shownOf(reading)[index]
+  const { value, cuts } = cutJson(message as Json, budget)
+  if (!reading.messages || !isMessage(message)) return { index, raw: value, cuts }
   const problem = problemOf(message)
   const outputs = pairs?.outputs.get(index)
   const calls = pairs?.calls.get(index)
   return {
     index,
-    message: value as unknown as Message,
+    // By its type it is shown, also where that comes after what takes all the room.
+    message: { ...(value as unknown as Message), type: short(message.type) },
     cuts,
     ...(outputs && { outputs }),
     ...(calls && { calls }),
@@ -78,49 +76,67 @@ type Places = { [part: number]: Place }
 interface Pairs {
   readonly outputs: ReadonlyMap<number, Places>
   readonly calls: ReadonlyMap<number, Places>
+  /** Calls without an output, in order. */
+  readonly open: readonly (Place & { readonly name?: string })[]
 }
 
 // As `openToolCalls` pairs them: an output belongs to the oldest open call before it of the same id.
-function pairsIn(messages: readonly Message[], from: number, to: number): Pairs {
-  const open = new Map<unknown, Place[]>()
+function pairsIn(messages: readonly unknown[], from: number, to: number): Pairs {
+  const open = new Map<unknown, Pairs['open'][number][]>()
   const [outputs, calls] = [new Map<number, Places>(), new Map<number, Places>()]
-  const note = (places: Map<number, Places>, of: Place, other: Place): void => {
+  const note = (places: Map<number, Places>, of: Place, { message, part }: Place): void => {
     const known = places.get(of.message) ?? {}
-    known[of.part] = other
+    known[of.part] = { message, part }
     places.set(of.message, known)
   }
   for (let message = from; message < Math.min(to, messages.length); message++) {
-    const { type, content } = messages[message]!
-    for (const { part, data } of dataParts(content)) {
-      const place = { message, part }
-      const callId = data['call_id']
-      if (type.endsWith('_call')) open.set(callId, [...(open.get(callId) ?? []), place])
-      else if (type.endsWith('_call_output')) {
-        const call = open.get(callId)?.shift()
-        if (!call) continue
-        note(outputs, call, place)
-        note(calls, place, call)
+    const given = messages[message]
+    const half = isMessage(given) ? halfOf(given) : undefined
+    if (!half) continue
+    for (const { part, data } of dataParts((given as Message).content)) {
+      const { call_id: callId, name } = data
+      if (half === 'call') {
+        const call = { message, part, ...(typeof name === 'string' && { name: short(name) }) }
+        const sameId = open.get(callId)
+        if (sameId) sameId.push(call)
+        else open.set(callId, [call])
+        continue
       }
+      const call = open.get(callId)?.shift()
+      if (!call) continue
+      const place = { message, part }
+      note(outputs, call, place)
+      note(calls, place, call)
     }
   }
-  return { outputs, calls }
+  const left = [...open.values()].flat().sort((a, b) => a.message - b.message || a.part - b.part)
+  return { outputs, calls, open: left }
+}
+
+function halfOf({ type }: Message): 'call' | 'output' | undefined {
+  if (type.endsWith('_call_output')) return 'output'
+  return type.endsWith('_call') ? 'call' : undefined
 }
 
 function dataParts(content: Message['content']): { readonly part: number; readonly data: JsonObject }[] {
   return (Array.isArray(content) ? content : []).flatMap((piece, part) =>
-    piece?.type === 'data' && piece.data ? [{ part, data: piece.data as JsonObject }] : []
+    piece?.type === 'data' && isObject(piece.data) ? [{ part, data: piece.data as JsonObject }] : []
   )
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null
 }
 
 /** Why a message is looked at first by whoever looks for what went wrong; `undefined` where nothing says so. */
 export function problemOf(message: Message): string | undefined {
   const { type, status, error, content } = message
-  if (error) return `error: ${error.message}`
-  if (type === 'error') return typeof message.message === 'string' ? `error: ${message.message}` : 'an error'
+  if (error) return short(`error: ${error.message}`)
+  if (type === 'error') return typeof message.message === 'string' ? short(`error: ${message.message}`) : 'an error'
   if (status === 'failed' || status === 'rejected' || status === 'incomplete' || status === 'canceled') return status
   for (const piece of Array.isArray(content) ? content : []) {
     if (piece?.type === 'refusal') return 'a refusal'
-    if (piece?.error) return `error: ${piece.error.message}`
+    if (piece?.error) return short(`error: ${piece.error.message}`)
     const output = piece?.type === 'data' ? outputOf(piece.data as JsonObject | null | undefined) : undefined
     if (output !== undefined && /^\s*["{[]*\s*["']?(?:error|exception|traceback|failed)\b/i.test(output))
       return 'the output of a tool is an error'
@@ -131,7 +147,9 @@ export function problemOf(message: Message): string | undefined {
 function outputOf(data: JsonObject | null | undefined): string | undefined {
   const output = data?.['output']
   if (output === undefined) return undefined
-  return typeof output === 'string' ? output.slice(0, 200) : JSON.stringify(output).slice(0, 200)
+  if (typeof output === 'string') return output.slice(0, 200)
+  // The first key says it, if any does.
+  return isObject(output) ? (Object.keys(output)[0] ?? '').slice(0, 200) : undefined
 }
 
 /** Who speaks in a message, as the timeline has it. */
@@ -143,108 +161,136 @@ export function kindOf({ role, type }: Message): Kind {
 /** Counts over all of them. */
 export function factsOf(reading: Reading): Facts {
   const { messages, items } = reading
-  const roles: Record<string, number> = {}
+  const roles = new Map<string, number>()
   const sums = { input: 0, output: 0, total: 0 }
   const problems: { message: number; what: string }[] = []
-  let [carriesUsage, toolCalls] = [false, 0]
+  let [bytes, carriesUsage, toolCalls] = [0, false, 0]
+  for (const item of items) bytes += noted(item).bytes
   for (const [index, message] of (messages ?? []).entries()) {
-    const speaker = message.role ?? message.type
-    roles[speaker] = (Object.hasOwn(roles, speaker) ? roles[speaker]! : 0) + 1
-    const usage = message.usage as Readonly<Record<string, unknown>> | null | undefined
+    const { speaker, usage, calls, problem } = noted(message as unknown as Json)
+    if (speaker !== undefined) roles.set(speaker, (roles.get(speaker) ?? 0) + 1)
     if (usage) {
       carriesUsage = true
-      const [input, output] = [tokens(usage, INPUT), tokens(usage, OUTPUT)]
-      sums.input += input
-      sums.output += output
-      sums.total += tokens(usage, TOTAL) || input + output
+      sums.input += usage.input
+      sums.output += usage.output
+      sums.total += usage.total
     }
-    if (message.type.endsWith('_call')) toolCalls += dataParts(message.content).length
-    const what = problems.length < MOST ? problemOf(message) : undefined
-    if (what !== undefined) problems.push({ message: index, what })
+    toolCalls += calls
+    if (problem !== undefined && problems.length < MOST) problems.push({ message: index, what: problem })
   }
-  const open = messages ? openToolCalls({ messages }) : []
+  const { open } = pairsIn(messages ?? [], 0, Infinity)
   return {
-    messages: countOf(reading),
-    bytes: items.reduce<number>((sum, item) => sum + bytesOf(item), 0),
-    roles,
+    messages: shownOf(reading).length,
+    bytes,
+    // Of types there may be any number.
+    roles: Object.fromEntries([...roles].slice(0, MOST)),
     ...(carriesUsage && { tokens: sums }),
     toolCalls,
     openCount: open.length,
-    open: open
-      .slice(0, MOST)
-      .map(({ message, part, name }) => ({ message, part, ...(name !== undefined && { name }) })),
+    open: open.slice(0, MOST),
     problems
   }
 }
 
 const MOST = 100
 
+/** What a message adds to the counts. */
+interface Note {
+  readonly bytes: number
+  readonly speaker: string | undefined
+  readonly usage: NonNullable<Facts['tokens']> | undefined
+  readonly calls: number
+  readonly problem: string | undefined
+}
+
+// Messages are frozen, and shared by the versions of a session: each is looked at once.
+const notes = new WeakMap<object, Note>()
+
+function noted(item: Json): Note {
+  if (!isObject(item)) return noteOf(item)
+  let note = notes.get(item)
+  if (!note) notes.set(item, (note = noteOf(item)))
+  return note
+}
+
+function noteOf(item: Json): Note {
+  const bytes = bytesOfJson(item)
+  if (!isMessage(item)) return { bytes, speaker: undefined, usage: undefined, calls: 0, problem: undefined }
+  const { role, type, usage, content } = item
+  const [input, output] = [tokens(usage, INPUT), tokens(usage, OUTPUT)]
+  return {
+    bytes,
+    speaker: short(String(role ?? type)),
+    usage: isObject(usage) ? { input, output, total: tokens(usage, TOTAL) || input + output } : undefined,
+    calls: halfOf(item) === 'call' ? dataParts(content).length : 0,
+    problem: problemOf(item)
+  }
+}
+
 // What frameworks call them.
 const INPUT = ['input_tokens', 'inputTokens', 'prompt_tokens', 'promptTokens', 'promptTokenCount']
 const OUTPUT = ['output_tokens', 'outputTokens', 'completion_tokens', 'completionTokens', 'candidatesTokenCount']
 const TOTAL = ['total_tokens', 'totalTokens', 'totalTokenCount']
 
-function tokens(usage: Readonly<Record<string, unknown>>, names: readonly string[]): number {
+function tokens(usage: Message['usage'], names: readonly string[]): number {
   for (const name of names) {
-    const count = usage[name]
+    const count = usage?.[name]
     if (typeof count === 'number' && Number.isFinite(count)) return count
   }
   return 0
 }
 
-// Items are frozen, and shared by the versions of a session: what one takes is counted once.
-const SIZES = new WeakMap<object, number>()
-
-/** What a value takes as JSON in UTF-8. */
-export function bytesOf(value: Json): number {
-  if (typeof value !== 'object' || value === null) return Buffer.byteLength(JSON.stringify(value))
-  let size = SIZES.get(value)
-  if (size === undefined) SIZES.set(value, (size = Buffer.byteLength(JSON.stringify(value))))
-  return size
-}
-
-/** The places of the messages from `from` on that contain a text, in either case of letters; at most `limit`. */
+/**
+ * The places of the messages from `from` on that contain a text, in either case of letters; at most `limit`. `next` where not all was looked at: it
+ * stops after a while, so that others are answered.
+ */
 export function placesOf(
-  { messages, items }: Reading,
+  reading: Reading,
   text: string,
   from: number,
   limit: number
 ): { readonly places: number[]; readonly next?: number } {
   const sought = text.toLowerCase()
   const places: number[] = []
-  const all: readonly unknown[] = messages ?? items
+  const all = shownOf(reading)
+  const until = performance.now() + LONGEST_MS
   for (let i = from; i < all.length; i++) {
-    if (!containsText(all[i] as Json, sought)) continue
-    if (places.length === limit) return { places, next: i }
-    places.push(i)
+    if (places.length === limit || (i > from && performance.now() > until)) return { places, next: i }
+    if (containsText(all[i], sought)) places.push(i)
   }
   return { places }
 }
 
-function containsText(value: Json, sought: string): boolean {
+const LONGEST_MS = 100
+
+function containsText(value: unknown, sought: string): boolean {
   if (typeof value === 'string') return value.toLowerCase().includes(sought)
-  if (typeof value !== 'object' || value === null) return String(value) === sought
-  return Object.values(value).some((each) => containsText(each as Json, sought))
+  if (!isObject(value)) return String(value) === sought
+  return Object.values(value).some((each) => containsText(each, sought))
 }
 
 /** A message or an item on a line of at most 200 characters. */
 export function lineOf(value: unknown): string {
-  const { content } = (value ?? {}) as Partial<Message>
-  const parts = Array.isArray(content) ? content.map(partLine).filter(Boolean) : []
-  const said = parts.join(' ') || (value as Partial<Message> | null)?.message
-  return short(typeof said === 'string' && said !== '' ? said : (JSON.stringify(value) ?? ''))
+  const { content, message } = (value ?? {}) as { readonly content?: unknown; readonly message?: unknown }
+  const parts = Array.isArray(content) ? content.slice(0, 20).map(partLine).filter(Boolean) : []
+  const said = parts.join(' ') || message
+  return short(typeof said === 'string' && said !== '' ? said : say(value))
 }
 
-function partLine(piece: NonNullable<Message['content']>[number]): string {
-  if (piece.type === 'text') return (piece.text ?? '').slice(0, 400)
-  if (piece.type === 'refusal') return `refused: ${piece.refusal ?? ''}`.slice(0, 400)
-  if (piece.type !== 'data') return `[${piece.type}]`
-  const { name = '', arguments: given, input, output } = (piece.data ?? {}) as JsonObject
-  const say = (value: Json): string => (typeof value === 'string' ? value : JSON.stringify(value)).slice(0, 400)
+function partLine(piece: unknown): string {
+  const { type, text, refusal, data } = (piece ?? {}) as Readonly<Record<string, unknown>>
+  if (type === 'text') return typeof text === 'string' ? text.slice(0, 400) : ''
+  if (type === 'refusal') return `refused: ${typeof refusal === 'string' ? refusal.slice(0, 400) : ''}`
+  if (type !== 'data') return `[${say(type)}]`
+  const { name = '', arguments: given, input, output } = (isObject(data) ? data : {}) as JsonObject
   if (output !== undefined) return `← ${say(name)} ${say(output)}`
-  return given === undefined && input === undefined
-    ? say((piece.data ?? {}) as Json)
-    : `→ ${say(name)}(${say(given ?? input ?? '')})`
+  return given === undefined && input === undefined ? say(data) : `→ ${say(name)}(${say(given ?? input)})`
+}
+
+// The beginning of a text, or of what a value is as JSON, of which no more is made than is shown.
+function say(value: unknown): string {
+  if (typeof value === 'string') return value.slice(0, 400)
+  return value === undefined ? '' : JSON.stringify(cutJson(value as Json, 1_000).value).slice(0, 400)
 }
 
 /** A text on one line of at most 200 characters. */

@@ -1,77 +1,109 @@
 import { isTurnlogError } from '../errors.ts'
 import type { ForkOrigin } from '../event.ts'
-import type { Log, Logs } from './log.ts'
-import type { Tree, TreeSession } from './wire.ts'
+import type { Session } from '../session.ts'
+import { bytesOfJson } from './cut.ts'
 import { titleOf } from './lines.ts'
+import type { Log, Logs } from './log.ts'
+import { shownOf } from './messages.ts'
+import type { Tree, TreeSession } from './wire.ts'
 
-/** How many sessions a tree shows. */
-const MOST = 200
+/** How many sessions and bytes a tree has at most, and how many rewinds each session. */
+const SESSIONS = 200
+const BYTES = 150_000
+const REWINDS = 200
+/** After so long, what is left of the tree is only named. */
+const LONGEST_MS = 1_000
+
+type Name = Pick<ForkOrigin, 'userId' | 'sessionId'>
 
 /** All sessions that have one origin with this one: parents before their forks, in order of their creation. */
 export async function treeOf(logs: Logs, userId: string, sessionId: string): Promise<Tree> {
-  const root = await originOf(logs.of(userId, sessionId))
+  const ancestors = await ancestorsOf(logs.of(userId, sessionId))
+  const waiting: { readonly name: Name; readonly summary?: Session<unknown> }[] = [{ name: ancestors[0]! }]
+  const known = new Set<string>()
   const sessions: TreeSession[] = []
-  const waiting = [root]
-  const seen = new Set<string>()
-  while (waiting.length > 0 && sessions.length < MOST) {
-    const next = waiting.shift()!
-    const key = JSON.stringify([next.userId, next.sessionId])
-    if (seen.has(key)) continue
-    seen.add(key)
-    const log = logs.of(next.userId, next.sessionId)
-    sessions.push(await sessionIn(log))
+  const until = performance.now() + LONGEST_MS
+  let left = BYTES
+  for (let next = waiting.shift(); next; next = waiting.shift()) {
+    const { name, summary } = next
+    if (known.has(keyOf(name))) continue
+    known.add(keyOf(name))
+    const log = logs.of(name.userId, name.sessionId)
+    const session = summary && performance.now() > until ? briefly(summary) : await sessionIn(log)
+    left -= bytesOfJson(session)
+    if (left < 0 || sessions.length === SESSIONS) return { sessions, more: true }
+    sessions.push(session)
     for (const fork of await log.with((history) => history.forks(log.ref)))
-      waiting.push({ userId: fork.userId, sessionId: fork.id })
+      waiting.push({ name: { userId: fork.userId, sessionId: fork.id }, summary: fork })
+    // One that was deleted is no fork that is listed, but may be on the way to this one.
+    const heir = ancestors[ancestors.findIndex((each) => keyOf(each) === keyOf(name)) + 1]
+    if (heir && keyOf(ancestors[0]!) !== keyOf(heir)) waiting.push({ name: heir })
   }
-  return { sessions, more: waiting.length > 0 }
+  return { sessions, more: false }
 }
 
-// The oldest ancestor of which anything is known.
-async function originOf(log: Log): Promise<Pick<ForkOrigin, 'userId' | 'sessionId'>> {
-  let origin: Pick<ForkOrigin, 'userId' | 'sessionId'> = log
-  const seen = new Set<string>()
-  for (let parent: ForkOrigin | undefined = await parentOf(log); parent && seen.size < MOST;) {
-    const key = JSON.stringify([parent.userId, parent.sessionId])
-    // A session may be named as one that was purged, and be its descendant.
-    if (seen.has(key)) break
-    seen.add(key)
-    origin = parent
-    parent = await parentOf(log.sibling(parent)).catch((error: unknown) => {
-      if (isTurnlogError(error, 'SESSION_NOT_FOUND')) return undefined
-      throw error
-    })
+// From the oldest of which anything is known to the session itself.
+async function ancestorsOf(log: Log): Promise<Name[]> {
+  const names: Name[] = [log]
+  // Whether it is there at all.
+  let parent = (await sessionIn(log, true)).forkedFrom
+  // A session may be named as one that was purged, and be its descendant.
+  while (parent && names.length < SESSIONS && !names.some((name) => keyOf(name) === keyOf(parent!))) {
+    names.unshift(parent)
+    parent = (await sessionIn(log.sibling(parent))).forkedFrom
   }
-  return origin
+  return names.map(({ userId, sessionId }) => ({ userId, sessionId }))
 }
 
-async function parentOf(log: Log): Promise<ForkOrigin | undefined> {
-  const session = await log.session()
-  if (session) return session.forkedFrom
-  const created = await log.event(1)
-  return created.type === 'created' ? created.data.forkedFrom : undefined
+function keyOf({ userId, sessionId }: Name): string {
+  return JSON.stringify([userId, sessionId])
 }
 
-async function sessionIn(log: Log): Promise<TreeSession> {
+async function sessionIn(log: Log, mustBeThere = false): Promise<TreeSession> {
   const { userId, sessionId: id } = log
   try {
-    const latest = await log.latest()
-    const session = await log.session()
+    const { latest, session } = await log.newest()
     const rewinds = await log.rewinds()
     const title = session && titleOf(session.metadata)
-    const forkedFrom = session ? session.forkedFrom : await parentOf(log)
+    const forkedFrom = session ? session.forkedFrom : await originOf(log)
     return {
       userId,
       id,
       version: latest,
       latest,
-      count: session?.messages.length ?? 0,
-      ...(title !== undefined && title !== null && { title }),
+      count: shownOf(await log.reading(session)).length,
+      ...(typeof title === 'string' && { title }),
       ...(forkedFrom && { forkedFrom }),
       ...(!session && { isDeleted: true as const }),
-      rewinds: rewinds.map(({ version, toVersion = 0, rewind = 'rewind' }) => ({ version, toVersion, kind: rewind }))
+      rewinds: rewinds
+        .slice(-REWINDS)
+        .map(({ version, toVersion = 0, rewind = 'rewind' }) => ({ version, toVersion, kind: rewind })),
+      ...(rewinds.length > REWINDS && { earlierRewinds: rewinds.length - REWINDS })
     }
   } catch (error) {
-    if (!isTurnlogError(error, 'SESSION_NOT_FOUND')) throw error
+    if (mustBeThere || !(isTurnlogError(error, 'SESSION_NOT_FOUND') || isTurnlogError(error, 'CORRUPT_LOG')))
+      throw error
     return { userId, id, version: 0, latest: 0, count: 0, isGone: true, rewinds: [] }
   }
+}
+
+function briefly({ userId, id, version, metadata, forkedFrom }: Session<unknown>): TreeSession {
+  const title = titleOf(metadata)
+  return {
+    userId,
+    id,
+    version,
+    latest: version,
+    count: 0,
+    ...(title !== undefined && { title }),
+    ...(forkedFrom && { forkedFrom }),
+    isBrief: true,
+    rewinds: []
+  }
+}
+
+// Of one that is deleted.
+async function originOf(log: Log): Promise<ForkOrigin | undefined> {
+  const created = await log.event(1)
+  return created.type === 'created' ? created.data.forkedFrom : undefined
 }

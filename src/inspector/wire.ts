@@ -112,6 +112,8 @@ export interface Moment {
   readonly version: number
   /** The newest version of the log. */
   readonly latest: number
+  /** The first version that cannot be read, as the log is damaged: `latest` is the one before, and no more is known. */
+  readonly damagedAt?: number
   /** `false` where it is deleted at this version. */
   readonly isLive: boolean
   readonly createdAt: number
@@ -209,7 +211,7 @@ export interface Outline {
 export type Source = 'message' | 'item' | 'event' | 'metadata'
 
 /**
- * A piece of a text. `GET /api/text?user&session&at&of&index&path&offset`; `path` is JSON, `index` that of the message. `GET /api/file` with the
+ * A piece of a text, never ending between the two halves of a character. `GET /api/text?user&session&at&of&index&path&offset`; `path` is JSON, `index` that of the message. `GET /api/file` with the
  * same is all of it, as a file; `GET /api/image` a picture.
  */
 export interface Text {
@@ -257,8 +259,12 @@ export interface Diff {
 export interface TreeSession extends DiffSide {
   readonly forkedFrom?: ForkOrigin
   readonly isDeleted?: true
-  /** Only its name is known: it was purged. */
+  /** Only its name is known: it was purged, or cannot be read. */
   readonly isGone?: true
+  /** Neither its messages were counted nor its rewinds read: the tree is large. */
+  readonly isBrief?: true
+  /** How many older rewinds are left out. */
+  readonly earlierRewinds?: number
   /** In order of their versions. */
   readonly rewinds: readonly { readonly version: number; readonly toVersion: number; readonly kind: RewindKind }[]
 }
@@ -276,7 +282,12 @@ export interface Found {
   readonly next?: number
 }
 
-/** `GET /api/follow?user&session&from`, server-sent: `events` with an {@link EventPage}, `error` with a {@link Failure}, `gone` where it was purged. */
+/**
+ * `GET /api/follow?user&session&from`, server-sent: `following` once it is known that there is such a session, then `events` with an
+ * {@link EventPage} of at most a hundred events that are there at once, whose id is for `Last-Event-ID`; `gone` where the session was purged, or purged
+ * and begun anew while nobody listened; `failure` with a {@link Failure}. After the last two the server ends the answer, and a browser asks again by itself
+ * unless it is closed. `beat` comes every 15 s.
+ */
 export type Followed = EventPage
 
 /** `GET /api/actors`, server-sent: `actors` with this, at most ten times a second. */
@@ -335,7 +346,11 @@ export interface Edited {
   readonly version: number
 }
 
-/** Every answer that is none: with the status 400, 401, 403, 404, 409, 500 or 503. */
+/**
+ * Every answer that is none. Beside the service's own codes: 400 `INVALID_REQUEST`, which names the parameter; 401 `UNAUTHORIZED`; 403 `UNKNOWN_HOST`,
+ * `FOREIGN_ORIGIN` and `READ_ONLY`; 404 `NOT_FOUND`; 405 `METHOD_NOT_ALLOWED`. The service's have 400 (`INVALID_MESSAGE`), 404 (what is not found), 409 (an
+ * edit that cannot be made now), 503 (`STORE_UNAVAILABLE`, `STOPPED`) or 500: `CORRUPT_LOG` where nothing of a log can be read, or at a version after the damage.
+ */
 export interface Failure {
   readonly error: { readonly code: string; readonly message: string }
 }
