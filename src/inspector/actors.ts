@@ -36,8 +36,10 @@ export class ActorLog implements InspectionObserver {
       events: known.events + (type === '@xstate.event' ? 1 : 0)
     }
     this.#actors.delete(ref)
-    if (status === 'active' || status === undefined) this.#actors.set(ref, actor)
-    if (type === '@xstate.event') {
+    // Of its end there is no event, only the last snapshot.
+    const isOver = event?.type === 'xstate.stop' || (status !== undefined && status !== 'active')
+    if (!isOver) this.#actors.set(ref, actor)
+    if (type === '@xstate.event' || isOver) {
       this.#events.push({ number: ++this.#count, at: Date.now(), ref, id, type: event?.type ?? '' })
       if (this.#events.length > 2 * EVENTS) this.#events.splice(0, EVENTS)
     }
