@@ -207,10 +207,11 @@ function VersionField({
     }
   }
   return (
-    <label class="version-field">
+    <label class="diff-version">
       <span class="quiet">version</span>
       <input
         type="number"
+        aria-label="Version of the left side"
         min={1}
         max={latest}
         defaultValue={String(value ?? '')}
