@@ -3,18 +3,8 @@ import type { VNode } from 'preact'
 import type { Change, Item, Moment } from '../wire.ts'
 import { change } from './address.ts'
 import { ItemView } from './message.tsx'
-import {
-  found,
-  foundAt,
-  goToFound,
-  hrefOfVersion,
-  jumpTo,
-  messages,
-  rawItems,
-  scrollWish,
-  seeMessages,
-  target
-} from './session-state.ts'
+import { hrefOfVersion, jumpTo, messages, rawItems, scrollWish, seeMessages, target } from './session-state.ts'
+import { found, foundAt, goToFound } from './search.ts'
 import { VirtualList } from './virtual-list.tsx'
 
 /** The messages at the version that is shown; `isRaw`: as they are stored. */

@@ -13,11 +13,11 @@ import { Line } from './text.tsx'
 import { type ScrollWish, VirtualList } from './virtual-list.tsx'
 import { markedValue, marksOf } from './words.tsx'
 
-/** The session at a version beside another version, or another session: by default the version before. */
+/** The session at a version beside another version, or another session: by default the version before, or what it was forked from. */
 export function DiffView({ moment }: { readonly moment: Moment }): VNode {
   const { userId: user, id: session, version } = moment
   const { other } = place.value
-  const against: SessionPlace | undefined = other ?? (version > 1 ? { user, session, at: version - 1 } : undefined)
+  const against = other ?? (version > 1 ? { user, session, at: version - 1 } : originOf(moment))
   const key = against && JSON.stringify([against.user, against.session, against.at, user, session, version])
   const [answer, setAnswer] = useState<{ readonly key: string; readonly diff?: Diff; readonly error?: ApiError }>()
   const [times, setTimes] = useState(0)
@@ -53,6 +53,10 @@ export function DiffView({ moment }: { readonly moment: Moment }): VNode {
 
 const ASKED = 40
 
+function originOf({ forkedFrom }: Moment): SessionPlace | undefined {
+  return forkedFrom && { user: forkedFrom.userId, session: forkedFrom.sessionId, at: forkedFrom.version }
+}
+
 function queryOf(
   a: SessionPlace,
   b: Pick<Moment, 'userId' | 'id' | 'version'>
@@ -78,12 +82,12 @@ function Sides({
   readonly diff: Diff | undefined
 }): VNode {
   const [isPicking, setPicking] = useState(false)
-  const { userId: user, id: session, version, latest, forkedFrom, title } = moment
+  const { userId: user, id: session, version, latest, title } = moment
   const { other } = place.value
   const set = (to: SessionPlace | undefined): void => change({ other: to })
-  const origin = forkedFrom && { user: forkedFrom.userId, session: forkedFrom.sessionId, at: forkedFrom.version }
-  const isSame = (one: SessionPlace | undefined): boolean =>
-    one !== undefined && other?.user === one.user && other.session === one.session && other.at === one.at
+  const origin = originOf(moment)
+  const isSame = (one: SessionPlace): boolean =>
+    against?.user === one.user && against.session === one.session && against.at === one.at
   const newest = { user, session, at: latest }
   const isOwn = against?.user === user && against.session === session
   const leftLatest = diff?.a.latest ?? (isOwn ? latest : undefined)
@@ -207,10 +211,11 @@ function VersionField({
     }
   }
   return (
-    <label class="version-field">
+    <label class="diff-version">
       <span class="quiet">version</span>
       <input
         type="number"
+        aria-label="Version of the left side"
         min={1}
         max={latest}
         defaultValue={String(value ?? '')}

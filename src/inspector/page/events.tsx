@@ -55,7 +55,12 @@ function EventRow({ version, line, isCurrent }: EventRowProps): VNode {
           <Glyph kind={line.kind} />
           <span class="type">{line.type}</span>
           <span class="what">
-            {line.problem !== undefined && <span class="badge bad">{line.problem}</span>} <Line text={line.what} />
+            {line.problem !== undefined && (
+              <span class="badge bad">
+                <Line text={line.problem} />
+              </span>
+            )}{' '}
+            <Line text={line.what} />
           </span>
           <span class="size quiet">{sizeOf(line.bytes)}</span>
           <time class="quiet" dateTime={isoOf(line.at)}>

@@ -45,11 +45,17 @@ function NoUsers(): VNode {
         Whatever an agent writes to this store shows up here by itself. Conversations that are there already can be
         imported from a file of JSON lines:
       </p>
-      <pre>
-        turnlog import runs.jsonl --user ada{about.value?.store === undefined ? '' : ` --store ${about.value.store}`}
-      </pre>
+      <pre>{importing('ada')}</pre>
     </div>
   )
+}
+
+// What is in an address may have been put there by anyone: in a command it is one word, whatever it is.
+function importing(user: string): string {
+  const word = (text: string): string => (/^[\w.:/@-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`)
+  const store = about.value?.store
+  const where = store === undefined || /\s/.test(store) ? '' : ` --store ${word(store)}`
+  return `turnlog import runs.jsonl --user ${word(user)}${where}`
 }
 
 function Users(): VNode {
@@ -131,7 +137,7 @@ function Sessions({ user, isOnly = false }: { readonly user: string; readonly is
                 There is no such user, or all sessions were deleted. What is written from now on shows up here by
                 itself.
               </p>
-              <pre>turnlog import runs.jsonl --user {user}</pre>
+              <pre>{importing(user)}</pre>
               {!isOnly && <a href={hrefOf({})}>All users</a>}
             </div>
           ) : (

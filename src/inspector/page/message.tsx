@@ -275,7 +275,11 @@ function Data(props: PartProps & { readonly data: JsonObject }): VNode {
           <div class="call-head">
             <span aria-hidden="true">← </span>output
             <Jump {...props} index={place.message} />
-            {output.problem !== undefined && <span class="badge problem">{output.problem}</span>}
+            {output.problem !== undefined && (
+              <span class="badge problem">
+                <Line text={output.problem} />
+              </span>
+            )}
           </div>
           <OutputPayload
             {...props}

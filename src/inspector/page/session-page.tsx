@@ -1,5 +1,5 @@
 import './session.css'
-import { useSignal } from '@preact/signals'
+import { signal } from '@preact/signals'
 import type { VNode } from 'preact'
 import { useEffect } from 'preact/hooks'
 import type { Moment } from '../wire.ts'
@@ -9,9 +9,10 @@ import { DiffView } from './diff.tsx'
 import { EditMenu } from './edit.tsx'
 import { EventAtHand, Events, WholeEvent } from './events.tsx'
 import { Aside, Counts, Heading } from './facts.tsx'
-import { again, current, failed, goTo, goToNotable, latest, moment, pause, togglePlay } from './session-state.ts'
+import { again, current, failed, goTo, isPlaying, latest, moment } from './session-state.ts'
 import { Line } from './text.tsx'
 import { Timeline } from './timeline.tsx'
+import { goToNotable, togglePlay } from './travel.ts'
 import { TreeView } from './tree.tsx'
 import { WholeText } from './whole-text.tsx'
 
@@ -81,7 +82,19 @@ function Tabs(): VNode {
           </a>
         ))}
       </nav>
-      {view === 'conversation' && <Search text={search ?? ''} />}
+      {view === 'conversation' && (
+        <>
+          <Search text={search ?? ''} />
+          <button
+            type="button"
+            class="plain aside-toggle"
+            aria-expanded={isAsideOpen.value}
+            onClick={() => (isAsideOpen.value = !isAsideOpen.value)}
+          >
+            Details
+          </button>
+        </>
+      )}
     </div>
   )
 }
@@ -115,20 +128,14 @@ function Shown({ moment: shown }: { readonly moment: Moment }): VNode {
   }
 }
 
+/** Whether what is known of the version stands beside its messages. */
+const isAsideOpen = signal(matchMedia('(min-width: 1000px)').matches)
+
 function Messages({ moment: shown }: { readonly moment: Moment }): VNode {
-  const isOpen = useSignal(matchMedia('(min-width: 1000px)').matches)
   return (
-    <div class={`with-aside ${isOpen.value ? 'open' : ''}`}>
+    <div class={`with-aside ${isAsideOpen.value ? 'open' : ''}`}>
       <Conversation moment={shown} />
-      <button
-        type="button"
-        class="aside-toggle"
-        aria-expanded={isOpen.value}
-        onClick={() => (isOpen.value = !isOpen.value)}
-      >
-        {isOpen.value ? 'Hide details' : 'Details'}
-      </button>
-      {isOpen.value && <Aside moment={shown} />}
+      {isAsideOpen.value && <Aside moment={shown} />}
     </div>
   )
 }
@@ -195,7 +202,7 @@ function keyed(key: string, at: Element): boolean {
   const version = current.peek()
   const tenth = Math.max(1, Math.round(latest.peek() / 10))
   const step = (to: number): boolean => {
-    pause()
+    isPlaying.value = false
     goTo(to)
     return true
   }

@@ -1,8 +1,7 @@
 import { batch, computed, effect, signal, untracked } from '@preact/signals'
-import type { EventLine, EventPage, Facts, Found, Item, Kind, Moment, Outline, Window } from '../wire.ts'
+import type { EventLine, EventPage, Facts, Item, Moment, Outline, Window } from '../wire.ts'
 import { change, hrefOf, place, sessionPlace } from './address.ts'
 import { ApiError, get, listen } from './client.ts'
-import { sought } from './text.tsx'
 import type { ScrollWish } from './virtual-list.tsx'
 import { Windows } from './windows.ts'
 
@@ -26,6 +25,9 @@ export const failed = signal<ApiError | undefined>(undefined)
 /** How many events are newer than when the reader was last at the newest. */
 export const news = computed(() => (wanted.value === undefined ? 0 : Math.max(0, latest.value - newestSeen.value)))
 const newestSeen = signal(0)
+
+/** Whether the versions are played one after another. */
+export const isPlaying = signal(false)
 
 /** Whether what is appended is heard of. */
 export const isListening = signal(false)
@@ -83,6 +85,15 @@ let left = new AbortController()
 /** What the address said last. */
 let addressed: number | undefined
 
+/** Asks about the session that is looked at; ended when it is another. */
+export function ask<T>(
+  path: string,
+  query: Readonly<Record<string, string | number>>,
+  stopped?: AbortSignal
+): Promise<T> {
+  return get<T>(path, { ...here(), ...query }, stopped ? AbortSignal.any([left.signal, stopped]) : left.signal)
+}
+
 function here(): { readonly user: string; readonly session: string } {
   return session!
 }
@@ -91,7 +102,7 @@ function leave(): void {
   left.abort()
   left = new AbortController()
   session = flight = ahead = undefined
-  pause()
+  isPlaying.value = false
   batch(() => {
     moment.value = failed.value = overview.value = detail.value = facts.value = scrollWish.value = undefined
     target.value = addressed = wanted.value = undefined
@@ -225,7 +236,7 @@ function show(next: Moment, isTail: boolean): void {
 
 function fail(error: ApiError): void {
   failed.value = error
-  pause()
+  isPlaying.value = false
   if (error.code === 'SESSION_NOT_FOUND' || error.code === 'PURGED') void awaitSession()
 }
 
@@ -292,8 +303,8 @@ function follow(): void {
   left.signal.addEventListener('abort', close)
 }
 
-// What is asked for a while after the reader has come to rest, once.
-function soon(ask: (stopped: AbortSignal) => Promise<void>): (ms: number) => void {
+// What is asked for after a while, once; with `isAtRest`, after the last time that it was wanted.
+function soon(load: (stopped: AbortSignal) => Promise<void>, isAtRest = false): (ms: number) => void {
   let timer: ReturnType<typeof setTimeout> | undefined
   let isAsking = false
   let isWanted = false
@@ -302,7 +313,7 @@ function soon(ask: (stopped: AbortSignal) => Promise<void>): (ms: number) => voi
     isAsking = true
     isWanted = false
     try {
-      await ask(ended)
+      await load(ended)
     } catch {
       // The moment says what is wrong.
     } finally {
@@ -311,8 +322,10 @@ function soon(ask: (stopped: AbortSignal) => Promise<void>): (ms: number) => voi
     if (isWanted && !ended.aborted) start(OUTLINE_MS)
   }
   const start = (ms: number): void => {
+    if (timer !== undefined && !isAtRest && ms > 0) return
     clearTimeout(timer)
     timer = setTimeout(() => {
+      timer = undefined
       if (isAsking) isWanted = true
       else if (session) void run()
     }, ms)
@@ -356,7 +369,7 @@ const factsLoad = soon(async (stopped) => {
   if (!shown || facts.peek()?.version === shown.version) return
   const next = await get<Facts>('facts', { ...here(), at: shown.version }, stopped)
   if (!stopped.aborted) facts.value = { ...next, version: shown.version }
-})
+}, true)
 
 function factsSoon(): void {
   if (facts.peek()?.version !== moment.peek()?.version) factsLoad(FACTS_MS)
@@ -371,124 +384,6 @@ export function jumpTo(index: number): void {
   })
 }
 
-// Playing
-
-/** How many versions a second are played. */
-export const SPEEDS = [1, 2, 5, 10, 20] as const
-
-export const speed = signal<number>(2)
-
-export const isPlaying = signal(false)
-
-let playTimer: ReturnType<typeof setTimeout> | undefined
-
-/** Plays the versions one after another from here on, or from the first if this is the newest; or no longer. */
-export function togglePlay(): void {
-  if (isPlaying.value) return pause()
-  if (latest.value <= 1) return
-  if (wanted.value === undefined) goTo(1)
-  isPlaying.value = true
-  play()
-}
-
-function play(): void {
-  playTimer = setTimeout(() => {
-    if (!isPlaying.peek()) return
-    // Not before the last step is seen.
-    if (moment.peek()?.version === current.peek()) goTo(current.peek() + 1)
-    if (wanted.peek() === undefined) pause()
-    else play()
-  }, 1_000 / speed.peek())
-}
-
-/** No longer plays. */
-export function pause(): void {
-  clearTimeout(playTimer)
-  isPlaying.value = false
-}
-
-// Events that are looked for
-
-const NOTABLE: readonly (Kind | 'problem')[] = ['problem', 'rewound', 'turn', 'deleted', 'truncated', 'created']
-
-/** Goes to the next notable event, or to the one before: a problem, rewind, turn, deletion, or start. `false` where there is none. */
-export async function goToNotable(direction: 1 | -1): Promise<boolean> {
-  const outline = overview.peek()
-  if (!outline) return false
-  const from = current.peek()
-  const isNotable = (bucket: Outline['buckets'][number] | undefined): boolean =>
-    bucket !== undefined && NOTABLE.some((kind) => (bucket[kind] ?? 0) > 0)
-  const { signal: ended } = left
-  const first = Math.floor((from - outline.from) / outline.span)
-  for (let n = first; n >= 0 && n < outline.buckets.length; n += direction) {
-    if (!isNotable(outline.buckets[n])) continue
-    const start = outline.from + n * outline.span
-    const parts =
-      outline.span === 1
-        ? { from: start, buckets: [outline.buckets[n]!] }
-        : await get<Outline>('outline', { ...here(), from: start, to: start + outline.span - 1, buckets: 1_000 }, ended)
-    if (ended.aborted) return false
-    const versions = parts.buckets.flatMap((bucket, i) => (isNotable(bucket) ? [parts.from + i] : []))
-    const found =
-      direction > 0 ? versions.find((version) => version > from) : versions.findLast((version) => version < from)
-    if (found === undefined) continue
-    goTo(found, { isStep: true })
-    return true
-  }
-  return false
-}
-
-// Search
-
-/** What was found in the conversation: places of messages. */
-export const found = signal<(Found & { readonly at: number; readonly text: string }) | undefined>(undefined)
-
-/** Which of them the reader is at. */
-export const foundAt = signal(-1)
-
-let search = new AbortController()
-
-effect(() => {
-  const text = place.value.page === 'session' ? (place.value.search ?? '').trim() : ''
-  const version = moment.value?.version
-  const ended = left.signal
-  search.abort()
-  search = new AbortController()
-  const { signal: stopped } = search
-  untracked(() => {
-    sought.value = text
-    if (text === '' || version === undefined) {
-      found.value = undefined
-      foundAt.value = -1
-      return
-    }
-    const isOther = found.value?.text !== text
-    setTimeout(
-      () => {
-        if (stopped.aborted || ended.aborted) return
-        get<Found>('find', { ...here(), at: version, text }, AbortSignal.any([stopped, ended])).then(
-          (next) => {
-            found.value = { ...next, at: version, text }
-            foundAt.value = -1
-            if (isOther && next.messages.length > 0) goToFound(1)
-          },
-          () => undefined
-        )
-      },
-      isOther ? 200 : FACTS_MS
-    )
-  })
-})
-
-/** Goes to the next message that has what is looked for, or to the one before. */
-export function goToFound(direction: 1 | -1): void {
-  const places = found.peek()?.messages ?? []
-  if (places.length === 0) return
-  const next = foundAt.peek() < 0 && direction < 0 ? places.length - 1 : foundAt.peek() + direction
-  foundAt.value = (next + places.length) % places.length
-  jumpTo(places[foundAt.peek()]!)
-}
-
 // The last: it begins at once.
 effect(() => {
   const at = sessionPlace.value
@@ -496,7 +391,7 @@ effect(() => {
     if (at && session && at.user === session.user && at.session === session.session) {
       if (at.at === addressed) return
       addressed = wanted.value = at.at
-      pause()
+      isPlaying.value = false
       want()
       return
     }

@@ -7,20 +7,16 @@ import {
   detail,
   events,
   goTo,
-  goToNotable,
   isListening,
   isPlaying,
   latest,
   moment,
   news,
   overview,
-  pause,
-  speed,
-  SPEEDS,
-  togglePlay,
   wanted
 } from './session-state.ts'
 import { Line } from './text.tsx'
+import { goToNotable, speed, SPEEDS, togglePlay } from './travel.ts'
 import { Glyph, heightOf, KIND_NAMES, LANE_NAMES, Track, type TrackSize } from './track.tsx'
 
 /** Sizes of the tracks: where each event is seen, and where there are too many. */
@@ -148,7 +144,7 @@ function Lane({ outline, from, to, width, size, isNear = false }: LaneProps): VN
       style={{ height: `${heightOf(size)}px` }}
       onPointerDown={(event) => {
         if (event.button !== 0) return
-        pause()
+        isPlaying.value = false
         event.currentTarget.setPointerCapture(event.pointerId)
         dragged.current = { from, to }
         goTo(versionAt(event), { isStep: true })
@@ -212,7 +208,7 @@ function Controls(): VNode {
   const version = current.value
   const last = latest.value
   const step = (to: number) => () => {
-    pause()
+    isPlaying.value = false
     goTo(to)
   }
   return (

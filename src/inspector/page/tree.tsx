@@ -160,7 +160,7 @@ function Row({
         <b style={{ color: colour }}>
           <Line text={id} />
         </b>
-      )}
+      )}{' '}
       {isFirst && title !== undefined && (
         <span class="tree-title">
           <Line text={title} />
@@ -184,10 +184,10 @@ function Row({
         href={hrefOf({ user, session: id, at: version === latest ? undefined : version, view: 'tree' })}
         aria-current={isCurrent ? 'true' : undefined}
       >
-        {name}
+        {name}{' '}
         <span class="mono tree-version">
           {!isFirst && <span class="visually-hidden">{id}</span>}@{version}
-        </span>
+        </span>{' '}
         <span class="quiet tree-what">{whatOf(node, isLeft)}</span>
         {isDeleted && version === latest && <span class="badge bad">deleted</span>}
         {isCurrent && <span class="badge accent">you are here</span>}

@@ -2,7 +2,7 @@ import { signal } from '@preact/signals'
 
 /** So many entries are asked for at once, and kept. */
 const ASKED = 40
-const KEPT = 3_000
+const KEPT = 1_000
 /** Whoever scrolls fast is past many entries before they would be here. */
 const REST_MS = 40
 
