@@ -115,9 +115,11 @@ const LOCKED = `<!doctype html>
 <html lang="en">
 <title>turnlog inspector</title>
 <meta name="viewport" content="width=device-width">
+<main>
 <h1>The inspector needs its token</h1>
 <p>Open the link that it has printed when it was started: it ends with <code>?token=…</code></p>
 <p>If you have done so in this browser already and have followed a link from elsewhere, <a href="">open this page again</a>.</p>
 <form method="get" action="/"><label>Or give the token: <input name="token" autocomplete="off" required></label> <button>Open</button></form>
+</main>
 </html>
 `
