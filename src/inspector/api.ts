@@ -248,7 +248,7 @@ export function api(history: AnyHistory, { about, actors, signal }: ApiOptions):
       sideOf(logs.of(given.otherUser, given.otherSession), given.otherAt)
     ])
     const alignment = alignedAs(a, b)
-    const { counts, places, rows } = alignment
+    const { counts, places, lengths, rows } = alignment
     const from = given.from ?? Math.max(0, (places[0] ?? 0) - 3)
     return c.json<Diff>({
       a: a.side,
@@ -257,6 +257,7 @@ export function api(history: AnyHistory, { about, actors, signal }: ApiOptions):
       metadata: metadataChanges(a.session, b.session),
       length: rows.length,
       places,
+      lengths,
       from,
       rows: rowsOf(alignment, a.reading, b.reading, from, given.count)
     })

@@ -61,6 +61,8 @@ export class LogOutline {
     if (problem !== undefined) this.#problems.add(version)
     if (event.type === 'rewound')
       this.#marks.push({ version, kind, toVersion: event.data.toVersion, rewind: event.data.kind })
+    else if (event.type === 'turn-started') this.#marks.push({ version, kind, turn: 'begins' })
+    else if (event.type === 'turn-ended') this.#marks.push({ version, kind, turn: 'ends' })
     else if (MARKED.has(kind)) this.#marks.push({ version, kind })
   }
 
@@ -128,7 +130,7 @@ const KINDS: readonly Kind[] = [
   'deleted'
 ]
 
-const MARKED = new Set<Kind>(['created', 'rewound', 'turn', 'deleted', 'truncated'])
+const MARKED = new Set<Kind>(['created', 'deleted', 'truncated'])
 
 /** An event on a line; `read` is for messages of the format that it has. */
 export function eventLine(event: SessionEvent<unknown>, read: Reader): EventLine {

@@ -203,6 +203,7 @@ export interface Outline {
     readonly kind: Kind
     readonly toVersion?: number
     readonly rewind?: RewindKind
+    readonly turn?: 'begins' | 'ends'
   }[]
 }
 
@@ -248,6 +249,8 @@ export interface Diff {
   readonly length: number
   /** The places of the first rows of each run that differs, at most 1,000. */
   readonly places: readonly number[]
+  /** How many rows each of these runs has. */
+  readonly lengths: readonly number[]
   readonly from: number
   readonly rows: readonly DiffRow[]
 }

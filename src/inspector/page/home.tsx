@@ -45,11 +45,17 @@ function NoUsers(): VNode {
         Whatever an agent writes to this store shows up here by itself. Conversations that are there already can be
         imported from a file of JSON lines:
       </p>
-      <pre>
-        turnlog import runs.jsonl --user ada{about.value?.store === undefined ? '' : ` --store ${about.value.store}`}
-      </pre>
+      <pre>{importing('ada')}</pre>
     </div>
   )
+}
+
+// What is in an address may have been put there by anyone: in a command it is one word, whatever it is.
+function importing(user: string): string {
+  const word = (text: string): string => (/^[\w.:/@-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`)
+  const store = about.value?.store
+  const where = store === undefined || /\s/.test(store) ? '' : ` --store ${word(store)}`
+  return `turnlog import runs.jsonl --user ${word(user)}${where}`
 }
 
 function Users(): VNode {
@@ -59,7 +65,7 @@ function Users(): VNode {
       const page = await get<UserPage>('users', { search, after }, signal)
       return { entries: page.users, after: page.after }
     },
-    search,
+    ['users', search],
     (user) => user
   )
   return (
@@ -104,7 +110,7 @@ function Sessions({ user, isOnly = false }: { readonly user: string; readonly is
       const page = await get<SessionPage>('sessions', { user, search, after }, signal)
       return { entries: page.sessions, after: page.after }
     },
-    search,
+    ['sessions', user, search],
     ({ id }) => id
   )
   return (
@@ -131,7 +137,7 @@ function Sessions({ user, isOnly = false }: { readonly user: string; readonly is
                 There is no such user, or all sessions were deleted. What is written from now on shows up here by
                 itself.
               </p>
-              <pre>turnlog import runs.jsonl --user {user}</pre>
+              <pre>{importing(user)}</pre>
               {!isOnly && <a href={hrefOf({})}>All users</a>}
             </div>
           ) : (
@@ -269,7 +275,7 @@ function Search({ label, value }: { readonly label: string; readonly value: stri
   const set = (text: string): void => change({ search: text === '' ? undefined : text }, { replace: true })
   return (
     <form
-      class="search"
+      class="list-search"
       role="search"
       onSubmit={(event) => {
         event.preventDefault()
@@ -326,6 +332,28 @@ interface Pages<T> {
   readonly more: () => void
   readonly reload: () => void
   readonly showNews: () => void
+  /** Keeps the list as it is for whoever comes back, with the first entry in view and the one that had the focus. */
+  readonly leave: (first: number, at: number) => void
+  readonly leftAt: () => { readonly first: number; readonly at: number } | undefined
+}
+
+interface PagesState<T> {
+  readonly question: string
+  readonly entries: readonly T[]
+  readonly after?: string | undefined
+  readonly news?: PageOf<T> | undefined
+  readonly error?: ApiError | undefined
+}
+
+/** The list that was left last, and where in it: whoever comes back soon goes on there. */
+let left:
+  | { readonly state: PagesState<unknown>; readonly first: number; readonly at: number; readonly since: number }
+  | undefined
+
+const LEFT_MS = 600_000
+
+function isLeft(question: string): boolean {
+  return left?.state.question === question && Date.now() - left.since < LEFT_MS
 }
 
 interface PageOf<T> {
@@ -338,34 +366,37 @@ interface PageOf<T> {
  */
 function usePages<T>(
   ask: (after: string | undefined, signal: AbortSignal) => Promise<PageOf<T>>,
-  question: string,
+  asked: readonly string[],
   keyOf: (entry: T) => string
 ): Pages<T> {
-  const [state, setState] = useState<{
-    readonly question: string
-    readonly entries: readonly T[]
-    readonly after?: string | undefined
-    readonly news?: PageOf<T> | undefined
-    readonly error?: ApiError | undefined
-  }>()
+  const question = JSON.stringify(asked)
+  const [state, setState] = useState<PagesState<T> | undefined>(() =>
+    isLeft(question) ? (left!.state as PagesState<T>) : undefined
+  )
   const [times, setTimes] = useState(0)
   const asking = useRef<AbortController>(undefined)
   const run = (after: string | undefined, take: (page: PageOf<T>) => void): void => {
-    const left = new AbortController()
+    const ended = new AbortController()
     asking.current?.abort()
-    asking.current = left
-    ask(after, left.signal)
+    asking.current = ended
+    ask(after, ended.signal)
       .then(
-        (page) => !left.signal.aborted && take(page),
+        (page) => !ended.signal.aborted && take(page),
         (error: unknown) =>
-          !left.signal.aborted && setState({ question, entries: [], after: undefined, error: asApiError(error) })
+          // What is there stays.
+          !ended.signal.aborted &&
+          setState((before) => ({
+            ...(before?.question === question ? before : { question, entries: [] }),
+            error: asApiError(error)
+          }))
       )
       .finally(() => {
-        if (asking.current === left) asking.current = undefined
+        if (asking.current === ended) asking.current = undefined
       })
   }
   useEffect(() => {
-    run(undefined, ({ entries, after }) => setState({ question, entries, after }))
+    if (times > 0 || state?.question !== question)
+      run(undefined, ({ entries, after }) => setState({ question, entries, after }))
     return () => asking.current?.abort()
   }, [question, times])
   useEvery(REFRESH_MS, () => {
@@ -380,7 +411,7 @@ function usePages<T>(
         const isSameOrder =
           page.entries.every((entry, n) => first[n] !== undefined && keyOf(entry) === keyOf(first[n])) &&
           (page.after !== undefined || entries.length === page.entries.length)
-        return { ...before, entries, news: isSameOrder ? undefined : page }
+        return { ...before, error: undefined, entries, news: isSameOrder ? undefined : page }
       })
     )
   })
@@ -403,7 +434,11 @@ function usePages<T>(
       )
     },
     reload: () => setTimes((before) => before + 1),
-    showNews: () => news && setState({ question, entries: news.entries, after: news.after })
+    showNews: () => news && setState({ question, entries: news.entries, after: news.after }),
+    leave: (first, at) => {
+      if (state && !state.error) left = { state, first, at, since: Date.now() }
+    },
+    leftAt: () => (isLeft(question) ? left : undefined)
   }
 }
 
@@ -427,6 +462,16 @@ function Entries<T>({
   const onRange = useCallback((first: number, last: number) => setRange({ first, last }), [])
   const frame = useRef<HTMLDivElement>(null)
   const at = useRef(-1)
+  const seen = useRef({ list, first: range.first })
+  seen.current = { list, first: range.first }
+  useEffect(() => {
+    const before = list.leftAt()
+    if (before) {
+      at.current = before.at
+      setWish({ index: before.first, align: 'start' })
+    }
+    return () => seen.current.list.leave(seen.current.first, at.current)
+  }, [])
   const count = entries?.length ?? 0
 
   const move = (to: number): void => {
@@ -467,7 +512,7 @@ function Entries<T>({
                 : undefined
       if (to === undefined) return
       event.preventDefault()
-      if (to < 0) document.querySelector<HTMLInputElement>('.search input')?.focus()
+      if (to < 0) document.querySelector<HTMLInputElement>('.list-search input')?.focus()
       else latest.current(to)
     }
     document.addEventListener('keydown', listener)
@@ -475,7 +520,7 @@ function Entries<T>({
   }, [])
 
   useEffect(() => {
-    if (entries && range.last >= count - 20) more()
+    if (entries && !error && range.last >= count - 20) more()
   }, [range.last, count, isFresh, cursor])
 
   // At the top, with nobody on it, it may move.
@@ -491,7 +536,7 @@ function Entries<T>({
       showNews()
   }, [hasNews, range.first])
 
-  if (error) return <FailureNote error={error} onRetry={reload} />
+  if (error && count === 0) return <FailureNote error={error} onRetry={reload} />
   if (!entries) return <Skeleton lines={9} />
   // While more is sought for, nothing may be found yet.
   if (count === 0 && isFresh && cursor === undefined) return <>{none}</>
@@ -508,6 +553,14 @@ function Entries<T>({
         >
           ↑ Newer activity
         </button>
+      )}
+      {error && (
+        <p class="list-trouble" role="alert">
+          {error.message}{' '}
+          <button type="button" onClick={reload}>
+            Try again
+          </button>
+        </p>
       )}
       {count === 0 && <p class="loading-more">Searching …</p>}
       <VirtualList

@@ -18,7 +18,7 @@ export interface JsonViewProps {
 }
 
 /** So many entries are shown at once. */
-const ENTRIES = 100
+const ENTRIES = 50
 
 /** A JSON value: lists and objects open and close. */
 export function JsonView({ value, cuts = [], whence, path = [], depth = 4 }: JsonViewProps): VNode {
@@ -42,10 +42,10 @@ function Value(props: ValueProps): VNode {
   const cut = cutAt(cuts, at)
   const rest = cut && <Rest cut={{ ...cut, path: [...path, ...at] }} whence={whence} />
   if (cut?.what === 'image') return <>{rest}</>
-  const isShort = value.length < 200 && !value.includes('\n')
+  const isLine = value.length < 200 && !value.includes('\n')
   return (
     <span class="json-string">
-      {isShort ? <Line text={JSON.stringify(value)} /> : <Text text={value} />}
+      {isLine ? <Line text={JSON.stringify(value)} /> : <Text text={value} isBeginning={cut !== undefined} />}
       {rest}
     </span>
   )
@@ -60,6 +60,7 @@ function Entries(props: ValueProps & { readonly value: Exclude<Json, string | nu
   const [begin, end] = isList ? ['[', ']'] : ['{', '}']
   const cut = cutAt(cuts, at)
   if (entries.length === 0 && !cut) return <span class="quiet">{begin + end}</span>
+  if (!cut && isShort(entries)) return <Short entries={entries} isList={isList} />
   const count = cut?.size ?? entries.length
   const word = isList ? (count === 1 ? 'entry' : 'entries') : count === 1 ? 'key' : 'keys'
   return (
@@ -109,6 +110,45 @@ function Entries(props: ValueProps & { readonly value: Exclude<Json, string | nu
         </>
       )}
     </>
+  )
+}
+
+/** How long what is shown on one line may be. */
+const SHORT = 90
+
+// Whether a list or object has room on a line, and nothing to open.
+function isShort(entries: readonly (readonly [string, Json])[]): boolean {
+  let left = SHORT
+  for (const [key, value] of entries) {
+    if (typeof value === 'object' && value !== null) return false
+    left -= key.length + (typeof value === 'string' ? value.length + 2 : String(value).length) + 4
+    if (left < 0) return false
+  }
+  return true
+}
+
+function Short({ entries, isList }: { readonly entries: readonly [string, Json][]; readonly isList: boolean }): VNode {
+  return (
+    <span class="json-short">
+      {isList ? '[' : '{ '}
+      {entries.map(([key, value], n) => (
+        <span key={key}>
+          {!isList && (
+            <>
+              <span class="json-key">
+                <Line text={key} />
+              </span>
+              {': '}
+            </>
+          )}
+          <span class={`json-${value === null ? 'null' : typeof value}`}>
+            <Line text={JSON.stringify(value)} />
+          </span>
+          {n < entries.length - 1 && ', '}
+        </span>
+      ))}
+      {isList ? ']' : ' }'}
+    </span>
   )
 }
 

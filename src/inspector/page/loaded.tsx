@@ -14,12 +14,15 @@ export interface Loaded<T> {
 
 type Query = NonNullable<Parameters<typeof urlOf>[1]>
 
-/** Asks the server whenever the question is another; what it has answered before stays until there is a new answer. */
-export function useGet<T>(path: string, query: Query): Loaded<T> {
+/**
+ * Asks the server whenever the question is another; what it has answered before stays until there is a new answer. Without a query nothing is asked.
+ */
+export function useGet<T>(path: string, query: Query | undefined): Loaded<T> {
   const key = JSON.stringify([path, query])
   const [answer, setAnswer] = useState<{ readonly key: string; readonly value?: T; readonly error?: ApiError }>()
   const [times, setTimes] = useState(0)
   useEffect(() => {
+    if (!query) return
     const left = new AbortController()
     get<T>(path, query, left.signal).then(
       (value) => !left.signal.aborted && setAnswer({ key, value }),

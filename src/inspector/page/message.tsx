@@ -21,6 +21,8 @@ export interface ItemViewProps {
   readonly onJump?: ((index: number) => void) | undefined
   /** Whether an output is what the event at hand has added. */
   readonly isNew?: ((index: number) => boolean) | undefined
+  /** Another way to show a text than as it is: where it is compared with another. */
+  readonly mark?: ((text: string, path: readonly (string | number)[]) => ComponentChildren | undefined) | undefined
 }
 
 /** A message: who speaks, what is said, which tools are called and what comes of it. All of it is shown as text. */
@@ -38,7 +40,7 @@ export function ItemView(props: ItemViewProps): VNode {
     return (
       <div class="item raw">
         <Head index={index} role="item" problem={problem} />
-        <JsonView value={raw ?? (message as unknown as Json)} cuts={cuts} whence={whence} depth={3} />
+        <JsonView value={raw ?? (message as unknown as Json)} cuts={cuts} whence={whence} depth={7} />
       </div>
     )
   return <MessageView {...props} message={message} whence={whence} />
@@ -56,7 +58,7 @@ function MessageView(props: Context): VNode {
   const contentCut = cutAt(item.cuts, ['content'])
   const call = item.calls?.[0]
   // Shown at its call, if that is on the page.
-  const isCompact = props.near !== undefined && call !== undefined && parts.length === 1 && !props.item.problem
+  const isCompact = props.near !== undefined && call !== undefined && parts.length === 1
   return (
     <div class={`item ${role ?? 'other'} ${classOf(type)} ${isCompact ? 'compact' : ''}`}>
       <Head
@@ -192,12 +194,13 @@ function LongText({
   text,
   path,
   item,
-  whence
+  whence,
+  mark
 }: Context & { readonly text: string; readonly path: readonly (string | number)[] }): VNode {
   const cut = cutAt(item.cuts, path)
   return (
     <div class="said">
-      {cut?.what !== 'image' && <Text text={text} />}
+      {cut?.what !== 'image' && (mark?.(text, path) ?? <Text text={text} isBeginning={cut !== undefined} />)}
       {cut && <Rest cut={cut} whence={whence} />}
     </div>
   )
@@ -334,6 +337,8 @@ function OutputPayload(props: PartProps): VNode {
 function Payload(props: PartProps & { readonly value: Json; readonly path: readonly (string | number)[] }): VNode {
   const { value, path, item, whence } = props
   const cut = cutAt(item.cuts, path)
+  const marked = props.mark?.(typeof value === 'string' ? value : JSON.stringify(value, null, 2), path)
+  if (marked !== undefined && !cut) return <div class="said">{marked}</div>
   const parsed = typeof value === 'string' && !cut ? parsedJson(value) : undefined
   if (typeof value === 'string' && parsed === undefined) return <LongText {...props} text={value} path={path} />
   return (

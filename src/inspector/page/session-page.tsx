@@ -1,5 +1,224 @@
+import './session.css'
+import { useSignal } from '@preact/signals'
 import type { VNode } from 'preact'
+import { useEffect } from 'preact/hooks'
+import type { Moment } from '../wire.ts'
+import { change, hrefOf, place, VIEWS, type View } from './address.ts'
+import { Conversation, Search } from './conversation.tsx'
+import { DiffView } from './diff.tsx'
+import { EditMenu } from './edit.tsx'
+import { EventAtHand, Events, WholeEvent } from './events.tsx'
+import { Aside, Counts, Heading } from './facts.tsx'
+import { again, current, failed, goTo, goToNotable, latest, moment, pause, togglePlay } from './session-state.ts'
+import { Line } from './text.tsx'
+import { Timeline } from './timeline.tsx'
+import { TreeView } from './tree.tsx'
+import { WholeText } from './whole-text.tsx'
 
+const NAMES: { readonly [view in View]: string } = {
+  conversation: 'Conversation',
+  events: 'Events',
+  json: 'Raw JSON',
+  diff: 'Compare',
+  tree: 'Tree'
+}
+
+/** A session at a version: its timeline, what the event at hand did, and its messages, events, differences and forks. */
 export function SessionPage(): VNode {
-  return <h1>Session</h1>
+  useEffect(() => {
+    document.addEventListener('keydown', onKey)
+    return () => {
+      document.removeEventListener('keydown', onKey)
+      document.title = 'turnlog'
+    }
+  }, [])
+  const shown = moment.value
+  const error = failed.value
+  return (
+    <div class="session">
+      {!shown && (
+        <h1 class="visually-hidden">
+          <Line text={place.value.session ?? ''} />
+        </h1>
+      )}
+      <div class="session-top" hidden={!shown && error !== undefined}>
+        {shown ? (
+          <>
+            <div class="session-head">
+              <Heading moment={shown} />
+              <Counts />
+            </div>
+            <Timeline />
+            <div class="event-bar">
+              <EventAtHand moment={shown} />
+              <EditMenu moment={shown} />
+            </div>
+          </>
+        ) : (
+          !error && <Waiting />
+        )}
+        {(shown ?? !error) && <Tabs />}
+      </div>
+      {error ? <Failed code={error.code} message={error.message} /> : shown && <Shown moment={shown} />}
+      <WholeText />
+    </div>
+  )
+}
+
+function Tabs(): VNode {
+  const { view, search } = place.value
+  return (
+    <div class="tabs">
+      <nav aria-label="Views">
+        {VIEWS.map((each, n) => (
+          <a
+            key={each}
+            href={hrefOf({ ...place.value, view: each })}
+            aria-current={each === view ? 'page' : undefined}
+            aria-keyshortcuts={String(n + 1)}
+          >
+            {NAMES[each]}
+          </a>
+        ))}
+      </nav>
+      {view === 'conversation' && <Search text={search ?? ''} />}
+    </div>
+  )
+}
+
+function Shown({ moment: shown }: { readonly moment: Moment }): VNode {
+  const { view } = place.value
+  switch (view) {
+    case 'conversation':
+      return <Messages moment={shown} />
+    case 'events':
+      return <Events moment={shown} />
+    case 'json':
+      return (
+        <div class="split">
+          <Conversation key="raw" moment={shown} isRaw />
+          <WholeEvent moment={shown} />
+        </div>
+      )
+    case 'diff':
+      return (
+        <div class="view">
+          <DiffView moment={shown} />
+        </div>
+      )
+    case 'tree':
+      return (
+        <div class="view">
+          <TreeView moment={shown} />
+        </div>
+      )
+  }
+}
+
+function Messages({ moment: shown }: { readonly moment: Moment }): VNode {
+  const isOpen = useSignal(matchMedia('(min-width: 1000px)').matches)
+  return (
+    <div class={`with-aside ${isOpen.value ? 'open' : ''}`}>
+      <Conversation moment={shown} />
+      <button
+        type="button"
+        class="aside-toggle"
+        aria-expanded={isOpen.value}
+        onClick={() => (isOpen.value = !isOpen.value)}
+      >
+        {isOpen.value ? 'Hide details' : 'Details'}
+      </button>
+      {isOpen.value && <Aside moment={shown} />}
+    </div>
+  )
+}
+
+function Waiting(): VNode {
+  return (
+    <div class="session-waiting" aria-busy="true">
+      <p class="visually-hidden" role="status">
+        The session is loading
+      </p>
+      <span class="skeleton" style={{ width: '40%', height: '1.4em' }} />
+      <span class="skeleton" style={{ width: '60%' }} />
+      <span class="skeleton" style={{ width: '100%', height: '4.5em' }} />
+    </div>
+  )
+}
+
+function Failed({ code, message }: { readonly code: string; readonly message: string }): VNode {
+  const { user, session } = place.value
+  const title =
+    { SESSION_NOT_FOUND: 'There is no such session', VERSION_NOT_FOUND: 'There is no such version', PURGED: 'Purged' }[
+      code
+    ] ?? 'The session cannot be shown'
+  return (
+    <div class="failure" role="alert">
+      <h2>{title}</h2>
+      <p>{message}</p>
+      {code === 'SESSION_NOT_FOUND' && (
+        <p>It may have been purged, or its address may be wrong. Once it is made, it is shown here.</p>
+      )}
+      <p>
+        {code === 'VERSION_NOT_FOUND' && (
+          <a class="button" href={hrefOf({ user, session, view: 'conversation' })}>
+            To the newest version
+          </a>
+        )}{' '}
+        <a class="button" href={hrefOf({ user })}>
+          All sessions of {user}
+        </a>{' '}
+        <button type="button" onClick={again}>
+          Try again
+        </button>
+      </p>
+    </div>
+  )
+}
+
+/** Where keys are those of a text or a choice. */
+const FIELDS = 'input, textarea, select, [contenteditable], dialog'
+/** What does something by itself at the space bar. */
+const PRESSED = 'button, a, summary, details'
+
+function onKey(event: KeyboardEvent): void {
+  if (event.defaultPrevented || event.metaKey || event.ctrlKey || event.altKey) return
+  const at = event.target instanceof Element ? event.target : document.body
+  if (at.closest(FIELDS) || document.querySelector('dialog[open]')) return
+  if (keyed(event.key, at)) event.preventDefault()
+}
+
+function keyed(key: string, at: Element): boolean {
+  const isSlider = at.id === 'slider'
+  // What scrolls has these keys for itself.
+  const isFar = isSlider || at === document.body
+  const version = current.peek()
+  const tenth = Math.max(1, Math.round(latest.peek() / 10))
+  const step = (to: number): boolean => {
+    pause()
+    goTo(to)
+    return true
+  }
+  if (key === 'ArrowLeft' || (isSlider && key === 'ArrowDown')) return step(version - 1)
+  if (key === 'ArrowRight' || (isSlider && key === 'ArrowUp')) return step(version + 1)
+  if (isFar && key === 'Home') return step(1)
+  if (isFar && key === 'End') return step(latest.peek())
+  if (isFar && key === 'PageUp') return step(version - tenth)
+  if (isFar && key === 'PageDown') return step(version + tenth)
+  if (key === '[' || key === ']') {
+    void goToNotable(key === '[' ? -1 : 1)
+    return true
+  }
+  if (key === ' ' && !at.closest(PRESSED)) {
+    togglePlay()
+    return true
+  }
+  if (key === '/') {
+    if (place.peek().view !== 'conversation') change({ view: 'conversation' })
+    requestAnimationFrame(() => document.getElementById('find')?.focus())
+    return true
+  }
+  const view = VIEWS[Number(key) - 1]
+  if (view) change({ view })
+  return view !== undefined
 }

@@ -9,11 +9,20 @@ export const sought = signal('')
 const LONG = 1_600
 const MANY_LINES = 24
 
+/** Properties of {@link Text}. */
+export interface TextProps {
+  readonly text: string
+  /** Whether all of it is shown at first, however long it is. */
+  readonly isOpen?: boolean
+  /** Whether it is the beginning of one that is opened otherwise: then it says nothing of what is not shown. */
+  readonly isBeginning?: boolean
+}
+
 /**
  * A text as it is: nothing in it is a link, or HTML, or Markdown. It has its own direction, and what cannot be seen, or changes how the rest is read,
  * is shown as a mark.
  */
-export function Text({ text, isOpen = false }: { readonly text: string; readonly isOpen?: boolean }): VNode {
+export function Text({ text, isOpen = false, isBeginning = false }: TextProps): VNode {
   const [isWhole, setWhole] = useState(isOpen)
   const end = isWhole ? text.length : endOfBeginning(text)
   // Not a few words alone.
@@ -24,7 +33,7 @@ export function Text({ text, isOpen = false }: { readonly text: string; readonly
   return (
     <div class="text">
       <div dir="auto">{visible(isCut ? text.slice(0, end) : text, word)}</div>
-      {(isCut || isWhole !== isOpen) && (
+      {(isCut || isWhole !== isOpen) && !isBeginning && (
         <button type="button" class="more" aria-expanded={!isCut} onClick={() => setWhole(isCut)}>
           {isCut ? `Show ${(text.length - end).toLocaleString('en')} more characters` : 'Show less'}
         </button>

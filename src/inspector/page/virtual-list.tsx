@@ -1,4 +1,5 @@
 import {
+  defaultKeyExtractor,
   elementScroll,
   measureElement,
   observeElementOffset,
@@ -29,7 +30,7 @@ export interface VirtualListProps {
    */
   readonly role?: 'list' | 'feed' | undefined
   readonly class?: string | undefined
-  /** By default its place. */
+  /** By default its place. Where it is another function, all entries are measured again: it has to be the same one from one drawing to the next. */
   readonly keyOf?: ((index: number) => string | number) | undefined
   /** Which entry is the current one. */
   readonly current?: number | undefined
@@ -47,7 +48,7 @@ export function VirtualList(props: VirtualListProps): VNode {
   const options = {
     count,
     estimateSize: () => estimate,
-    getItemKey: keyOf ?? ((index: number) => index),
+    getItemKey: keyOf ?? defaultKeyExtractor,
     getScrollElement: () => scroller.current,
     observeElementRect,
     observeElementOffset,
@@ -64,10 +65,20 @@ export function VirtualList(props: VirtualListProps): VNode {
   useLayoutEffect(() => list._didMount(), [list])
   useLayoutEffect(() => list._willUpdate())
   // oxlint-enable no-underscore-dangle
+  // Kept in place while entries become as high as they are, until the reader scrolls.
+  const held = useRef<ScrollWish>(undefined)
   useLayoutEffect(() => {
-    if (scrollTo && scrollTo.index >= 0 && scrollTo.index < count)
-      list.scrollToIndex(scrollTo.index, { align: scrollTo.align ?? 'auto' })
+    held.current = scrollTo
   }, [scrollTo])
+  const height = list.getTotalSize()
+  useLayoutEffect(() => {
+    const wish = held.current
+    if (wish && wish.index >= 0 && wish.index < count) list.scrollToIndex(wish.index, { align: wish.align ?? 'auto' })
+  }, [scrollTo, height])
+  const free = (): void => {
+    held.current = undefined
+    list.cancelScroll()
+  }
 
   const { startIndex = 0, endIndex = -1 } = list.range ?? {}
   useEffect(() => {
@@ -75,8 +86,18 @@ export function VirtualList(props: VirtualListProps): VNode {
   }, [startIndex, endIndex, onRange])
 
   return (
-    <div class={`virtual ${props.class ?? ''}`} ref={scroller} tabIndex={0} role="group" aria-label={label}>
-      <div role={role} aria-label={label} style={{ position: 'relative', height: `${list.getTotalSize()}px` }}>
+    <div
+      class={`virtual ${props.class ?? ''}`}
+      ref={scroller}
+      tabIndex={0}
+      role="group"
+      aria-label={label}
+      onWheel={free}
+      onTouchMove={free}
+      onPointerDown={free}
+      onKeyDown={free}
+    >
+      <div role={role} aria-label={label} style={{ position: 'relative', height: `${height}px` }}>
         {list.getVirtualItems().map(({ key, index, start }) => (
           <div
             key={key}

@@ -3,6 +3,7 @@ import type { VNode } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import type { Cut, Source, Text as Piece } from '../wire.ts'
 import { ApiError, get, urlOf } from './client.ts'
+import { Dialog } from './dialog.tsx'
 import { Text } from './text.tsx'
 
 /** What a value is a part of, so that the server finds what was cut from it. */
@@ -73,11 +74,10 @@ export function Rest({
 
 /** The dialog in which a long text is read, piece by piece; on every page with messages. */
 export function WholeText(): VNode | null {
-  return opened.value ? <Dialog key={JSON.stringify(opened.value)} {...opened.value} /> : null
+  return opened.value ? <Pieces key={JSON.stringify(opened.value)} {...opened.value} /> : null
 }
 
-function Dialog({ whence, cut }: { readonly whence: Whence; readonly cut: Cut }): VNode {
-  const dialog = useRef<HTMLDialogElement>(null)
+function Pieces({ whence, cut }: { readonly whence: Whence; readonly cut: Cut }): VNode {
   const top = useRef<HTMLDivElement>(null)
   // Where each piece begins, as far as is known: they do not end between the halves of a character.
   const [starts, setStarts] = useState<readonly number[]>([0])
@@ -85,7 +85,6 @@ function Dialog({ whence, cut }: { readonly whence: Whence; readonly cut: Cut })
   const [piece, setPiece] = useState<Piece | string>()
   const offset = starts[number] ?? 0
 
-  useEffect(() => dialog.current?.showModal(), [])
   useEffect(() => {
     const left = new AbortController()
     get<Piece>('text', { ...whence, path: JSON.stringify(cut.path), offset }, left.signal).then(
@@ -104,16 +103,11 @@ function Dialog({ whence, cut }: { readonly whence: Whence; readonly cut: Cut })
   const end = typeof piece === 'object' ? piece.offset + piece.text.length : 0
   const pieces = Math.ceil(cut.size / PIECE_LENGTH)
   return (
-    <dialog ref={dialog} class="whole-text" aria-labelledby="whole-text" onClose={() => (opened.value = undefined)}>
-      <header>
-        <h2 id="whole-text">{cut.size.toLocaleString('en')} characters</h2>
-        <a href={urlOfCut('file', whence, cut.path)} download="text.txt">
-          Download
-        </a>
-        <button type="button" onClick={() => dialog.current?.close()}>
-          Close
-        </button>
-      </header>
+    <Dialog
+      class="whole-text"
+      title={`${cut.size.toLocaleString('en')} characters`}
+      onClose={() => (opened.value = undefined)}
+    >
       <div class="body" ref={top} tabIndex={0} role="group" aria-label="The text">
         {piece === undefined ? (
           <p class="quiet">Loading…</p>
@@ -123,14 +117,10 @@ function Dialog({ whence, cut }: { readonly whence: Whence; readonly cut: Cut })
           <Text key={piece.offset} text={piece.text} isOpen />
         )}
       </div>
-      <footer>
+      <div class="foot">
         <button type="button" disabled={number === 0} onClick={() => setNumber(number - 1)}>
           Previous
         </button>
-        <span aria-live="polite">
-          {typeof piece === 'object' &&
-            `${(offset + 1).toLocaleString('en')} to ${end.toLocaleString('en')}, part ${number + 1} of ${pieces}`}
-        </span>
         <button
           type="button"
           disabled={typeof piece !== 'object' || piece.offset !== offset || end >= piece.length}
@@ -138,8 +128,15 @@ function Dialog({ whence, cut }: { readonly whence: Whence; readonly cut: Cut })
         >
           Next
         </button>
-      </footer>
-    </dialog>
+        <span class="quiet" role="status">
+          {typeof piece === 'object' &&
+            `${(piece.offset + 1).toLocaleString('en')} to ${end.toLocaleString('en')}, part ${number + 1} of ${pieces}`}
+        </span>
+        <a class="button" href={urlOfCut('file', whence, cut.path)} download="text.txt">
+          Download
+        </a>
+      </div>
+    </Dialog>
   )
 }
 

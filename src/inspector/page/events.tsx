@@ -1,0 +1,136 @@
+import { useMemo, useRef } from 'preact/hooks'
+import type { VNode } from 'preact'
+import type { EventLine, Moment } from '../wire.ts'
+import { JsonView } from './json.tsx'
+import { current, events, hrefOfVersion, latest } from './session-state.ts'
+import { Line } from './text.tsx'
+import { Glyph, KIND_NAMES } from './track.tsx'
+import { VirtualList } from './virtual-list.tsx'
+import { sizeOf } from './whole-text.tsx'
+
+/** All events of the log on lines, and the current one whole beside them. */
+export function Events({ moment }: { readonly moment: Moment }): VNode {
+  const last = useRef(-1)
+  const index = current.value - 1
+  // From far in the middle; a step scrolls no further than is needed.
+  const wish = useMemo(() => {
+    const align = Math.abs(index - last.current) === 1 ? ('auto' as const) : ('center' as const)
+    last.current = index
+    return { index, align }
+  }, [index])
+  return (
+    <div class="split">
+      <VirtualList
+        class="events"
+        label="Events"
+        count={latest.value}
+        estimate={33}
+        current={index}
+        scrollTo={wish}
+        onRange={events.see}
+      >
+        {(at) => <EventRow version={at + 1} line={events.get(at)} isCurrent={at === index} />}
+      </VirtualList>
+      <WholeEvent moment={moment} />
+    </div>
+  )
+}
+
+interface EventRowProps {
+  readonly version: number
+  readonly line: EventLine | undefined
+  readonly isCurrent: boolean
+}
+
+function EventRow({ version, line, isCurrent }: EventRowProps): VNode {
+  return (
+    <a
+      class={`event ${isCurrent ? 'is-current' : ''}`}
+      href={hrefOfVersion(version)}
+      aria-current={isCurrent ? 'true' : undefined}
+    >
+      <span class="version">{version}</span>
+      {line ? (
+        <>
+          <Glyph kind={line.kind} />
+          <span class="type">{line.type}</span>
+          <span class="what">
+            {line.problem !== undefined && <span class="badge bad">{line.problem}</span>} <Line text={line.what} />
+          </span>
+          <span class="size quiet">{sizeOf(line.bytes)}</span>
+          <time class="quiet" dateTime={isoOf(line.at)}>
+            {timeOf(line.at)}
+          </time>
+        </>
+      ) : (
+        <span class="skeleton" style={{ width: '40%' }} />
+      )}
+    </a>
+  )
+}
+
+/** The event of the version that is shown, as JSON. */
+export function WholeEvent({ moment }: { readonly moment: Moment }): VNode {
+  const { event, userId, id, version } = moment
+  return (
+    <section class="whole-event" aria-labelledby="whole-event" tabIndex={0}>
+      <h2 id="whole-event">
+        Event {version} <span class="quiet small">{event.line.type}</span>
+      </h2>
+      <JsonView
+        key={version}
+        value={event.value}
+        cuts={event.cuts}
+        whence={{ user: userId, session: id, at: version, of: 'event' }}
+        depth={8}
+      />
+    </section>
+  )
+}
+
+/** What the event at hand did, on a line. */
+export function EventAtHand({ moment }: { readonly moment: Moment }): VNode {
+  const { line } = moment.event
+  const { removed, added, metadata } = moment.change
+  const did = [
+    removed > 0 && `${removed.toLocaleString('en')} taken away`,
+    added > 0 && line.kind !== 'user' && line.type !== 'message-appended' && `${added.toLocaleString('en')} set in`,
+    metadata.length > 0 && `metadata: ${metadata.length} changed`
+  ].filter((each) => each !== false)
+  return (
+    <p class="at-hand" role="status">
+      <Glyph kind={line.kind} />
+      <strong class={`kind-name kind-${line.kind}`}>{KIND_NAMES[line.kind]}</strong>
+      <span class="what">
+        <Line text={line.what} />
+      </span>
+      {did.length > 0 && <span class="badge warm">{did.join(', ')}</span>}
+      {removed > 0 && <a href={hrefOfVersion(moment.version - 1)}>before it</a>}
+      {line.toVersion !== undefined && <a href={hrefOfVersion(line.toVersion)}>version {line.toVersion}</a>}
+      {line.problem !== undefined && (
+        <span class="badge bad">
+          <Line text={line.problem} />
+        </span>
+      )}
+      <time class="quiet small" dateTime={isoOf(line.at)} title={isoOf(line.at)}>
+        {timeOf(line.at)}
+      </time>
+    </p>
+  )
+}
+
+const TIME = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' })
+
+/** A time, for people. */
+export function timeOf(at: number): string {
+  return isTime(at) ? TIME.format(at) : String(at)
+}
+
+function isoOf(at: number): string {
+  return isTime(at) ? new Date(at).toISOString() : ''
+}
+
+// Beyond it there are no dates.
+function isTime(at: number): boolean {
+  return Math.abs(at) <= 8.64e15
+}
