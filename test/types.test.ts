@@ -34,6 +34,7 @@ import {
   type TurnlogErrorOf,
   type WriteOptions
 } from '../src/index.ts'
+import { startInspector, type ActorLog } from '../src/inspector.ts'
 import type { SqliteDatabase } from '../src/stores/sqlite.ts'
 
 // What is expected here is checked by `npm run check`; vitest only runs it.
@@ -355,5 +356,18 @@ describe('SqliteDatabase', () => {
       }
       close(): void
     }>().toExtend<SqliteDatabase>()
+  })
+})
+
+describe('startInspector', () => {
+  it('takes a service of whatever messages', async () => {
+    expectTypeOf<SessionHistoryService>().toExtend<Parameters<typeof startInspector>[0]>()
+    expectTypeOf<SessionHistoryService<Note, NoteInput>>().toExtend<Parameters<typeof startInspector>[0]>()
+    expectTypeOf<ActorLog>().toExtend<NonNullable<SessionHistoryOptions['inspect']>>()
+    const history = await createSessionHistory({ message: note })
+    await using inspector = await startInspector(history)
+    expectTypeOf(inspector.url).toEqualTypeOf<string>()
+    expect(inspector.url).toMatch(/^http:/)
+    await history.stop()
   })
 })

@@ -11,6 +11,7 @@ import type { Diff, DiffRow, MetadataChange } from './wire.ts'
 export interface Alignment {
   readonly rows: readonly { readonly kind: DiffRow['kind']; readonly a?: number; readonly b?: number }[]
   readonly counts: Diff['counts']
+  /** Where the first runs that differ begin, and how many rows each has. */
   readonly places: readonly number[]
   readonly lengths: readonly number[]
 }
@@ -28,14 +29,11 @@ const PLACES = 1_000
 export function align(a: Reading, b: Reading): Alignment {
   const rows: { kind: DiffRow['kind']; a?: number; b?: number }[] = []
   const counts = { same: 0, changed: 0, a: 0, b: 0 }
-  const places: number[] = []
-  const lengths: number[] = []
+  const runs: { readonly at: number; readonly length: number }[] = []
   let [i, j] = [0, 0]
   const differ = (toA: number, toB: number): void => {
-    if (i < toA || j < toB) {
-      places.push(rows.length)
-      lengths.push(Math.max(toA - i, toB - j))
-    }
+    const length = Math.max(toA - i, toB - j)
+    if (length > 0) runs.push({ at: rows.length, length })
     while (i < toA && j < toB) rows.push({ kind: 'changed', a: i++, b: j++ })
     while (i < toA) rows.push({ kind: 'a', a: i++ })
     while (j < toB) rows.push({ kind: 'b', b: j++ })
@@ -46,7 +44,8 @@ export function align(a: Reading, b: Reading): Alignment {
   }
   differ(shownOf(a).length, shownOf(b).length)
   for (const { kind } of rows) counts[kind]++
-  return { rows, counts, places: places.slice(0, PLACES), lengths: lengths.slice(0, PLACES) }
+  const told = runs.slice(0, PLACES)
+  return { rows, counts, places: told.map(({ at }) => at), lengths: told.map(({ length }) => length) }
 }
 
 /** Messages that follow each other on both sides, alike. */
@@ -115,7 +114,7 @@ export function rowsOf({ rows }: Alignment, a: Reading, b: Reading, from: number
   return shown
 }
 
-const ROWS_BYTES = 110_000
+const ROWS_BYTES = 105_000
 const ITEM_BYTES = 12_000
 
 // Messages are frozen, and most are compared more than once.

@@ -130,7 +130,7 @@ const KINDS: readonly Kind[] = [
   'deleted'
 ]
 
-const MARKED = new Set<Kind>(['created', 'rewound', 'turn', 'deleted', 'truncated'])
+const MARKED = new Set<Kind>(['created', 'deleted', 'truncated'])
 
 /** An event on a line; `read` is for messages of the format that it has. */
 export function eventLine(event: SessionEvent<unknown>, read: Reader): EventLine {

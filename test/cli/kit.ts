@@ -9,7 +9,6 @@ import { afterAll, expect, vi } from 'vitest'
 import { turnlog as run } from '../../src/cli/program.ts'
 import type { OpenAIMessage } from '../../src/index.ts'
 import { hushSqliteWarning } from '../../src/stores/sqlite/hushed.ts'
-import { compile } from '../compiled.ts'
 
 /** Where commands run, and have their files. */
 export const directory = mkdtempSync(join(tmpdir(), 'turnlog-cli-'))
@@ -19,9 +18,7 @@ hushSqliteWarning()
 vi.stubEnv('NO_COLOR', '1')
 vi.stubEnv('TZ', 'UTC')
 
-let compiled: ReturnType<typeof compile> | undefined
 afterAll(() => {
-  compiled?.remove()
   process.chdir('/')
   rmSync(directory, { recursive: true })
 })
@@ -65,10 +62,9 @@ export async function output(store: string, ...args: string[]): Promise<string> 
   return out
 }
 
-/** The compiled command: what a process of its own runs. */
+/** The command, compiled by global-setup.ts: what a process of its own runs. */
 export function program(): string {
-  compiled ??= compile()
-  return join(compiled.path, 'cli.js')
+  return join(process.env['TURNLOG_COMPILED']!, 'cli.js')
 }
 
 /** Starts the command as a process of its own. `before`: a module that is run first in it. */

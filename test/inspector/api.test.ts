@@ -634,6 +634,7 @@ describe('two sides', () => {
     expect(diff).toMatchObject({
       counts: { same: 3, changed: 1, a: 1, b: 1 },
       places: [2, 5],
+      lengths: [2, 1],
       length: 6,
       from: 0,
       a: { version: 6, count: 5, title: 'A' },
