@@ -34,20 +34,20 @@ export function urlOf(path: string, query: Query = {}): string {
 }
 
 /**
- * Asks the server. Where it or the store is away, says so in {@link trouble} and asks again until there is an answer, or `signal` is aborted.
+ * Asks the server. Where it or the store is away, says so in {@link trouble} and asks again until there is an answer, or `stopped` is aborted.
  *
  * @throws {ApiError} with which asking again would not help; the signal's reason
  */
-export async function get<T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<T> {
+export async function get<T>(path: string, query: Query = {}, stopped?: AbortSignal): Promise<T> {
   for (let wait = FIRST_WAIT_MS; ; wait = Math.min(2 * wait, LONGEST_WAIT_MS)) {
     try {
-      const answer = await call<T>(urlOf(path, query), { signal: signal ?? null })
+      const answer = await call<T>(urlOf(path, query), { signal: stopped ?? null })
       trouble.value = undefined
       return answer
     } catch (error) {
       if (!(error instanceof ApiError) || !error.isPassing) throw error
       trouble.value = error
-      await rest(wait, signal)
+      await rest(wait, stopped)
     }
   }
 }
@@ -80,12 +80,12 @@ async function call<T>(url: string, options: RequestInit): Promise<T> {
   throw new ApiError(answer.status, code, message)
 }
 
-function rest(ms: number, signal: AbortSignal | undefined): Promise<void> {
+function rest(ms: number, stopped: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(resolve, ms)
-    signal?.addEventListener('abort', () => {
+    stopped?.addEventListener('abort', () => {
       clearTimeout(timer)
-      reject(signal.reason as Error)
+      reject(stopped.reason as Error)
     })
   })
 }
