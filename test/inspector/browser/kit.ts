@@ -1,7 +1,6 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import axe from 'axe-core'
 import type { BrowserContextOptions, Locator, Page } from 'playwright-core'
 import { afterAll, expect, it as plainIt } from 'vitest'
 import { createSessionHistory, type EventStore, type SessionHistoryService } from '../../../src/index.ts'
@@ -101,7 +100,7 @@ async function setStage(
   await context.addInitScript(COMPLAIN)
   // Not as an element of the page, which its policy would refuse.
   if (withClock) await context.clock.install()
-  if (withAxe) await context.addInitScript(axe.source)
+  if (withAxe) await context.addInitScript((await import('axe-core')).default.source)
 
   const watched = (page: Page): Page => {
     const complain = (what: string): void => {
