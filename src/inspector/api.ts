@@ -196,7 +196,7 @@ export function api(history: AnyHistory, { about, actors, signal }: ApiOptions):
       c,
       z.object({ ...named, from: whole(1).prefault('1'), to: whole(1).optional(), buckets: whole(1).prefault('400') })
     )
-    return c.json(await logs.of(user, session).outline(from, to ?? Infinity, Math.min(buckets, 700)))
+    return c.json(await logs.of(user, session).outline(from, to ?? Infinity, buckets))
   })
 
   app.get('/text', async (c) => {
