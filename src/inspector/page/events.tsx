@@ -1,6 +1,7 @@
 import { useMemo, useRef } from 'preact/hooks'
 import type { VNode } from 'preact'
-import type { EventLine, Moment } from '../wire.ts'
+import type { Json } from '../../json.ts'
+import type { EventLine, MetadataChange, Moment } from '../wire.ts'
 import { JsonView } from './json.tsx'
 import { current, events, hrefOfVersion, latest } from './session-state.ts'
 import { Line } from './text.tsx'
@@ -99,16 +100,18 @@ export function EventAtHand({ moment }: { readonly moment: Moment }): VNode {
   const { removed, added, metadata } = moment.change
   const did = [
     removed > 0 && `${removed.toLocaleString('en')} taken away`,
-    added > 0 && line.kind !== 'user' && line.type !== 'message-appended' && `${added.toLocaleString('en')} set in`,
-    metadata.length > 0 && `metadata: ${metadata.length} changed`
+    added > 0 && line.kind !== 'user' && line.type !== 'message-appended' && `${added.toLocaleString('en')} set in`
   ].filter((each) => each !== false)
   return (
     <p class="at-hand" role="status">
       <Glyph kind={line.kind} />
       <strong class={`kind-name kind-${line.kind}`}>{KIND_NAMES[line.kind]}</strong>
-      <span class="what">
-        <Line text={line.what} />
-      </span>
+      {line.kind !== 'metadata' && (
+        <span class="what">
+          <Line text={line.what} />
+        </span>
+      )}
+      {metadata.length > 0 && <MetadataChanges changes={metadata} />}
       {did.length > 0 && <span class="badge warm">{did.join(', ')}</span>}
       {removed > 0 && <a href={hrefOfVersion(moment.version - 1)}>before it</a>}
       {line.toVersion !== undefined && <a href={hrefOfVersion(line.toVersion)}>version {line.toVersion}</a>}
@@ -122,6 +125,40 @@ export function EventAtHand({ moment }: { readonly moment: Moment }): VNode {
       </time>
     </p>
   )
+}
+
+/** So many changes have room on a line. */
+const CHANGES = 4
+
+function MetadataChanges({ changes }: { readonly changes: readonly MetadataChange[] }): VNode {
+  return (
+    <span class="what">
+      {changes.slice(0, CHANGES).map(({ key, a, b }) => (
+        <span key={key} class="metadata-change">
+          <span class="quiet">
+            <Line text={key} />
+          </span>{' '}
+          {a && (
+            <del>
+              <Line text={shortOf(a.value)} />
+            </del>
+          )}
+          {a && b && ' → '}
+          {b && (
+            <ins>
+              <Line text={shortOf(b.value)} />
+            </ins>
+          )}
+        </span>
+      ))}
+      {changes.length > CHANGES && <span class="quiet">and {changes.length - CHANGES} more</span>}
+    </span>
+  )
+}
+
+function shortOf(value: Json): string {
+  const text = JSON.stringify(value)
+  return text.length <= 60 ? text : `${text.slice(0, 59)}…`
 }
 
 const TIME = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' })

@@ -54,10 +54,14 @@ export const messages = new Windows<Item>((from, count, stopped) => itemsOf(from
 export const rawItems = new Windows<Item>((from, count, stopped) => itemsOf(from, count, stopped, 1))
 
 /** The events; the first is at 0. */
-export const events = new Windows<EventLine>(async (from, count, stopped) => {
-  const page = await get<EventPage>('events', { ...here(), from: from + 1, count }, stopped)
-  return page.events
-})
+export const events = new Windows<EventLine>(eventsOf)
+
+/** Those that the reader points at on the timeline. */
+export const pointedAt = new Windows<EventLine>(eventsOf)
+
+async function eventsOf(from: number, count: number, stopped: AbortSignal): Promise<readonly EventLine[]> {
+  return (await get<EventPage>('events', { ...here(), from: from + 1, count }, stopped)).events
+}
 
 async function itemsOf(from: number, count: number, stopped: AbortSignal, raw?: 1): Promise<readonly Item[]> {
   const { version } = moment.peek()!
@@ -108,7 +112,7 @@ function leave(): void {
     target.value = addressed = wanted.value = undefined
     latest.value = newestSeen.value = 0
     isListening.value = false
-    for (const windows of [messages, rawItems, events]) windows.clear()
+    for (const windows of [messages, rawItems, events, pointedAt]) windows.clear()
   })
 }
 
@@ -220,6 +224,7 @@ function show(next: Moment, isTail: boolean): void {
     messages.become(count, next.version)
     rawItems.become(count, next.version)
     events.become(latest.value, 0)
+    pointedAt.become(latest.value, 0)
     messages.put(window.from, window.items)
     // Whoever reads further up is left there when something is appended.
     if (!isTail || !before || lastSeen >= before.count - 1) {
@@ -274,6 +279,7 @@ function follow(): void {
         if (page.latest <= latest.peek()) return
         latest.value = page.latest
         events.become(page.latest, 0)
+        pointedAt.become(page.latest, 0)
         outlineSoon(OUTLINE_MS)
         if (wanted.peek() === undefined) want(true)
       },

@@ -5,7 +5,6 @@ import type { Kind, Outline } from '../wire.ts'
 import {
   current,
   detail,
-  events,
   goTo,
   isListening,
   isPlaying,
@@ -13,6 +12,7 @@ import {
   moment,
   news,
   overview,
+  pointedAt,
   wanted
 } from './session-state.ts'
 import { Line } from './text.tsx'
@@ -183,8 +183,8 @@ function Drawing(props: Parameters<typeof Track>[0]): VNode {
 }
 
 function Tip({ version, x, width }: { readonly version: number; readonly x: number; readonly width: number }): VNode {
-  useEffect(() => events.see(version - 1, version - 1), [version])
-  const line = events.get(version - 1)
+  useEffect(() => pointedAt.see(version - 1, version - 1), [version])
+  const line = pointedAt.get(version - 1)
   const isLeft = x > width / 2
   return (
     <div class="tip" aria-hidden="true" style={isLeft ? { right: `${width - x}px` } : { left: `${x}px` }}>

@@ -36,7 +36,7 @@ export function cutsIn(cuts: readonly Cut[], path: Cut['path']): Cut[] {
 }
 
 /** The address at which what was cut is, as a `file` or an `image`. */
-export function urlOfCut(what: 'file' | 'image', whence: Whence, path: Cut['path']): string {
+function urlOfCut(what: 'file' | 'image', whence: Whence, path: Cut['path']): string {
   return urlOf(what, { ...whence, path: JSON.stringify(path) })
 }
 
