@@ -25,6 +25,7 @@ import type {
   EventLine,
   EventPage,
   EventShown,
+  Followed,
   Found,
   Moment,
   SessionLine,
@@ -531,7 +532,7 @@ async function follow(
       const events: EventLine[] = []
       for (const event of batch) events.push(await line(event))
       const last = batch.at(-1)!
-      const data: EventPage = { events, latest: last.version }
+      const data: Followed = { events, latest: last.version }
       await sse.writeSSE({ event: 'events', id: sentId(last), data: JSON.stringify(data) })
     }
   }
