@@ -8,7 +8,7 @@ export interface Retention {
    * A session that nobody has written to or read for so many ms has expired: it is absent, and is deleted with the reason
    * `expired` by whatever process comes upon it: when it is read, written to or listed, or in a sweep over all sessions, which begins with
    * the service and comes again after a tenth of this time (at least a second, at most an hour). `getSession` and `fork` renew the
-   * time, noted beside the log and up to a tenth of it late; lists, events and exports do not. An import begins it, however old the
+   * time, noted beside the log and up to a tenth of it late; lists, events, exports and `getSession` with `countsAsUse: false` do not. An import begins it, however old the
    * session is. Until a sweep has come, `listUsers` may name who has expired sessions only, and `readEvents` and exports give them.
    */
   readonly ttlMs?: number | undefined

@@ -1,15 +1,26 @@
+import { mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'vite'
 import { compile } from './compiled.ts'
 
-/**
- * What the threads of the source run, compiled once for all tests: see threads.mjs; and the inspector's page, which what is compiled serves, too: its folder
- * is beside both. What is there is written over and not removed first, as other tests may be running.
- */
+const ROOT = fileURLToPath(new URL('..', import.meta.url))
+
+/** What the threads of the source run, compiled once for all tests: see threads.mjs; and the inspector's page, which is served by what is compiled, too. */
 export default async function setup(): Promise<() => void> {
-  const root = fileURLToPath(new URL('../src/inspector/page', import.meta.url))
-  await build({ root, logLevel: 'warn', build: { emptyOutDir: false } })
+  await buildPage()
   const compiled = compile()
   process.env['TURNLOG_COMPILED'] = compiled.path
   return () => compiled.remove()
+}
+
+// Where `npm run build` has it, which the source and what is compiled, both at the top of the tree, see as ../dist. In its place at once: other tests may be
+// running.
+async function buildPage(): Promise<void> {
+  const page = join(ROOT, 'dist/inspector/page')
+  const fresh = mkdtempSync(join(ROOT, 'tmp-page-'))
+  await build({ root: join(ROOT, 'src/inspector/page'), logLevel: 'warn', build: { outDir: fresh } })
+  mkdirSync(dirname(page), { recursive: true })
+  rmSync(page, { recursive: true, force: true })
+  renameSync(fresh, page)
 }

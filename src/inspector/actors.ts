@@ -9,7 +9,7 @@ const ACTORS = 500
 const BYTES = 90_000
 
 /**
- * Remembers what the actors of a service do, for the inspector to show: the actors that run, and the newest events, at most 1,000; of events their types
+ * Remembers what the actors of a service do, for the inspector to show: the actors that run, and the newest 500 events; of events their types
  * alone. It goes as `inspect` to `createSessionHistory`, and as `actors` to `startInspector`; of one service, as it can be watched by one.
  *
  * @example

@@ -25,6 +25,7 @@ import type {
   EventLine,
   EventPage,
   EventShown,
+  Followed,
   Found,
   Moment,
   SessionLine,
@@ -196,7 +197,7 @@ export function api(history: AnyHistory, { about, actors, signal }: ApiOptions):
       c,
       z.object({ ...named, from: whole(1).prefault('1'), to: whole(1).optional(), buckets: whole(1).prefault('400') })
     )
-    return c.json(await logs.of(user, session).outline(from, to ?? Infinity, Math.min(buckets, 700)))
+    return c.json(await logs.of(user, session).outline(from, to ?? Infinity, buckets))
   })
 
   app.get('/text', async (c) => {
@@ -531,7 +532,7 @@ async function follow(
       const events: EventLine[] = []
       for (const event of batch) events.push(await line(event))
       const last = batch.at(-1)!
-      const data: EventPage = { events, latest: last.version }
+      const data: Followed = { events, latest: last.version }
       await sse.writeSSE({ event: 'events', id: sentId(last), data: JSON.stringify(data) })
     }
   }

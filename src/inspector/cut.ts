@@ -105,7 +105,7 @@ export function beginningOf(text: string, length: number): string {
 const PICTURE = /^data:(image\/(?:png|jpeg|gif|webp|avif));base64,/
 
 /** Whether a text is the `data:` address of a picture that is shown as one. */
-export function isPicture(text: string): boolean {
+function isPicture(text: string): boolean {
   return PICTURE.test(text)
 }
 

@@ -16,8 +16,9 @@ export type AnyHistory = SessionHistoryService<unknown, unknown>
 /** What is stored is taken as it is. */
 const ANYTHING: StandardSchema = { '~standard': { version: 1, vendor: 'turnlog', validate: (value) => ({ value }) } }
 
-/** How many logs are kept, and how many messages of those that had to be read as such, of two versions at least. */
-const KEPT = 16
+/** How many logs are kept, more than a tree has, and how many events they may have; and how many messages that had to be read as such, of two versions at least. */
+const KEPT = 300
+const KEPT_EVENTS = 1_000_000
 const KEPT_MESSAGES = 100_000
 
 /** The logs of a service, each read in the format that it has. Keeps what it has read for a while; nothing that matters. */
@@ -38,9 +39,11 @@ export class Logs {
     // The one that was used last is the last.
     this.#logs.delete(key)
     this.#logs.set(key, log)
-    for (const oldest of this.#logs.keys()) {
-      if (this.#logs.size <= KEPT) break
-      this.#logs.delete(oldest)
+    let events = [...this.#logs.values()].reduce((sum, each) => sum + each.known, 0)
+    for (const [name, oldest] of this.#logs) {
+      if (oldest === log || (this.#logs.size <= KEPT && events <= KEPT_EVENTS)) break
+      this.#logs.delete(name)
+      events -= oldest.known
     }
     return log
   }
@@ -98,6 +101,11 @@ export class Log {
     this.#logs = logs
     this.userId = userId
     this.sessionId = sessionId
+  }
+
+  /** Of how many events it keeps something. */
+  get known(): number {
+    return this.#outline.latest
   }
 
   get ref(): { readonly userId: string; readonly id: string } {

@@ -165,9 +165,11 @@ export function factsOf(reading: Reading): Facts {
   const sums = { input: 0, output: 0, total: 0 }
   const problems: { message: number; what: string }[] = []
   let [bytes, carriesUsage, toolCalls] = [0, false, 0]
-  for (const item of items) bytes += noted(item).bytes
+  const isStoredSo = (messages as readonly unknown[] | undefined) === items
+  if (!isStoredSo) for (const item of items) bytes += noted(item).bytes
   for (const [index, message] of (messages ?? []).entries()) {
-    const { speaker, usage, calls, problem } = noted(message as unknown as Json)
+    const { bytes: size, speaker, usage, calls, problem } = noted(message as unknown as Json)
+    if (isStoredSo) bytes += size
     if (speaker !== undefined) roles.set(speaker, (roles.get(speaker) ?? 0) + 1)
     if (usage) {
       carriesUsage = true

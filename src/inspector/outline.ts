@@ -88,7 +88,8 @@ export class LogOutline {
     const { latest } = this
     const last = Math.min(to, latest)
     const first = Math.min(from, last)
-    const span = Math.max(1, Math.ceil((last - first + 1) / buckets))
+    const count = last - first + 1
+    const span = count <= Math.min(buckets, MOST_EVENTS) ? 1 : Math.ceil(count / Math.min(buckets, MOST_BUCKETS))
     const counted: Partial<Record<Kind | 'problem', number>>[] = []
     for (let start = first; start <= last; start += span) {
       const bucket: Partial<Record<Kind | 'problem', number>> = {}
@@ -112,6 +113,9 @@ export class LogOutline {
   }
 }
 
+/** How many events have a bucket each, and how many buckets there are otherwise: they take more room. */
+const MOST_EVENTS = 1_000
+const MOST_BUCKETS = 700
 /** How many marks are given, the newest. */
 const MARKS = 500
 

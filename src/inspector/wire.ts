@@ -185,7 +185,7 @@ export interface EventPage {
   readonly latest: number
 }
 
-/** The events of a log as an overview. `GET /api/outline?user&session[&from&to][&buckets]` */
+/** The events of a log as an overview. `GET /api/outline?user&session[&from&to][&buckets]`: at most 1,000 buckets of one event each, or 700 of several. */
 export interface Outline {
   readonly latest: number
   readonly from: number

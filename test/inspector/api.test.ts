@@ -608,6 +608,32 @@ describe('what is long', () => {
   })
 })
 
+it('the outline of a long log has a bucket for each event of a part, and the same numbers in all', async ({
+  begin
+}) => {
+  const { history, asked } = await begin()
+  await history.createSession('ada', 's1')
+  for (let i = 0; i < 3; i++) {
+    await history.appendMessage(ADA, say(...Array.from({ length: 1_000 }, (_, n) => `m${n}`)))
+    await history.appendMessage(ADA, [output('c', 'Error: no'), { role: 'assistant', content: 'x' }])
+    const { latest, span, buckets } = await asked.get('outline', { ...S1, buckets: 100 })
+    expect([latest, span]).toEqual([(i + 1) * 1_002 + 1, Math.ceil(((i + 1) * 1_002 + 1) / 100)])
+    const sums: Record<string, number> = {}
+    for (const [kind, count] of buckets.flatMap((bucket) => Object.entries(bucket)))
+      sums[kind] = (sums[kind] ?? 0) + count
+    const n = i + 1
+    expect(sums).toEqual({ created: 1, user: 1_000 * n, assistant: n, tool: n, problem: n })
+  }
+  const part = await asked.get('outline', { ...S1, from: 1_000, to: 1_999, buckets: 5_000 })
+  expect([part.from, part.span, part.buckets.length, part.buckets[2]]).toEqual([
+    1_000,
+    1,
+    1_000,
+    { tool: 1, problem: 1 }
+  ])
+  expect(await asked.get('outline', { ...S1, buckets: 5_000 })).toMatchObject({ span: 5 })
+})
+
 describe('two sides', () => {
   it('are set side by side by what they say', async ({ begin }) => {
     const { history, asked } = await begin()

@@ -270,6 +270,18 @@ describe('ttlMs', () => {
         expect(page[0]?.data).toEqual({ reason: 'expired' })
     })
 
+    it('comes also where a session was only looked at: what does not count as use renews nothing', async () => {
+      const { history, clock, store } = await begin()
+      clock.increment(TTL / 2)
+      for (const at of [undefined, 2, new Date(0)])
+        expect(await history.getSession('ada', 's1', { at, countsAsUse: false })).not.toBeNull()
+      await quiet()
+      expect((await store.head({ userId: 'ada', sessionId: 's1' }))?.touchedAt).toBeUndefined()
+      clock.increment(TTL / 2)
+      expect(await history.getSession('ada', 's1', { countsAsUse: false })).toBeNull()
+      await misuses(() => history.getSession('ada', 's1', { countsAsUse: 'no' } as never), "'no'")
+    })
+
     it('that cannot be stored is left to whoever comes upon it next', async () => {
       const world = sleeping()
       let [failures, left] = [0, 0]

@@ -61,7 +61,7 @@ export function Timeline(): VNode {
                 <Lane outline={all} from={1} to={latest.value} width={width} size={FINE} />
               ) : (
                 <>
-                  <Lane outline={all} from={1} to={latest.value} width={width} size={COARSE} />
+                  <Lane outline={all} from={1} to={latest.value} width={width} size={COARSE} frame={nearBy(width)} />
                   <Near width={width} />
                 </>
               )
@@ -101,16 +101,20 @@ function Slider({ children }: { readonly children: VNode }): VNode {
 // The events around the current one, each wide enough to be met.
 function Near({ width }: { readonly width: number }): VNode {
   const known = detail.value
-  const count = Math.min(Math.floor(width / EVENT_WIDTH), latest.value)
-  const middle = current.value - Math.floor(count / 2)
-  const from = Math.max(1, Math.min(middle, latest.value - count + 1))
-  const to = from + count - 1
+  const { from, to } = nearBy(width)
   // What it has of the versions is drawn, until it has all.
   return known ? (
     <Lane outline={known} from={from} to={to} width={width} size={FINE} isNear />
   ) : (
     <span class="skeleton" style={{ height: `${heightOf(FINE)}px` }} />
   )
+}
+
+function nearBy(width: number): { readonly from: number; readonly to: number } {
+  const count = Math.max(1, Math.min(Math.floor(width / EVENT_WIDTH), latest.value))
+  const middle = current.value - Math.floor(count / 2)
+  const from = Math.max(1, Math.min(middle, latest.value - count + 1))
+  return { from, to: from + count - 1 }
 }
 
 interface LaneProps {
@@ -120,10 +124,12 @@ interface LaneProps {
   readonly width: number
   readonly size: TrackSize
   readonly isNear?: boolean
+  /** Which of the versions are seen nearer below. */
+  readonly frame?: { readonly from: number; readonly to: number }
 }
 
 // A track that is clicked and dragged on.
-function Lane({ outline, from, to, width, size, isNear = false }: LaneProps): VNode {
+function Lane({ outline, from, to, width, size, isNear = false, frame }: LaneProps): VNode {
   const pointed = useSignal<number | undefined>(undefined)
   const dragged = useRef<{ readonly from: number; readonly to: number } | undefined>(undefined)
   const count = to - from + 1
@@ -160,6 +166,12 @@ function Lane({ outline, from, to, width, size, isNear = false }: LaneProps): VN
       onPointerLeave={() => (pointed.value = undefined)}
     >
       <Drawing outline={outline} from={shown.from} to={shown.to} width={width} {...size} />
+      {frame && (
+        <div
+          class="near-frame"
+          style={{ left: `${left(frame.from)}px`, width: `${left(frame.to + 1) - left(frame.from)}px` }}
+        />
+      )}
       <div
         class="thumb"
         style={{
