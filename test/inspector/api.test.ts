@@ -970,7 +970,8 @@ describe('hostile sessions', () => {
       const metadata = {
         title: '\u0005'.repeat(10_000),
         ...(name !== 'text' && name !== 'wide' && { [name]: messages[0] as never }),
-        ...Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`\u0006${i}`, '\u0006'.repeat(2_000)]))
+        ...(name === 'zeros' &&
+          Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`\u0006${i}`, '\u0006'.repeat(2_000)])))
       }
       await history.appendMessage(await history.createSession('ada', name, { metadata }), messages)
     }
@@ -994,7 +995,7 @@ describe('hostile sessions', () => {
     await importAs(history, 'imported', odd)
     const rewound = await history.createSession('ada', 'rewinds')
     await history.appendMessage(rewound, say('one', 'two'))
-    for (let i = 0; i < 1_000; i++) await history.rewind(rewound, 2 + (i % 2))
+    for (let i = 0; i < 300; i++) await history.rewind(rewound, 2 + (i % 2))
     const inspector = await startInspector(history, { token: TOKEN })
     asked = new Asked(inspector)
   }, 60_000)
@@ -1008,7 +1009,7 @@ describe('hostile sessions', () => {
     const where = { user: 'ada', session }
     const moment = await asked.get('moment', where)
     const at = moment.latest
-    await asked.get('moment', { ...where, at: 1 })
+    expect((await asked.get('moment', { ...where, at: 1 })).event.line.kind).toBe('created')
     await asked.get('messages', { ...where, at, count: 100 })
     await asked.get('messages', { ...where, at, count: 100, raw: 1 })
     await asked.get('facts', { ...where, at })
@@ -1106,7 +1107,7 @@ describe('hostile sessions', () => {
         expect(Buffer.byteLength(body)).toBeLessThan(LARGEST)
         JSON.parse(body)
       }),
-      { numRuns: 150 }
+      { numRuns: 100 }
     )
     // As no browser sends them.
     for (const text of [
