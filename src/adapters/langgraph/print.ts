@@ -55,26 +55,29 @@ export class Print {
   matches(value: unknown): boolean {
     if (typeof value !== 'object' || value === null) return false
     const members = this.#members
-    let now: readonly unknown[]
     if (this.#prototype === undefined) {
-      if (!Array.isArray(value)) return false
-      now = value
-    } else {
-      if (Object.getPrototypeOf(value) !== this.#prototype) return false
-      const keys = this.#keys
-      const its = Object.keys(value)
-      if (its.length !== keys.length) return false
-      for (let i = 0; i < keys.length; i++) if (its[i] !== keys[i]) return false
-      if (this.#isAllOwners) return true
-      // As a list: to ask for one after the other by its name is much slower.
-      now = Object.values(value)
+      if (!Array.isArray(value) || value.length !== members.length) return false
+      for (let i = 0; i < members.length; i++) {
+        const was = members[i]
+        const now: unknown = value[i]
+        if (now !== was && !isStill(was, now)) return false
+      }
+      return true
     }
-    if (now.length !== members.length) return false
-    for (let i = 0; i < members.length; i++) {
-      const was = members[i]
-      if (now[i] !== was && !isStill(was, now[i])) return false
+    if (Object.getPrototypeOf(value) !== this.#prototype) return false
+    const keys = this.#keys
+    let i = 0
+    // With `for … in`, V8 has each member at its place, and makes no list. It would give inherited ones, too: then it is not what it was.
+    for (const key in value) {
+      if (i === keys.length || key !== keys[i]) return false
+      if (!this.#isAllOwners) {
+        const was = members[i]
+        const now: unknown = (value as Record<string, unknown>)[key]
+        if (now !== was && !isStill(was, now)) return false
+      }
+      i++
     }
-    return true
+    return i === keys.length
   }
 
   make(owner?: Record<string, unknown>): object {
