@@ -58,6 +58,7 @@ async function runWith(saver: BaseCheckpointSaver, count: number): Promise<Run> 
   return { whole, inMethods: spent() }
 }
 
+function agentOf(checkpointer: BaseCheckpointSaver) {
   const look = tool(({ i }) => `${i}`, { name: 'look', description: '', schema: z.object({ i: z.number() }) })
   const model = new Looking({})
   return new StateGraph(MessagesAnnotation)
