@@ -144,22 +144,24 @@ export class TurnlogSaver extends BaseCheckpointSaver {
     // All of it as it is now: the graph goes on meanwhile.
     const { channel_values: given, ...rest } = checkpoint
     const copy = plain(rest, ['checkpoint']) as unknown as StoredCheckpoint
-    const changed = Object.keys(newVersions).map(async (channel): Promise<[string, Dumped | Stored | null]> => {
-      const path = ['checkpoint', 'channel_values', channel]
-      return [channel, Object.hasOwn(given, channel) ? await dump(this.serde, given[channel as never], path) : null]
-    })
-    const dumping = Promise.all([Promise.all(changed), dump(this.serde, metadata, ['metadata'])])
-    await this.#outbox(threadId).add('put', dumping, ([dumped, dumpedMetadata]) => (thread) => {
+    const changed = Object.keys(newVersions)
+    const values = changed.map((channel) =>
+      Object.hasOwn(given, channel)
+        ? dump(this.serde, given[channel as never], ['checkpoint', 'channel_values', channel])
+        : null
+    )
+    const dumping = allOf([dump(this.serde, metadata, ['metadata']), ...values])
+    await this.#outbox(threadId).add('put', dumping, ([dumpedMetadata, ...dumped]) => (thread) => {
       const parent = parentId === undefined ? undefined : thread.get(ns, parentId)
-      const values = dumped.map(([channel, value]) => [channel, value && storedOf(value, channel, parent)])
+      const stored = changed.map((channel, i) => [channel, dumped[i]! && storedOf(dumped[i], channel, parent)])
       const item: CheckpointItem = {
         kind: 'checkpoint',
         ns,
         checkpointId: copy.id,
         ...(parentId !== undefined && { parentId }),
         checkpoint: copy,
-        metadata: storedOf(dumpedMetadata, ''),
-        values: Object.fromEntries(values) as CheckpointItem['values']
+        metadata: storedOf(dumpedMetadata!, ''),
+        values: Object.fromEntries(stored) as CheckpointItem['values']
       }
       const isThere = equalJson(thread.get(ns, copy.id)?.item as Json | undefined, item as unknown as Json)
       return isThere ? undefined : { item, isAsOf: true }
@@ -176,15 +178,14 @@ export class TurnlogSaver extends BaseCheckpointSaver {
     const { thread_id, checkpoint_ns: ns = '', checkpoint_id: checkpointId } = placeOf(config)
     const threadId = threadIdOf(thread_id)
     if (checkpointId === undefined) throw misuse('configurable.checkpoint_id', 'a string', checkpointId)
-    const dumping = Promise.all(
-      writes.map(async ([channel, value], i) => {
-        const made = await dump(this.serde, value, ['writes', i, 1])
-        return { idx: Object.hasOwn(WRITES_IDX_MAP, channel) ? WRITES_IDX_MAP[channel]! : i, channel, made }
-      })
-    )
+    const dumping = allOf(writes.map(([, value], i) => dump(this.serde, value, ['writes', i, 1])))
+    const places = writes.map(([channel], i) => ({
+      idx: Object.hasOwn(WRITES_IDX_MAP, channel) ? WRITES_IDX_MAP[channel]! : i,
+      channel
+    }))
     await this.#outbox(threadId).add('writes', dumping, (all) => {
       // Of two with one place the later has it.
-      const dumped = [...new Map(all.map((write) => [write.idx, write])).values()]
+      const dumped = [...new Map(all.map((made, i) => [places[i]!.idx, { ...places[i]!, made }])).values()]
       return (thread) => {
         const checkpoint = thread.get(ns, checkpointId)
         const added = dumped
@@ -414,6 +415,11 @@ function configOf(thread_id: string, checkpoint_ns: string, checkpoint_id: strin
 function parentOf(thread: Thread, checkpoint: Checkpointed | undefined): Checkpointed | undefined {
   const { ns, parentId } = checkpoint?.item ?? {}
   return ns === undefined || parentId === undefined ? undefined : thread.get(ns, parentId)
+}
+
+// All of them, at once where none is waited for.
+function allOf<T>(values: readonly (T | Promise<T>)[]): readonly T[] | Promise<readonly T[]> {
+  return values.some((value) => value instanceof Promise) ? Promise.all(values) : (values as readonly T[])
 }
 
 function storedOf(dumped: Dumped | Stored, channel: string, base?: Checkpointed): Stored {

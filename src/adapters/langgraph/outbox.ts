@@ -35,8 +35,13 @@ export class Outbox {
   }
 
   /** Resolves when it is stored. Of what cannot be made it is heard at once, whatever is before it. */
-  add<Made>(kind: 'put' | 'writes', making: Promise<Made>, makeOf: (made: Made) => Make): Promise<void> {
+  add<Made>(kind: 'put' | 'writes', making: Made | Promise<Made>, makeOf: (made: Made) => Make): Promise<void> {
     return this.#wait(kind, (waiting) => {
+      if (!(making instanceof Promise)) {
+        waiting.run = makeOf(making)
+        this.#wake()
+        return
+      }
       making.then(
         (made) => {
           waiting.run = makeOf(made)

@@ -113,8 +113,8 @@ function printOf(value: object, owner: object | undefined, depth: number): Print
   if (depth > 100) return undefined
   const isList = Array.isArray(value)
   const prototype = Object.getPrototypeOf(value) as object
-  const isMessage = MESSAGES.has(prototype)
-  const isPlain = isList || prototype === Object.prototype || isMessage
+  const isOfLangChain = MESSAGES.has(prototype)
+  const isPlain = isList || prototype === Object.prototype || isOfLangChain
   if (!isPlain || (!isList && Object.hasOwn(value, '__proto__'))) return undefined
   const keys = Object.keys(value)
   // A list with holes, or with more than members.
@@ -129,7 +129,7 @@ function printOf(value: object, owner: object | undefined, depth: number): Print
     if (typeof member === 'function' || typeof member === 'symbol' || typeof member === 'bigint') return undefined
     if (typeof member === 'object' && member !== null) {
       const isOwners = isAllOwners && Object.hasOwn(owner, key) && (owner as Record<string, unknown>)[key] === member
-      const print = isOwners ? OWNERS : printOf(member, isMessage && key === KWARGS ? value : undefined, depth + 1)
+      const print = isOwners ? OWNERS : printOf(member, isOfLangChain && key === KWARGS ? value : undefined, depth + 1)
       if (!print) return undefined
       members.push(print)
       inner.push(i)
@@ -137,9 +137,14 @@ function printOf(value: object, owner: object | undefined, depth: number): Print
     } else members.push(member)
   }
   // It is made after what it shares.
-  if (isMessage) inner.sort((a, b) => Number(keys[a] === KWARGS) - Number(keys[b] === KWARGS))
+  if (isOfLangChain) inner.sort((a, b) => Number(keys[a] === KWARGS) - Number(keys[b] === KWARGS))
   if (isList) return new Print(undefined, [], members, inner, flat)
   return new Print(prototype, keys, members, inner, flat, isAllOwners)
+}
+
+/** Whether it is a message of LangChain: of its own class, and of none made of it. */
+export function isMessage(value: object): boolean {
+  return MESSAGES.has(Object.getPrototypeOf(value))
 }
 
 const MESSAGES: ReadonlySet<unknown> = new Set(
