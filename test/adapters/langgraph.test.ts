@@ -1,4 +1,13 @@
-import { AIMessage, HumanMessage, RemoveMessage, ToolMessage, type BaseMessage } from '@langchain/core/messages'
+import {
+  AIMessage,
+  AIMessageChunk,
+  ChatMessage,
+  HumanMessage,
+  RemoveMessage,
+  SystemMessage,
+  ToolMessage,
+  type BaseMessage
+} from '@langchain/core/messages'
 import { RunnableLambda, RunnableWithMessageHistory } from '@langchain/core/runnables'
 import { FakeListChatModel } from '@langchain/core/utils/testing'
 import {
@@ -296,6 +305,31 @@ describe('a checkpointer', () => {
     for (const [channel, value] of Object.entries(values))
       expect(read[channel]).toEqual(await serde.loadsTyped(...(await serde.dumpsTyped(value))))
     expect(read['bytes']).toBeInstanceOf(Uint8Array)
+  })
+
+  it("gives back each message of LangChain as LangGraph's serializer does", async () => {
+    const { saver } = await begin()
+    const serde = new JsonPlusSerializer()
+    const content = [{ type: 'text', text: 'parts' }]
+    const response_metadata = { model_name: 'm', usage: { total_tokens: 3 } }
+    const used = { usage_metadata: { input_tokens: 1, output_tokens: 2, total_tokens: 3 } } as object
+    const tool_call_chunks = [{ type: 'tool_call_chunk', name: 'add', args: '{"a":', index: 0, id: 'c' }] as const
+    const messages = [
+      new AIMessage({ content, tool_calls: sum(1, 2), id: 'a', response_metadata, ...used }),
+      new AIMessageChunk({ content: '', tool_call_chunks: [...tool_call_chunks], ...used }),
+      new ChatMessage('said', 'narrator'),
+      new HumanMessage({ content: 'named', name: 'ada', additional_kwargs: { some_key: { anotherKey: [1, null] } } }),
+      new HumanMessage({ content: 'escaped', additional_kwargs: { lc: 1, type: 'secret', id: ['KEY'] } }),
+      new HumanMessage({ content: 'lacking', additional_kwargs: { a: undefined } }),
+      new HumanMessage({ content: 'odd', odd_field: 1, oddField2: 2 } as object),
+      new SystemMessage({ content: 'system', name: undefined } as object),
+      new ToolMessage({ content: '3', tool_call_id: 'c', artifact: { rows: [1] }, status: 'error' }),
+      new RemoveMessage({ id: 'a' })
+    ]
+    const read = (await saver.get(await put(saver, { messages })))!.channel_values['messages']
+    const expected = await serde.loadsTyped(...(await serde.dumpsTyped(messages)))
+    expect(read).toStrictEqual(expected)
+    expect(keysOf(read)).toEqual(keysOf(expected))
   })
 
   it('takes a serializer of the user, with what it makes', async () => {
@@ -904,4 +938,10 @@ class MemorySaverTwin {
     const checkpoint = { ...emptyCheckpoint(), channel_values: { messages: this.#messages } }
     return (await saver.get(await saver.put(config, checkpoint, metadata)))!.channel_values['messages']
   }
+}
+
+// Of all objects in it, in their order.
+function keysOf(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return []
+  return Object.entries(value).map(([key, member]) => [key, keysOf(member)])
 }

@@ -1,18 +1,4 @@
-import {
-  AIMessage,
-  AIMessageChunk,
-  ChatMessage,
-  ChatMessageChunk,
-  FunctionMessage,
-  FunctionMessageChunk,
-  HumanMessage,
-  HumanMessageChunk,
-  RemoveMessage,
-  SystemMessage,
-  SystemMessageChunk,
-  ToolMessage,
-  ToolMessageChunk
-} from '@langchain/core/messages'
+import { CLASSES } from './messages.ts'
 
 /**
  * What a value was at a moment: plain data, or a message of LangChain with all its state in its own properties. It tells whether a value still is what it was, and
@@ -147,20 +133,4 @@ export function isMessage(value: object): boolean {
   return MESSAGES.has(Object.getPrototypeOf(value))
 }
 
-const MESSAGES: ReadonlySet<unknown> = new Set(
-  [
-    AIMessage,
-    AIMessageChunk,
-    ChatMessage,
-    ChatMessageChunk,
-    FunctionMessage,
-    FunctionMessageChunk,
-    HumanMessage,
-    HumanMessageChunk,
-    RemoveMessage,
-    SystemMessage,
-    SystemMessageChunk,
-    ToolMessage,
-    ToolMessageChunk
-  ].map(({ prototype }) => prototype as unknown)
-)
+const MESSAGES: ReadonlySet<unknown> = new Set(CLASSES.map(({ prototype }) => prototype as unknown))

@@ -4,6 +4,7 @@ import { turnlogError } from '../../errors.ts'
 import type { Json } from '../../json.ts'
 import { invalid } from '../../message.ts'
 import { thawed } from '../shared/thawed.ts'
+import { messageOf } from './messages.ts'
 import { isMessage, Print } from './print.ts'
 import { isMember, jsonOf, memberOf, type Dumped, type Member, type Stored, type Value } from './thread.ts'
 
@@ -176,27 +177,31 @@ function incomplete({ userId, id: sessionId, version }: Place): Error {
   return turnlogError('CORRUPT_LOG', message, { userId, sessionId, version })
 }
 
-async function loadList(serde: Serde, members: readonly (Member | Json)[]): Promise<unknown[]> {
+function loadList(serde: Serde, members: readonly (Member | Json)[]): unknown[] | Promise<unknown[]> {
   const roster = new Roster()
   const loading: Promise<void>[] = []
   const list: unknown[] = Array.from({ length: members.length })
+  const noted = (value: unknown, member: Member, place: number): void => {
+    list[place] = value
+    member.print = typeof value === 'object' && value !== null ? Print.of(value) : undefined
+    if (member.print) roster.note(place, value as object, member)
+  }
   for (let i = 0; i < members.length; i++) {
     const member = members[i]!
     if (!isMember(member)) list[i] = member
     else if (member.print) roster.note(i, (list[i] = member.print.make()), member)
-    else loading.push(loadMember(serde, member, roster, i).then((loaded) => void (list[i] = loaded)))
+    else {
+      const { json } = member
+      const value = isPlain(json) ? thawed(json) : messageOf(json, thawed)
+      if (value !== undefined) noted(value, member, i)
+      else loading.push(serde.loadsTyped('json', JSON.stringify(json)).then((loaded) => noted(loaded, member, i)))
+    }
   }
-  if (loading.length > 0) await Promise.all(loading)
-  roster.keepFor(list)
-  return list
-}
-
-async function loadMember(serde: Serde, member: Member, roster: Roster, place: number): Promise<unknown> {
-  const { json } = member
-  const value: unknown = isPlain(json) ? thawed(json) : await serde.loadsTyped('json', JSON.stringify(json))
-  member.print = typeof value === 'object' && value !== null ? Print.of(value) : undefined
-  if (member.print) roster.note(place, value as object, member)
-  return value
+  const keep = (): unknown[] => {
+    roster.keepFor(list)
+    return list
+  }
+  return loading.length > 0 ? Promise.all(loading).then(keep) : keep()
 }
 
 // Whether the serializer gives it back as it is: nothing in it stands for something else.
