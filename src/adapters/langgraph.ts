@@ -322,7 +322,8 @@ export class TurnlogSaver extends BaseCheckpointSaver {
       if (items.length === 0) return
       try {
         const expectedVersion = isAsOf ? session.version : 'exists'
-        if (await this.history.appendMessage(ref, items, { expectedVersion })) return
+        const [first] = items
+        if (await this.history.appendMessage(ref, items.length > 1 ? items : first!, { expectedVersion })) return
       } catch (error) {
         // It has changed, or expired, meanwhile.
         if (!isTurnlogError(error, 'VERSION_CONFLICT') && !isTurnlogError(error, 'SESSION_NOT_FOUND')) throw error

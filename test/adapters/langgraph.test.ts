@@ -603,6 +603,42 @@ describe('a checkpointer', () => {
     }
   })
 
+  it('stores in one commit what comes together, and reads it before it is stored', async () => {
+    const { saver } = await begin()
+    const first = await put(saver, { list: ['a'] })
+    // Each is made of the one before it.
+    const writing = saver.putWrites(first, [['list', ['a', 'b']]], 'task')
+    const putting = put(saver, { list: ['a', 'b'] }, first)
+    const { pendingWrites } = (await saver.getTuple(first))!
+    expect(pendingWrites).toEqual([['task', 'list', ['a', 'b']]])
+    const second = await putting
+    await writing
+    const id = uuid6(1)
+    const third = { ...emptyCheckpoint(), id, channel_values: { list: ['a', 'b', 'c'] }, channel_versions: { list: 1 } }
+    const place = { configurable: { ...second.configurable, checkpoint_id: id } }
+    await Promise.all([
+      saver.put(second, third, metadata),
+      saver.putWrites(place, [['list', ['a', 'b', 'c', 'd']]], 'task')
+    ])
+    expect((await saver.get(second))!.channel_values).toEqual({ list: ['a', 'b'] })
+    const tuple = (await saver.getTuple(place))!
+    expect(tuple.checkpoint.channel_values).toEqual({ list: ['a', 'b', 'c'] })
+    expect(tuple.pendingWrites).toEqual([['task', 'list', ['a', 'b', 'c', 'd']]])
+    const commits = new Map<string, number>()
+    for await (const { type, commitId } of saver.history.readEvents('ada', 'trip'))
+      if (type === 'message-appended') commits.set(commitId, (commits.get(commitId) ?? 0) + 1)
+    expect([...commits.values()]).toEqual([1, 2, 2])
+  })
+
+  it('rejects of what comes together only what cannot be stored', async () => {
+    const history = await createSessionHistory({ maxMessageBytes: 2000 })
+    const saver = new TurnlogSaver({ history, userId: 'ada' })
+    const values = [1, 'x'.repeat(3000), 3].map((a) => put(saver, { a }))
+    const results = await Promise.allSettled(values)
+    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+    expect((await saver.history.getSession('ada', 'trip'))!.messages).toHaveLength(2)
+  })
+
   it('hides a thread that is deleted, and has it again', async () => {
     const { saver } = await begin()
     await chat(saver, 'Hello.').invoke(ask('Hi'), config)
