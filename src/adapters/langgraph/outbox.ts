@@ -6,6 +6,9 @@ export type Make = (thread: Thread) => { readonly item: ThreadItem; readonly isA
 /** Stores what these come to, one after the other, in one commit. */
 type Store = (makes: readonly Make[]) => Promise<void>
 
+// As it was when this was loaded: tests that replace the timers would wait for ever.
+const inNextRound = setImmediate
+
 interface Waiting {
   readonly kind: 'put' | 'writes' | 'deletion'
   /** Not there yet where values are being dumped. */
@@ -83,7 +86,7 @@ export class Outbox {
   #wake(): void {
     if (this.#isStoring) return
     this.#isStoring = true
-    setImmediate(() => void this.#run())
+    inNextRound(() => void this.#run())
   }
 
   async #run(): Promise<void> {
