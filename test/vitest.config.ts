@@ -19,7 +19,8 @@ export default defineConfig({
   resolve: { tsconfigPaths: true },
   test: {
     include: ['test/**/*.test.ts'],
-    exclude: ['test/bench/**'],
+    // Those have a configuration of their own: npm run test:faults.
+    exclude: ['test/bench/**', 'test/faults/**'],
     testTimeout: 20_000,
     // What is waited for comes; how soon depends on what else the machine does.
     expect: { poll: { timeout: 20_000 } },

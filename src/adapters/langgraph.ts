@@ -24,6 +24,7 @@ import { equalJson, type Json } from '../json.ts'
 import { plain, type StandardSchema } from '../message.ts'
 import type { SessionHistoryService } from '../service.ts'
 import type { Session } from '../session.ts'
+import { Outbox, type Make } from './langgraph/outbox.ts'
 import { dump, load, type Place, type Serde } from './langgraph/serde.ts'
 import {
   Thread,
@@ -63,7 +64,7 @@ const OPTIONS: OptionKeys<TurnlogSaverOptions> = { history: true, userId: true, 
  * A checkpointer of LangGraph (`@langchain/langgraph-checkpoint` 1.2) that keeps its threads in turnlog, and only there: a thread is a session of `userId`
  * with the thread's id, with all its namespaces. Thread ids are as ids of sessions: 1 to 512 UTF-16 code units, with no white space around them.
  *
- * A `put` or `putWrites` is one commit, and is stored once it has resolved. Of a checkpoint the channels that have changed are stored, and of a list what is
+ * A `put` or `putWrites` is stored whole or not at all, and is stored once it has resolved; those of one round of the event loop share a commit. Of a checkpoint the channels that have changed are stored, and of a list what is
  * between the members that it begins and ends with alike: a state of 10,000 messages that gets one more stores one. Values are found along the parents of
  * their checkpoint, so what two branches of a thread have is never mixed. Repeated, neither call stores anything.
  *
@@ -80,8 +81,8 @@ export class TurnlogSaver extends BaseCheckpointSaver {
   readonly userId: string
   /** The service as one of the items that threads consist of: `rewind`, `fork`, `undo` and the past of a thread, by `userId` and its id, go through it. */
   readonly history: SessionHistoryService<ThreadItem>
-  /** Of each thread, what is under way. */
-  readonly #underWay = new Map<string, UnderWay>()
+  /** Of each thread, what is being stored. */
+  readonly #outboxes = new Map<string, Outbox>()
 
   constructor(options: TurnlogSaverOptions) {
     const { history, userId, serde } = knownOptions(objectOf(options, 'options'), OPTIONS)
@@ -94,7 +95,7 @@ export class TurnlogSaver extends BaseCheckpointSaver {
   override async getTuple(config: RunnableConfig): Promise<CheckpointTuple | undefined> {
     const { thread_id: threadId, checkpoint_ns: ns = '' } = placeOf(config)
     if (threadId === undefined) return undefined
-    const session = await this.#read(threadIdOf(threadId))
+    const session = await this.#readAfterPuts(threadIdOf(threadId))
     if (!session) return undefined
     const thread = threadOf(session.messages)
     const checkpoint = thread.get(ns, getCheckpointId(config) || undefined)
@@ -113,7 +114,7 @@ export class TurnlogSaver extends BaseCheckpointSaver {
     const threads = threadId === undefined ? await this.#threads() : [threadIdOf(threadId)]
     for (const each of threads) {
       if (left <= 0) return
-      const session = await this.#read(each)
+      const session = await this.#readAfterPuts(each)
       if (!session) continue
       const thread = threadOf(session.messages)
       for (const checkpoint of thread.checkpoints(ns)) {
@@ -143,27 +144,27 @@ export class TurnlogSaver extends BaseCheckpointSaver {
     // All of it as it is now: the graph goes on meanwhile.
     const { channel_values: given, ...rest } = checkpoint
     const copy = plain(rest, ['checkpoint']) as unknown as StoredCheckpoint
-    const changed = Object.keys(newVersions).map(async (channel): Promise<[string, Dumped | Stored | null]> => {
-      const path = ['checkpoint', 'channel_values', channel]
-      return [channel, Object.hasOwn(given, channel) ? await dump(this.serde, given[channel as never], path) : null]
-    })
-    const dumping = Promise.all([Promise.all(changed), dump(this.serde, metadata, ['metadata'])])
-    await this.#inTurn(threadId, 'put', dumping, async ([dumped, dumpedMetadata]) => {
-      await this.#append(threadId, (thread) => {
-        const parent = parentId === undefined ? undefined : thread.get(ns, parentId)
-        const values = dumped.map(([channel, value]) => [channel, value && storedOf(value, channel, parent)])
-        const item: CheckpointItem = {
-          kind: 'checkpoint',
-          ns,
-          checkpointId: copy.id,
-          ...(parentId !== undefined && { parentId }),
-          checkpoint: copy,
-          metadata: storedOf(dumpedMetadata, ''),
-          values: Object.fromEntries(values) as CheckpointItem['values']
-        }
-        const isThere = equalJson(thread.get(ns, copy.id)?.item as Json | undefined, item as unknown as Json)
-        return isThere ? undefined : { item, isAsOf: true }
-      })
+    const changed = Object.keys(newVersions)
+    const values = changed.map((channel) =>
+      Object.hasOwn(given, channel)
+        ? dump(this.serde, given[channel as never], ['checkpoint', 'channel_values', channel])
+        : null
+    )
+    const dumping = allOf([dump(this.serde, metadata, ['metadata']), ...values])
+    await this.#outbox(threadId).add('put', dumping, ([dumpedMetadata, ...dumped]) => (thread) => {
+      const parent = parentId === undefined ? undefined : thread.get(ns, parentId)
+      const stored = changed.map((channel, i) => [channel, dumped[i]! && storedOf(dumped[i], channel, parent)])
+      const item: CheckpointItem = {
+        kind: 'checkpoint',
+        ns,
+        checkpointId: copy.id,
+        ...(parentId !== undefined && { parentId }),
+        checkpoint: copy,
+        metadata: storedOf(dumpedMetadata!, ''),
+        values: Object.fromEntries(stored) as CheckpointItem['values']
+      }
+      const isThere = equalJson(thread.get(ns, copy.id)?.item as Json | undefined, item as unknown as Json)
+      return isThere ? undefined : { item, isAsOf: true }
     })
     return configOf(threadId, ns, copy.id)
   }
@@ -177,16 +178,15 @@ export class TurnlogSaver extends BaseCheckpointSaver {
     const { thread_id, checkpoint_ns: ns = '', checkpoint_id: checkpointId } = placeOf(config)
     const threadId = threadIdOf(thread_id)
     if (checkpointId === undefined) throw misuse('configurable.checkpoint_id', 'a string', checkpointId)
-    const dumping = Promise.all(
-      writes.map(async ([channel, value], i) => {
-        const made = await dump(this.serde, value, ['writes', i, 1])
-        return { idx: Object.hasOwn(WRITES_IDX_MAP, channel) ? WRITES_IDX_MAP[channel]! : i, channel, made }
-      })
-    )
-    await this.#inTurn(threadId, 'writes', dumping, async (all) => {
+    const dumping = allOf(writes.map(([, value], i) => dump(this.serde, value, ['writes', i, 1])))
+    const places = writes.map(([channel], i) => ({
+      idx: Object.hasOwn(WRITES_IDX_MAP, channel) ? WRITES_IDX_MAP[channel]! : i,
+      channel
+    }))
+    await this.#outbox(threadId).add('writes', dumping, (all) => {
       // Of two with one place the later has it.
-      const dumped = [...new Map(all.map((write) => [write.idx, write])).values()]
-      await this.#append(threadId, (thread) => {
+      const dumped = [...new Map(all.map((made, i) => [places[i]!.idx, { ...places[i]!, made }])).values()]
+      return (thread) => {
         const checkpoint = thread.get(ns, checkpointId)
         const added = dumped
           .map(({ idx, channel, made }) => ({ idx, channel, value: storedOf(made, channel, checkpoint) }))
@@ -200,14 +200,14 @@ export class TurnlogSaver extends BaseCheckpointSaver {
         const item: WritesItem = { kind: 'writes', ns, checkpointId, taskId, taskPath, writes: added }
         // That a write is there already is true only of the thread as it is: it may be rewound meanwhile.
         return { item, isAsOf: added.length < dumped.length || added.some(({ value }) => 'lists' in value) }
-      })
+      }
     })
   }
 
   /** After what is being put. Hides the thread's session; its log stays, and a rewind brings it back. `history.purgeSession` erases it. */
   override async deleteThread(threadId: string): Promise<void> {
     const id = threadIdOf(threadId)
-    await this.#inTurn(id, 'deletion', undefined, async () => {
+    await this.#outbox(id).addDeletion(async () => {
       if (await this.#read(id)) await this.history.deleteSession(this.userId, id)
     })
   }
@@ -217,7 +217,7 @@ export class TurnlogSaver extends BaseCheckpointSaver {
     channels: string[]
   }): Promise<Record<string, DeltaChannelHistory>> {
     const { thread_id: threadId, checkpoint_ns: ns = '' } = placeOf(options.config)
-    const session = threadId === undefined ? null : await this.#read(threadIdOf(threadId))
+    const session = threadId === undefined ? null : await this.#readAfterPuts(threadIdOf(threadId))
     const thread = threadOf(session?.messages ?? [])
     const target = thread.get(ns, getCheckpointId(options.config) || undefined)
     const histories = options.channels.map(async (channel): Promise<[string, DeltaChannelHistory]> => {
@@ -259,7 +259,7 @@ export class TurnlogSaver extends BaseCheckpointSaver {
    */
   async versionOf(config: RunnableConfig): Promise<number | undefined> {
     const { thread_id: threadId, checkpoint_ns: ns = '' } = placeOf(config)
-    const session = await this.#read(threadIdOf(threadId))
+    const session = await this.#readAfterPuts(threadIdOf(threadId))
     const item = session && threadOf(session.messages).get(ns, getCheckpointId(config) || undefined)?.item
     if (!item) return undefined
     let version: number | undefined
@@ -275,6 +275,12 @@ export class TurnlogSaver extends BaseCheckpointSaver {
     return version ?? begun
   }
 
+  // With what has been put here before: who goes on with a run that was aborted need not have waited for its puts.
+  async #readAfterPuts(threadId: string): Promise<Session<ThreadItem> | null> {
+    await this.#outboxes.get(threadId)?.settled()
+    return this.#read(threadId)
+  }
+
   #read(threadId: string): Promise<Session<ThreadItem> | null> {
     return readSession(this.history, { userId: this.userId, id: threadId })
   }
@@ -284,43 +290,40 @@ export class TurnlogSaver extends BaseCheckpointSaver {
     return sessions.filter(({ format }) => format === LANGGRAPH_FORMAT).map(({ id }) => id)
   }
 
-  // Puts of a thread one after the other, and what is written to a checkpoint after it: what they share is there then, and none meets another. A deletion
-  // after all of them: none begins the thread anew.
-  async #inTurn<Made>(
-    threadId: string,
-    kind: 'put' | 'writes' | 'deletion',
-    making: Promise<Made> | undefined,
-    store: (made: Made) => Promise<void>
-  ): Promise<void> {
-    const { last, all } = this.#underWay.get(threadId) ?? {}
-    const before = kind === 'deletion' ? all : last
-    // Of what cannot be made it is heard at once, whatever is before it.
-    const storing = Promise.all([making, before]).then(([made]) => store(made as Made))
-    const ended = Promise.allSettled([before, storing])
-    const underWay = { last: kind === 'writes' ? last : ended, all: Promise.all([all, ended]) }
-    this.#underWay.set(threadId, underWay)
-    void underWay.all.then(() => {
-      if (this.#underWay.get(threadId) === underWay) this.#underWay.delete(threadId)
-    })
-    return storing
+  #outbox(threadId: string): Outbox {
+    let outbox = this.#outboxes.get(threadId)
+    if (!outbox) {
+      const empty = (): void => void this.#outboxes.delete(threadId)
+      this.#outboxes.set(threadId, (outbox = new Outbox((makes) => this.#append(threadId, makes), empty)))
+    }
+    return outbox
   }
 
-  // What is stored is made of the thread as it is; `isAsOf`: and is true only of that. It is read each time: versions of a thread that was purged and
-  // begun again are those of another, so one that is remembered would be taken for it.
-  async #append(
-    threadId: string,
-    make: (thread: Thread) => { readonly item: ThreadItem; readonly isAsOf: boolean } | undefined
-  ): Promise<void> {
+  // What is stored is made of the thread as it is. It is read each time: versions of a thread that was purged and begun again are those of another, so one
+  // that is remembered would be taken for it.
+  async #append(threadId: string, makes: readonly Make[]): Promise<void> {
     const ref = { userId: this.userId, id: threadId }
     for (;;) {
       const session = (await this.#read(threadId)) ?? (await makeSession(this.history, ref))
       // Another has made it.
       if (!session) continue
-      const made = make(threadOf(session.messages))
-      if (!made) return
+      const stored = threadOf(session.messages)
+      // Each is made of those before it, too.
+      const thread = makes.length > 1 ? new Thread(stored) : stored
+      const items: ThreadItem[] = []
+      let isAsOf = makes.length > 1
+      for (const make of makes) {
+        const made = make(thread)
+        if (!made) continue
+        items.push(made.item)
+        isAsOf ||= made.isAsOf
+        if (thread !== stored) thread.add(made.item)
+      }
+      if (items.length === 0) return
       try {
-        const expectedVersion = made.isAsOf ? session.version : 'exists'
-        if (await this.history.appendMessage(ref, made.item, { expectedVersion })) return
+        const expectedVersion = isAsOf ? session.version : 'exists'
+        const [first] = items
+        if (await this.history.appendMessage(ref, items.length > 1 ? items : first!, { expectedVersion })) return
       } catch (error) {
         // It has changed, or expired, meanwhile.
         if (!isTurnlogError(error, 'VERSION_CONFLICT') && !isTurnlogError(error, 'SESSION_NOT_FOUND')) throw error
@@ -381,13 +384,6 @@ export class TurnlogSaver extends BaseCheckpointSaver {
   }
 }
 
-/** Never rejected. */
-interface UnderWay {
-  /** The last put or deletion, and those before it. */
-  readonly last: Promise<unknown> | undefined
-  readonly all: Promise<unknown>
-}
-
 interface ConfigPlace {
   readonly thread_id?: unknown
   readonly checkpoint_ns?: string | undefined
@@ -420,6 +416,11 @@ function configOf(thread_id: string, checkpoint_ns: string, checkpoint_id: strin
 function parentOf(thread: Thread, checkpoint: Checkpointed | undefined): Checkpointed | undefined {
   const { ns, parentId } = checkpoint?.item ?? {}
   return ns === undefined || parentId === undefined ? undefined : thread.get(ns, parentId)
+}
+
+// All of them, at once where none is waited for.
+function allOf<T>(values: readonly (T | Promise<T>)[]): readonly T[] | Promise<readonly T[]> {
+  return values.some((value) => value instanceof Promise) ? Promise.all(values) : (values as readonly T[])
 }
 
 function storedOf(dumped: Dumped | Stored, channel: string, base?: Checkpointed): Stored {

@@ -1,4 +1,13 @@
-import { AIMessage, HumanMessage, RemoveMessage, ToolMessage, type BaseMessage } from '@langchain/core/messages'
+import {
+  AIMessage,
+  AIMessageChunk,
+  ChatMessage,
+  HumanMessage,
+  RemoveMessage,
+  SystemMessage,
+  ToolMessage,
+  type BaseMessage
+} from '@langchain/core/messages'
 import { RunnableLambda, RunnableWithMessageHistory } from '@langchain/core/runnables'
 import { FakeListChatModel } from '@langchain/core/utils/testing'
 import {
@@ -298,6 +307,31 @@ describe('a checkpointer', () => {
     expect(read['bytes']).toBeInstanceOf(Uint8Array)
   })
 
+  it("gives back each message of LangChain as LangGraph's serializer does", async () => {
+    const { saver } = await begin()
+    const serde = new JsonPlusSerializer()
+    const content = [{ type: 'text', text: 'parts' }]
+    const response_metadata = { model_name: 'm', usage: { total_tokens: 3 } }
+    const used = { usage_metadata: { input_tokens: 1, output_tokens: 2, total_tokens: 3 } } as object
+    const tool_call_chunks = [{ type: 'tool_call_chunk', name: 'add', args: '{"a":', index: 0, id: 'c' }] as const
+    const messages = [
+      new AIMessage({ content, tool_calls: sum(1, 2), id: 'a', response_metadata, ...used }),
+      new AIMessageChunk({ content: '', tool_call_chunks: [...tool_call_chunks], ...used }),
+      new ChatMessage('said', 'narrator'),
+      new HumanMessage({ content: 'named', name: 'ada', additional_kwargs: { some_key: { anotherKey: [1, null] } } }),
+      new HumanMessage({ content: 'escaped', additional_kwargs: { lc: 1, type: 'secret', id: ['KEY'] } }),
+      new HumanMessage({ content: 'lacking', additional_kwargs: { a: undefined } }),
+      new HumanMessage({ content: 'odd', odd_field: 1, oddField2: 2 } as object),
+      new SystemMessage({ content: 'system', name: undefined } as object),
+      new ToolMessage({ content: '3', tool_call_id: 'c', artifact: { rows: [1] }, status: 'error' }),
+      new RemoveMessage({ id: 'a' })
+    ]
+    const read = (await saver.get(await put(saver, { messages })))!.channel_values['messages']
+    const expected = await serde.loadsTyped(...(await serde.dumpsTyped(messages)))
+    expect(read).toStrictEqual(expected)
+    expect(keysOf(read)).toEqual(keysOf(expected))
+  })
+
   it('takes a serializer of the user, with what it makes', async () => {
     const history = await createSessionHistory()
     const plain = new JsonPlusSerializer()
@@ -567,6 +601,42 @@ describe('a checkpointer', () => {
       expect(checkpoint.channel_values).toEqual({ list: [0, i] })
       expect(pendingWrites).toEqual([[`task ${i}`, 'list', i]])
     }
+  })
+
+  it('stores in one commit what comes together, and reads it before it is stored', async () => {
+    const { saver } = await begin()
+    const first = await put(saver, { list: ['a'] })
+    // Each is made of the one before it.
+    const writing = saver.putWrites(first, [['list', ['a', 'b']]], 'task')
+    const putting = put(saver, { list: ['a', 'b'] }, first)
+    const { pendingWrites } = (await saver.getTuple(first))!
+    expect(pendingWrites).toEqual([['task', 'list', ['a', 'b']]])
+    const second = await putting
+    await writing
+    const id = uuid6(1)
+    const third = { ...emptyCheckpoint(), id, channel_values: { list: ['a', 'b', 'c'] }, channel_versions: { list: 1 } }
+    const place = { configurable: { ...second.configurable, checkpoint_id: id } }
+    await Promise.all([
+      saver.put(second, third, metadata),
+      saver.putWrites(place, [['list', ['a', 'b', 'c', 'd']]], 'task')
+    ])
+    expect((await saver.get(second))!.channel_values).toEqual({ list: ['a', 'b'] })
+    const tuple = (await saver.getTuple(place))!
+    expect(tuple.checkpoint.channel_values).toEqual({ list: ['a', 'b', 'c'] })
+    expect(tuple.pendingWrites).toEqual([['task', 'list', ['a', 'b', 'c', 'd']]])
+    const commits = new Map<string, number>()
+    for await (const { type, commitId } of saver.history.readEvents('ada', 'trip'))
+      if (type === 'message-appended') commits.set(commitId, (commits.get(commitId) ?? 0) + 1)
+    expect([...commits.values()]).toEqual([1, 2, 2])
+  })
+
+  it('rejects of what comes together only what cannot be stored', async () => {
+    const history = await createSessionHistory({ maxMessageBytes: 2000 })
+    const saver = new TurnlogSaver({ history, userId: 'ada' })
+    const values = [1, 'x'.repeat(3000), 3].map((a) => put(saver, { a }))
+    const results = await Promise.allSettled(values)
+    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+    expect((await saver.history.getSession('ada', 'trip'))!.messages).toHaveLength(2)
   })
 
   it('hides a thread that is deleted, and has it again', async () => {
@@ -904,4 +974,10 @@ class MemorySaverTwin {
     const checkpoint = { ...emptyCheckpoint(), channel_values: { messages: this.#messages } }
     return (await saver.get(await saver.put(config, checkpoint, metadata)))!.channel_values['messages']
   }
+}
+
+// Of all objects in it, in their order.
+function keysOf(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return []
+  return Object.entries(value).map(([key, member]) => [key, keysOf(member)])
 }

@@ -1,14 +1,12 @@
 import { BaseListChatMessageHistory } from '@langchain/core/chat_history'
 import { mapStoredMessageToChatMessage, type BaseMessage, type StoredMessage } from '@langchain/core/messages'
 import { idOf, knownOptions, objectOf, type OptionKeys } from '../../arguments.ts'
-import { isTurnlogError } from '../../errors.ts'
 import { freshId } from '../../ids.ts'
 import { invalid, type StandardSchema } from '../../message.ts'
 import type { SessionHistoryService } from '../../service.ts'
-import type { Session } from '../../session.ts'
 import { LANGCHAIN_FORMAT, type StoredChatMessage } from '../messages/langgraph.ts'
 import { warnIfUntested } from '../shared/framework.ts'
-import { makeSession, readSession, serviceOf, type AnyHistory } from '../shared/sessions.ts'
+import { makeSession, readSession, serviceOf, unlessConflict, type AnyHistory } from '../shared/sessions.ts'
 import { thawed } from '../shared/thawed.ts'
 
 /** Options of {@link TurnlogChatMessageHistory}. */
@@ -64,29 +62,19 @@ export class TurnlogChatMessageHistory extends BaseListChatMessageHistory {
   override async addMessages(messages: BaseMessage[]): Promise<void> {
     if (messages.length === 0) return
     const added = messages.map(stored)
-    const add = (exists: Exists): Promise<Answer> =>
-      this.history.appendMessage({ userId: this.userId, id: this.id }, added, exists)
-    while (!(await this.#unlessAbsent(add))) await makeSession(this.history, this)
+    const ref = { userId: this.userId, id: this.id }
+    while (!(await unlessConflict(this.history.appendMessage(ref, added, EXISTS))))
+      await makeSession(this.history, this)
   }
 
   /** Takes all messages away. They stay in the log, and the session is the same. */
   override async clear(): Promise<void> {
-    await this.#unlessAbsent((exists) => this.history.commit(this, [{ type: 'truncate', length: 0 }], exists))
-  }
-
-  // `null` where there is no session: none is made of it.
-  async #unlessAbsent(call: (exists: Exists) => Promise<Answer>): Promise<Answer> {
-    try {
-      return await call({ expectedVersion: 'exists' })
-    } catch (error) {
-      if (isTurnlogError(error, 'VERSION_CONFLICT')) return null
-      throw error
-    }
+    // Where there is no session, none is made.
+    await unlessConflict(this.history.commit(this, [{ type: 'truncate', length: 0 }], EXISTS))
   }
 }
 
-type Exists = { readonly expectedVersion: 'exists' }
-type Answer = Session<StoredChatMessage> | null
+const EXISTS = { expectedVersion: 'exists' } as const
 
 function stored(message: BaseMessage, i: number): StoredChatMessage {
   const { type, data } = message.toDict() as object as StoredChatMessage

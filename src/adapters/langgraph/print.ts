@@ -1,18 +1,4 @@
-import {
-  AIMessage,
-  AIMessageChunk,
-  ChatMessage,
-  ChatMessageChunk,
-  FunctionMessage,
-  FunctionMessageChunk,
-  HumanMessage,
-  HumanMessageChunk,
-  RemoveMessage,
-  SystemMessage,
-  SystemMessageChunk,
-  ToolMessage,
-  ToolMessageChunk
-} from '@langchain/core/messages'
+import { CLASSES } from './messages.ts'
 
 /**
  * What a value was at a moment: plain data, or a message of LangChain with all its state in its own properties. It tells whether a value still is what it was, and
@@ -55,26 +41,29 @@ export class Print {
   matches(value: unknown): boolean {
     if (typeof value !== 'object' || value === null) return false
     const members = this.#members
-    let now: readonly unknown[]
     if (this.#prototype === undefined) {
-      if (!Array.isArray(value)) return false
-      now = value
-    } else {
-      if (Object.getPrototypeOf(value) !== this.#prototype) return false
-      const keys = this.#keys
-      const its = Object.keys(value)
-      if (its.length !== keys.length) return false
-      for (let i = 0; i < keys.length; i++) if (its[i] !== keys[i]) return false
-      if (this.#isAllOwners) return true
-      // As a list: to ask for one after the other by its name is much slower.
-      now = Object.values(value)
+      if (!Array.isArray(value) || value.length !== members.length) return false
+      for (let i = 0; i < members.length; i++) {
+        const was = members[i]
+        const now: unknown = value[i]
+        if (now !== was && !isStill(was, now)) return false
+      }
+      return true
     }
-    if (now.length !== members.length) return false
-    for (let i = 0; i < members.length; i++) {
-      const was = members[i]
-      if (now[i] !== was && !isStill(was, now[i])) return false
+    if (Object.getPrototypeOf(value) !== this.#prototype) return false
+    const keys = this.#keys
+    let i = 0
+    // With `for … in`, V8 has each member at its place, and makes no list. It would give inherited ones, too: then it is not what it was.
+    for (const key in value) {
+      if (i === keys.length || key !== keys[i]) return false
+      if (!this.#isAllOwners) {
+        const was = members[i]
+        const now: unknown = (value as Record<string, unknown>)[key]
+        if (now !== was && !isStill(was, now)) return false
+      }
+      i++
     }
-    return true
+    return i === keys.length
   }
 
   make(owner?: Record<string, unknown>): object {
@@ -110,8 +99,8 @@ function printOf(value: object, owner: object | undefined, depth: number): Print
   if (depth > 100) return undefined
   const isList = Array.isArray(value)
   const prototype = Object.getPrototypeOf(value) as object
-  const isMessage = MESSAGES.has(prototype)
-  const isPlain = isList || prototype === Object.prototype || isMessage
+  const isOfLangChain = MESSAGES.has(prototype)
+  const isPlain = isList || prototype === Object.prototype || isOfLangChain
   if (!isPlain || (!isList && Object.hasOwn(value, '__proto__'))) return undefined
   const keys = Object.keys(value)
   // A list with holes, or with more than members.
@@ -126,7 +115,7 @@ function printOf(value: object, owner: object | undefined, depth: number): Print
     if (typeof member === 'function' || typeof member === 'symbol' || typeof member === 'bigint') return undefined
     if (typeof member === 'object' && member !== null) {
       const isOwners = isAllOwners && Object.hasOwn(owner, key) && (owner as Record<string, unknown>)[key] === member
-      const print = isOwners ? OWNERS : printOf(member, isMessage && key === KWARGS ? value : undefined, depth + 1)
+      const print = isOwners ? OWNERS : printOf(member, isOfLangChain && key === KWARGS ? value : undefined, depth + 1)
       if (!print) return undefined
       members.push(print)
       inner.push(i)
@@ -134,25 +123,14 @@ function printOf(value: object, owner: object | undefined, depth: number): Print
     } else members.push(member)
   }
   // It is made after what it shares.
-  if (isMessage) inner.sort((a, b) => Number(keys[a] === KWARGS) - Number(keys[b] === KWARGS))
+  if (isOfLangChain) inner.sort((a, b) => Number(keys[a] === KWARGS) - Number(keys[b] === KWARGS))
   if (isList) return new Print(undefined, [], members, inner, flat)
   return new Print(prototype, keys, members, inner, flat, isAllOwners)
 }
 
-const MESSAGES: ReadonlySet<unknown> = new Set(
-  [
-    AIMessage,
-    AIMessageChunk,
-    ChatMessage,
-    ChatMessageChunk,
-    FunctionMessage,
-    FunctionMessageChunk,
-    HumanMessage,
-    HumanMessageChunk,
-    RemoveMessage,
-    SystemMessage,
-    SystemMessageChunk,
-    ToolMessage,
-    ToolMessageChunk
-  ].map(({ prototype }) => prototype as unknown)
-)
+/** Whether it is a message of LangChain: of its own class, and of none made of it. */
+export function isMessage(value: object): boolean {
+  return MESSAGES.has(Object.getPrototypeOf(value))
+}
+
+const MESSAGES: ReadonlySet<unknown> = new Set(CLASSES.map(({ prototype }) => prototype as unknown))

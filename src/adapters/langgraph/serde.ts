@@ -4,43 +4,50 @@ import { turnlogError } from '../../errors.ts'
 import type { Json } from '../../json.ts'
 import { invalid } from '../../message.ts'
 import { thawed } from '../shared/thawed.ts'
-import { Print } from './print.ts'
+import { messageOf } from './messages.ts'
+import { isMessage, Print } from './print.ts'
 import { isMember, jsonOf, memberOf, type Dumped, type Member, type Stored, type Value } from './thread.ts'
 
 /** What LangGraph's savers put values through. */
 export type Serde = BaseCheckpointSaver['serde']
 
 /**
- * What `serde` makes of a value as it is now: all of it is asked for before this gives its promise, so that what is changed meanwhile has no effect.
+ * What `serde` makes of a value as it is now: all of it is asked for before this answers, so that what is changed meanwhile has no effect. It answers at once where
+ * it need not ask.
  *
  * Members of a list that are known, and have not changed since, are not asked for again. That is for speed alone: each is compared.
  *
- * @throws `INVALID_MESSAGE` where LangGraph's own serializer would give a text of its own in place of the value, such as for a bigint; where it is nested too
+ * @throws `INVALID_MESSAGE`, by its promise, where LangGraph's own serializer would give a text of its own in place of the value, such as for a bigint; where it is nested too
  * deep for the serializer
  */
-export async function dump(serde: Serde, value: unknown, path: Path): Promise<Dumped | Stored> {
+export function dump(serde: Serde, value: unknown, path: Path): Dumped | Stored | Promise<Dumped | Stored> {
   if (!isDefault(serde) || !Array.isArray(value)) return dumpWhole(serde, value, path)
-  // Not `await` in between: see above.
   const before = Roster.of(value)
   const roster = new Roster()
   const dumping: Promise<void>[] = []
   const members: (Member | Json)[] = Array.from({ length: value.length })
   for (let i = 0; i < value.length; i++) {
     const given: unknown = value[i]
-    if (isPrimitive(given)) members[i] = given
-    else {
-      const known = before?.find(i, given as object) ?? knownAs(given as object)
-      if (known) roster.note(i, given as object, (members[i] = known))
-      else dumping.push(dumpMember(serde, given, [...path, i], roster, i).then((made) => void (members[i] = made)))
+    if (isPrimitive(given)) {
+      members[i] = given
+      continue
     }
+    const known = before?.find(i, given as object) ?? knownAs(given as object)
+    const member = known ?? dumpMember(serde, given, path, roster, i)
+    if (member instanceof Promise) dumping.push(member.then((made) => void (members[i] = made)))
+    else members[i] = member
+    if (known) roster.note(i, given as object, known)
   }
   roster.keepFor(value)
-  if (dumping.length > 0) await Promise.all(dumping)
-  return { members }
+  return dumping.length > 0 ? Promise.all(dumping).then(() => ({ members })) : { members }
 }
 
-async function dumpWhole(serde: Serde, value: unknown, path: Path): Promise<Dumped | Stored> {
-  if (isPrimitive(value) && isDefault(serde)) return { json: value }
+function dumpWhole(serde: Serde, value: unknown, path: Path): Dumped | Stored | Promise<Dumped | Stored> {
+  const json = isDefault(serde) ? plainJson(value, 0) : undefined
+  return json === undefined ? dumpSerialized(serde, value, path) : { json }
+}
+
+async function dumpSerialized(serde: Serde, value: unknown, path: Path): Promise<Dumped | Stored> {
   const [type, bytes] = await serialized(serde, value, path)
   const json = type === 'json' ? parsed(bytes) : undefined
   if (json === undefined) return { type, base64: Buffer.from(bytes).toString('base64') }
@@ -48,29 +55,72 @@ async function dumpWhole(serde: Serde, value: unknown, path: Path): Promise<Dump
   return { json }
 }
 
+// What LangGraph's own serializer makes of plain data and messages of LangChain, by a tenth of its work; `undefined` where there is more to the value.
+function plainJson(value: unknown, depth: number): Json | undefined {
+  if (isPrimitive(value)) return value === 0 ? 0 : value
+  if (value === undefined) return { lc: 2, type: 'undefined' }
+  if (typeof value === 'number') return null
+  if (typeof value !== 'object' || value === null || depth > 100) return undefined
+  if (Array.isArray(value)) {
+    const list: Json[] = []
+    for (let i = 0; i < value.length; i++) {
+      const member = plainJson(value[i], depth + 1)
+      if (member === undefined) return undefined
+      list.push(member)
+    }
+    return list
+  }
+  let members = value as Record<string, unknown>
+  if (isMessage(value)) {
+    if (Object.hasOwn(value, 'toJSON')) return undefined
+    try {
+      members = (value as { toJSON(): Record<string, unknown> }).toJSON()
+    } catch {
+      // The serializer says what becomes of it.
+      return undefined
+    }
+  } else if (Object.getPrototypeOf(value) !== Object.prototype) return undefined
+  const copy: Record<string, Json> = {}
+  for (const key of Object.keys(members)) {
+    // An object that has a way of its own to be serialized, that stands for a task, or that an assignment would change.
+    if (key === 'toJSON' || key === 'lg_name' || key === '__proto__') return undefined
+    const member = plainJson(members[key], depth + 1)
+    if (member === undefined) return undefined
+    copy[key] = member
+  }
+  return copy
+}
+
 // What JSON has as it is.
 function isPrimitive(value: unknown): value is string | number | boolean | null {
   return typeof value === 'string' || typeof value === 'boolean' || value === null || Number.isFinite(value)
 }
 
-async function dumpMember(
+function dumpMember(
   serde: Serde,
   value: unknown,
   path: Path,
   roster: Roster,
   place: number
-): Promise<Member | Json> {
+): Member | Json | Promise<Member | Json> {
   const print = typeof value === 'object' ? Print.of(value!) : undefined
-  const [, bytes] = await serialized(serde, [value], path)
-  const json = parsed(bytes)!
-  assertCarried(json, value, path)
-  const member = memberOf((json as [Json])[0])
-  if (print && isMember(member)) {
-    member.print = print
-    roster.note(place, value as object, member)
-    DUMPED.set(value as object, member)
+  const noted = (json: Json): Member | Json => {
+    const member = memberOf(json)
+    if (print && isMember(member)) {
+      member.print = print
+      roster.note(place, value as object, member)
+      DUMPED.set(value as object, member)
+    }
+    return member
   }
-  return member
+  const json = print && plainJson(value, 0)
+  if (json !== undefined) return noted(json)
+  const at = [...path, place]
+  return serialized(serde, [value], at).then(([, bytes]) => {
+    const list = parsed(bytes)!
+    assertCarried(list, value, at)
+    return noted((list as [Json])[0])
+  })
 }
 
 async function serialized(serde: Serde, value: unknown, path: Path): Promise<[string, Uint8Array]> {
@@ -127,27 +177,31 @@ function incomplete({ userId, id: sessionId, version }: Place): Error {
   return turnlogError('CORRUPT_LOG', message, { userId, sessionId, version })
 }
 
-async function loadList(serde: Serde, members: readonly (Member | Json)[]): Promise<unknown[]> {
+function loadList(serde: Serde, members: readonly (Member | Json)[]): unknown[] | Promise<unknown[]> {
   const roster = new Roster()
   const loading: Promise<void>[] = []
   const list: unknown[] = Array.from({ length: members.length })
+  const noted = (value: unknown, member: Member, place: number): void => {
+    list[place] = value
+    member.print = typeof value === 'object' && value !== null ? Print.of(value) : undefined
+    if (member.print) roster.note(place, value as object, member)
+  }
   for (let i = 0; i < members.length; i++) {
     const member = members[i]!
     if (!isMember(member)) list[i] = member
     else if (member.print) roster.note(i, (list[i] = member.print.make()), member)
-    else loading.push(loadMember(serde, member, roster, i).then((loaded) => void (list[i] = loaded)))
+    else {
+      const { json } = member
+      const value = isPlain(json) ? thawed(json) : messageOf(json, thawed)
+      if (value !== undefined) noted(value, member, i)
+      else loading.push(serde.loadsTyped('json', JSON.stringify(json)).then((loaded) => noted(loaded, member, i)))
+    }
   }
-  if (loading.length > 0) await Promise.all(loading)
-  roster.keepFor(list)
-  return list
-}
-
-async function loadMember(serde: Serde, member: Member, roster: Roster, place: number): Promise<unknown> {
-  const { json } = member
-  const value: unknown = isPlain(json) ? thawed(json) : await serde.loadsTyped('json', JSON.stringify(json))
-  member.print = typeof value === 'object' && value !== null ? Print.of(value) : undefined
-  if (member.print) roster.note(place, value as object, member)
-  return value
+  const keep = (): unknown[] => {
+    roster.keepFor(list)
+    return list
+  }
+  return loading.length > 0 ? Promise.all(loading).then(keep) : keep()
 }
 
 // Whether the serializer gives it back as it is: nothing in it stands for something else.
@@ -170,6 +224,8 @@ class Roster {
   readonly #values: object[] = []
   readonly #members: Member[] = []
   #places: Map<object, number> | undefined
+  /** Something else was found at a place than what was there. */
+  #isShifted = false
 
   /** That of a list with the same first member. */
   static of(list: readonly unknown[]): Roster | undefined {
@@ -188,14 +244,18 @@ class Roster {
 
   /** What `value` is known as, if it has not changed since. It was at that place, or at another. */
   find(place: number, value: object): Member | undefined {
-    const member = this.#values[place] === value ? this.#members[place] : this.#elsewhere(value)
-    return member?.print!.matches(value) ? member : undefined
+    if (this.#values[place] === value) return this.#ifSame(place, value)
+    // What is added at the end was nowhere.
+    if (place >= this.#values.length && !this.#isShifted) return undefined
+    this.#isShifted = true
+    this.#places ??= new Map(this.#values.map((each, i) => [each, i]))
+    const found = this.#places.get(value)
+    return found === undefined ? undefined : this.#ifSame(found, value)
   }
 
-  #elsewhere(value: object): Member | undefined {
-    this.#places ??= new Map(this.#values.map((each, i) => [each, i]))
-    const place = this.#places.get(value)
-    return place === undefined ? undefined : this.#members[place]
+  #ifSame(place: number, value: object): Member | undefined {
+    const member = this.#members[place]!
+    return member.print!.matches(value) ? member : undefined
   }
 }
 

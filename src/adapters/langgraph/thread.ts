@@ -110,6 +110,13 @@ export class Thread {
   readonly #newest = new Map<string, string>()
   readonly #writes = new Map<string, Map<string, Pending>>()
 
+  readonly #base: Thread | undefined
+
+  /** With `base` one that begins with what that has, and leaves it as it is. To look for checkpoints and writes by their ids: the others it has not. */
+  constructor(base?: Thread) {
+    this.#base = base
+  }
+
   static of(items: readonly ThreadItem[]): Thread {
     const thread = new Thread()
     for (const item of items) thread.add(item)
@@ -118,7 +125,7 @@ export class Thread {
 
   /** The checkpoint, by default the newest of its namespace: that of the greatest id. */
   get(ns: string, id: string | undefined = this.#newest.get(ns)): Checkpointed | undefined {
-    return id === undefined ? undefined : this.#namespaces.get(ns)?.get(id)
+    return id === undefined ? undefined : (this.#namespaces.get(ns)?.get(id) ?? this.#base?.get(ns, id))
   }
 
   /** Newest first; of one namespace or of all. */
@@ -126,7 +133,7 @@ export class Thread {
     const all =
       ns === undefined
         ? [...this.#namespaces.values()].flatMap((each) => [...each.values()])
-        : [...(this.#namespaces.get(ns)?.values() ?? [])]
+        : [...this.#checkpointsOf(ns)]
     return all.sort((a, b) => (a.item.checkpointId < b.item.checkpointId ? 1 : -1))
   }
 
@@ -136,7 +143,7 @@ export class Thread {
   }
 
   write(ns: string, id: string, taskId: string, idx: number): Pending | undefined {
-    return this.#writes.get(keyOf(ns, id))?.get(keyOf(taskId, String(idx)))
+    return this.#writes.get(keyOf(ns, id))?.get(keyOf(taskId, String(idx))) ?? this.#base?.write(ns, id, taskId, idx)
   }
 
   add(item: ThreadItem): void {
@@ -173,13 +180,17 @@ export class Thread {
   // another branch, so it looks among the children of the parent first.
   #find(ns: string, parentId: string | undefined, channel: string, version: string | number): Versioned | undefined {
     let found: Versioned | undefined
-    for (const { item, channels } of this.#namespaces.get(ns)?.values() ?? []) {
+    for (const { item, channels } of this.#checkpointsOf(ns)) {
       const candidate = channels.get(channel)
       if (candidate?.version !== version) continue
       if (item.parentId === parentId) return candidate
       found = candidate
     }
     return found
+  }
+
+  #checkpointsOf(ns: string): readonly Checkpointed[] {
+    return [...(this.#base ? this.#base.#checkpointsOf(ns) : []), ...(this.#namespaces.get(ns)?.values() ?? [])]
   }
 
   #addWrites({ ns, checkpointId, taskId, taskPath, writes }: WritesItem): void {

@@ -1,6 +1,7 @@
 import type { Event } from '@google/adk'
 import type { Json, JsonObject } from '../../json.ts'
 import type { Message } from '../../message.ts'
+import { grouped } from '../shared/grouped.ts'
 import { isObject, objectOf, objectsOf, stringOf } from '../shared/loose.ts'
 import { messageOf, type Piece } from '../shared/pieces.ts'
 
@@ -16,21 +17,12 @@ export function toMessages(items: readonly Event[]): Message[] {
   return (items as readonly unknown[] as readonly JsonObject[]).flatMap(messagesOf)
 }
 
-/** Parts that are one message. */
-interface Group {
-  readonly kind: 'said' | 'thought' | 'output'
-  readonly pieces: Piece[]
-  readonly others: JsonObject[]
-  /** What each part has beside. */
-  readonly beside: JsonObject[]
-}
-
 function messagesOf(event: JsonObject, place: number): Message[] {
   const { id, content, ...about } = event
   const name = typeof id === 'string' && id !== '' ? id : `event_${place + 1}`
   const { parts, role, ...rest } = objectOf(content)
   const isUser = about['author'] === 'user' || (about['author'] === undefined && role === 'user')
-  const groups = grouped(objectsOf(parts))
+  const groups = grouped(objectsOf(parts), pieceOf)
   const told = toldOf(about)
   if (groups.length === 0) groups.push({ kind: 'said', pieces: told.pieces, others: [], beside: [] })
   const known = withoutEmpty({ ...about, ...(Object.keys(rest).length > 0 && { content: rest }) })
@@ -47,22 +39,6 @@ function messagesOf(event: JsonObject, place: number): Message[] {
       })
     })
   )
-}
-
-function grouped(parts: readonly JsonObject[]): Group[] {
-  const groups: Group[] = []
-  for (const part of parts) {
-    const [piece, beside] = pieceOf(part)
-    const kind = piece?.kind === 'output' ? 'output' : piece?.kind === 'reasoning' ? 'thought' : 'said'
-    const last = groups.at(-1)
-    const group: Group = last?.kind === kind ? last : { kind, pieces: [], others: [], beside: [] }
-    if (group !== last) groups.push(group)
-    if (piece) {
-      group.pieces.push(piece)
-      group.beside.push(beside)
-    } else group.others.push(part)
-  }
-  return groups
 }
 
 // The piece, and what of the part is not in it.

@@ -2,6 +2,7 @@ import type { SessionStoreEntry } from '@anthropic-ai/claude-agent-sdk'
 import { misuse } from '../../arguments.ts'
 import { hashJson, type Json, type JsonObject } from '../../json.ts'
 import type { Message } from '../../message.ts'
+import { grouped } from '../shared/grouped.ts'
 import { isObject, objectOf, stringOf } from '../shared/loose.ts'
 import {
   messageOf,
@@ -66,16 +67,10 @@ const OF_ITS_OWN: ReadonlySet<string> = new Set([
 ])
 
 /** Pieces that are one message, with the blocks that are none, and what blocks have beside. */
-interface Group {
-  readonly kind: 'said' | 'thought' | 'output'
-  readonly pieces: Piece[]
-  readonly others: JsonObject[]
-  readonly beside: JsonObject[]
-}
-
 function spoken(rest: JsonObject, message: JsonObject, id: string, type: 'user' | 'assistant'): Message[] {
   const { role: _, content, ...about } = message
-  const groups = grouped(blocksOf(content))
+  const groups = grouped(blocksOf(content), pieceOf, ({ type: kind }) => stringOf(kind).endsWith('thinking'))
+  if (groups.length === 0) groups.push({ kind: 'said', pieces: [], others: [], beside: [] })
   return groups.map(({ kind, pieces, others, beside }, n) => {
     const known = { ...(n === 0 && { ...rest, ...(Object.keys(about).length > 0 && { message: about }) }) }
     const blocks = beside.some((each) => Object.keys(each).length > 0) ? { blocks: beside } : {}
@@ -97,23 +92,6 @@ function blocksOf(content: Json | undefined): readonly JsonObject[] {
     if (isObject(block)) return block
     return typeof block === 'string' ? { type: 'text', text: block } : { block }
   })
-}
-
-function grouped(blocks: readonly JsonObject[]): Group[] {
-  const groups: Group[] = []
-  for (const block of blocks) {
-    const [piece, beside] = pieceOf(block)
-    const { type } = block
-    const kind = piece?.kind === 'output' ? 'output' : stringOf(type).endsWith('thinking') ? 'thought' : 'said'
-    const last = groups.at(-1)
-    const group: Group = last?.kind === kind ? last : { kind, pieces: [], others: [], beside: [] }
-    if (group !== last) groups.push(group)
-    if (piece) {
-      group.pieces.push(piece)
-      group.beside.push(beside)
-    } else group.others.push(block)
-  }
-  return groups.length > 0 ? groups : [{ kind: 'said', pieces: [], others: [], beside: [] }]
 }
 
 // The piece, and what of the block is not in it.

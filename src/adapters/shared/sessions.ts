@@ -32,12 +32,17 @@ export function readSession<Item>(
 }
 
 /** Makes a session where there is none; `null` where another was faster. */
-export async function makeSession<Item>(
+export function makeSession<Item>(
   history: Pick<SessionHistoryService<Item, Item>, 'createSession'>,
   { userId, id }: SessionRef
 ): Promise<Session<Item> | null> {
+  return unlessConflict(history.createSession(userId, id, { expectedVersion: 'none' }))
+}
+
+/** What the call gives; `null` where the session is not as its `expectedVersion` says, and nothing was stored. */
+export async function unlessConflict<T>(call: Promise<T>): Promise<T | null> {
   try {
-    return await history.createSession(userId, id, { expectedVersion: 'none' })
+    return await call
   } catch (error) {
     if (isTurnlogError(error, 'VERSION_CONFLICT')) return null
     throw error

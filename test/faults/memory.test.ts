@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { BOUND, memoryOfSessions } from './soak/memory-run.ts'
+import { BOUND, memoryOfSessions } from '../soak/memory-run.ts'
 
 // The same bound as in npm run soak, with fewer sessions that are not active.
 it(
