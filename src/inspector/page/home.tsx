@@ -1,6 +1,6 @@
 import './home.css'
 import type { ComponentChildren, VNode } from 'preact'
-import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import type { SessionLine, SessionPage, UserPage } from '../wire.ts'
 import { change, go, hrefOf, place } from './address.ts'
 import { about, get, type ApiError } from './client.ts'
@@ -524,7 +524,7 @@ function Entries<T>({
   }, [range.last, count, isFresh, cursor])
 
   // At the top, with nobody on it, it may move.
-  useEffect(() => {
+  useLayoutEffect(() => {
     const { current } = frame
     if (
       hasNews &&
@@ -542,7 +542,7 @@ function Entries<T>({
   if (count === 0 && isFresh && cursor === undefined) return <>{none}</>
   return (
     <div class={`lines-inside ${isFresh ? '' : 'is-old'}`} ref={frame} aria-busy={!isFresh}>
-      {hasNews && range.first > 0 && (
+      {hasNews && (
         <button
           type="button"
           class="newer primary"

@@ -99,6 +99,20 @@ describe.skipIf(chromiumMissing !== undefined)(`the lists of users and sessions$
     await page.getByRole('status').filter({ hasText: '350 sessions' }).waitFor()
   })
 
+  it('do not move under the pointer, and say that there is more', async ({ setStage }) => {
+    const { page, another, goto } = await setStage({ fill: people, withClock: true })
+    await goto('user=ada')
+    await page.getByRole('link', { name: 'A train to Oslo' }).hover()
+    await (await another()).createSession('ada', 'meanwhile')
+    await page.clock.fastForward(10_000)
+    const newer = page.getByRole('button', { name: 'Newer activity' })
+    await newer.waitFor()
+    expect(await page.getByRole('link', { name: 'meanwhile' }).count()).toBe(0)
+    await newer.click()
+    await page.getByRole('link', { name: 'meanwhile' }).waitFor()
+    await newer.waitFor({ state: 'detached' })
+  })
+
   it('find a deleted session by its id', async ({ setStage }) => {
     const { page, goto } = await setStage({
       fill: async (history) => {
