@@ -75,9 +75,21 @@ export function VirtualList(props: VirtualListProps): VNode {
     const wish = held.current
     if (wish && wish.index >= 0 && wish.index < count) list.scrollToIndex(wish.index, { align: wish.align ?? 'auto' })
   }, [scrollTo, height])
+  const hold = (wish: ScrollWish): void => {
+    held.current = wish
+    list.scrollToIndex(wish.index, { align: wish.align ?? 'auto' })
+  }
   const free = (): void => {
     held.current = undefined
     list.cancelScroll()
+  }
+  const onKey = (event: KeyboardEvent): void => {
+    const isPlain = !event.metaKey && !event.ctrlKey && !event.altKey && !event.shiftKey
+    const isEnd = event.key === 'End'
+    if (event.defaultPrevented || !isPlain || (!isEnd && event.key !== 'Home') || isField(event.target)) return free()
+    // The browser would go to where the end is now, and the list grows while it is drawn.
+    event.preventDefault()
+    hold(isEnd ? { index: count - 1, align: 'end' } : { index: 0, align: 'start' })
   }
 
   const { startIndex = 0, endIndex = -1 } = list.range ?? {}
@@ -95,7 +107,7 @@ export function VirtualList(props: VirtualListProps): VNode {
       onWheel={free}
       onTouchMove={free}
       onPointerDown={free}
-      onKeyDown={free}
+      onKeyDown={onKey}
     >
       <div role={role} aria-label={label} style={{ position: 'relative', height: `${height}px` }}>
         {list.getVirtualItems().map(({ key, index, start }) => (
@@ -115,4 +127,8 @@ export function VirtualList(props: VirtualListProps): VNode {
       </div>
     </div>
   )
+}
+
+function isField(at: EventTarget | null): boolean {
+  return at instanceof Element && at.matches('input, textarea, select')
 }
