@@ -219,6 +219,7 @@ function show(next: Moment, isTail: boolean): void {
     failed.value = undefined
     moment.value = next
     if (next.latest > latest.value) latest.value = next.latest
+    grow([next.event.line])
     if (wanted.value === undefined || !before) newestSeen.value = latest.value
     target.value = undefined
     messages.become(count, next.version)
@@ -276,6 +277,7 @@ function follow(): void {
     {
       events(data) {
         const page = data as EventPage
+        grow(page.events)
         if (page.latest <= latest.peek()) return
         latest.value = page.latest
         events.become(page.latest, 0)
@@ -337,6 +339,43 @@ function soon(load: (stopped: AbortSignal) => Promise<void>, isAtRest = false): 
     }, ms)
   }
   return start
+}
+
+/** How many buckets an outline may grow to, until it is counted anew. */
+const GROWN = 2_000
+
+// What comes is on the timeline at once, without asking for all of it again.
+function grow(lines: readonly EventLine[]): void {
+  batch(() => {
+    const [all, near] = [overview.peek(), detail.peek()]
+    const grown = all && grownBy(all, lines)
+    overview.value = grown
+    detail.value = near && near === all ? grown : near && grownBy(near, lines)
+  })
+}
+
+function grownBy(outline: Outline, lines: readonly EventLine[]): Outline {
+  const { from, span } = outline
+  const buckets = [...outline.buckets]
+  const marks = [...outline.marks]
+  let [to, toAt] = [outline.to, outline.toAt]
+  for (const line of lines) {
+    const { version, kind, type, at, problem, toVersion } = line
+    if (version !== to + 1 || buckets.length >= GROWN) continue
+    const n = Math.floor((version - from) / span)
+    const bucket = buckets[n] ?? {}
+    buckets[n] = {
+      ...bucket,
+      [kind]: (bucket[kind] ?? 0) + 1,
+      ...(problem !== undefined && { problem: (bucket.problem ?? 0) + 1 })
+    }
+    const turn = type === 'turn-started' ? 'begins' : type === 'turn-ended' ? 'ends' : undefined
+    if (turn || toVersion !== undefined)
+      marks.push({ version, kind, ...(turn && { turn }), ...(toVersion !== undefined && { toVersion }) })
+    to = version
+    toAt = at
+  }
+  return to === outline.to ? outline : { ...outline, latest: Math.max(outline.latest, to), to, toAt, buckets, marks }
 }
 
 const outlineSoon = soon(async (stopped) => {

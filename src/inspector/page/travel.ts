@@ -38,7 +38,8 @@ export async function goToNotable(direction: 1 | -1): Promise<void> {
   const from = current.peek()
   const isNotable = (bucket: Outline['buckets'][number] | undefined): boolean =>
     bucket !== undefined && NOTABLE.some((kind) => (bucket[kind] ?? 0) > 0)
-  const first = Math.floor((from - outline.from) / outline.span)
+  // The newest may not be counted yet.
+  const first = Math.min(Math.floor((from - outline.from) / outline.span), outline.buckets.length - 1)
   for (let n = first; n >= 0 && n < outline.buckets.length; n += direction) {
     if (!isNotable(outline.buckets[n])) continue
     const start = outline.from + n * outline.span
