@@ -13,7 +13,7 @@ export function Heading({ moment }: { readonly moment: Moment }): VNode {
   const { title, id, forkedFrom, turn, isLive, format, latest, version } = moment
   return (
     <div class="heading">
-      <h1>
+      <h1 tabIndex={-1}>
         <Line text={title ?? id} />
       </h1>
       <p class="small quiet line">

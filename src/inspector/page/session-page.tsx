@@ -1,9 +1,9 @@
 import './session.css'
 import { signal } from '@preact/signals'
 import type { VNode } from 'preact'
-import { useEffect } from 'preact/hooks'
+import { useEffect, useRef } from 'preact/hooks'
 import type { Moment } from '../wire.ts'
-import { change, hrefOf, place, VIEWS, type View } from './address.ts'
+import { change, hrefOf, place, sessionPlace, VIEWS, type SessionPlace, type View } from './address.ts'
 import { Conversation, Search } from './conversation.tsx'
 import { DiffView } from './diff.tsx'
 import { EditMenu } from './edit.tsx'
@@ -35,10 +35,11 @@ export function SessionPage(): VNode {
   }, [])
   const shown = moment.value
   const error = failed.value
+  useFocus(shown !== undefined)
   return (
     <div class="session">
-      {!shown && (
-        <h1 class="visually-hidden">
+      {!shown && !error && (
+        <h1 class="visually-hidden" tabIndex={-1}>
           <Line text={place.value.session ?? ''} />
         </h1>
       )}
@@ -161,7 +162,7 @@ function Failed({ code, message }: { readonly code: string; readonly message: st
     ] ?? 'The session cannot be shown'
   return (
     <div class="failure" role="alert">
-      <h1>{title}</h1>
+      <h1 tabIndex={-1}>{title}</h1>
       <p>{message}</p>
       {code === 'SESSION_NOT_FOUND' && (
         <p>It may have been purged, or its address may be wrong. Once it is made, it is shown here.</p>
@@ -183,6 +184,58 @@ function Failed({ code, message }: { readonly code: string; readonly message: st
   )
 }
 
+/** The session that the document was loaded with: whoever loads one has the focus where browsers put it. */
+let loaded = keyOf(sessionPlace.peek())
+
+function keyOf(at: SessionPlace | undefined): string | undefined {
+  return at && JSON.stringify([at.user, at.session])
+}
+
+// Whoever goes to a session is at its heading; and when what has the focus vanishes or can no longer be used, at the slider, or at the list that it was in.
+function useFocus(isShown: boolean): void {
+  const key = keyOf(sessionPlace.value)
+  const last = useRef<{ readonly element: Element; readonly list: HTMLElement | null }>(undefined)
+  useEffect(() => {
+    if (key === loaded) return
+    loaded = undefined
+    last.current = undefined
+    focusOn('main h1')
+  }, [key])
+  useEffect(() => {
+    if (loaded === undefined && isLost()) focusOn('main h1')
+  }, [isShown])
+  useEffect(() => {
+    const note = ({ target: element }: FocusEvent): void => {
+      if (element instanceof Element && !element.closest('dialog'))
+        last.current = { element, list: element.closest<HTMLElement>('.virtual') }
+    }
+    const observer = new MutationObserver(() => {
+      const { element, list } = last.current ?? {}
+      if (!element || document.querySelector('dialog[open]')) return
+      if (element.isConnected ? !element.matches(':disabled') : !isLost()) return
+      if (element !== document.activeElement && !isLost()) return
+      last.current = undefined
+      if (list?.isConnected) list.focus({ preventScroll: true })
+      else focusOn('#slider', 'main h1')
+    })
+    document.addEventListener('focusin', note)
+    observer.observe(document.body, { childList: true, subtree: true, attributeFilter: ['disabled'] })
+    return () => {
+      document.removeEventListener('focusin', note)
+      observer.disconnect()
+    }
+  }, [])
+}
+
+function isLost(): boolean {
+  return document.activeElement === null || document.activeElement === document.body
+}
+
+function focusOn(...selectors: readonly string[]): void {
+  const found = selectors.map((selector) => document.querySelector<HTMLElement>(selector)).find((each) => each !== null)
+  found?.focus({ preventScroll: true })
+}
+
 /** Where keys are those of a text or a choice. */
 const FIELDS = 'input, textarea, select, [contenteditable], dialog'
 /** What does something by itself at the space bar. */
@@ -198,7 +251,7 @@ function onKey(event: KeyboardEvent): void {
 function keyed(key: string, at: Element): boolean {
   const isSlider = at.id === 'slider'
   // What scrolls has these keys for itself.
-  const isFar = isSlider || at === document.body
+  const isFar = isSlider || at === document.body || at.matches('h1')
   const version = current.peek()
   const tenth = Math.max(1, Math.round(latest.peek() / 10))
   const step = (to: number): boolean => {
