@@ -1,5 +1,5 @@
 import { batch, computed, effect, signal, untracked } from '@preact/signals'
-import type { EventLine, EventPage, Facts, Item, Moment, Outline, Window } from '../wire.ts'
+import type { About, EventLine, EventPage, Facts, Item, Moment, Outline, Window } from '../wire.ts'
 import { change, hrefOf, place, sessionPlace } from './address.ts'
 import { ApiError, get, listen } from './client.ts'
 import type { ScrollWish } from './virtual-list.tsx'
@@ -306,9 +306,20 @@ function follow(): void {
       if (isConnected) return
       isListening.value = false
       wasAway = true
+      void sayTrouble()
     }
   )
   left.signal.addEventListener('abort', close)
+}
+
+let isAskingWhy = false
+
+// That nothing is heard any more says not why: what is asked for does, and says when it is over, too.
+async function sayTrouble(): Promise<void> {
+  if (isAskingWhy) return
+  isAskingWhy = true
+  await get<About>('about').catch(() => undefined)
+  isAskingWhy = false
 }
 
 // What is asked for after a while, once; with `isAtRest`, after the last time that it was wanted.
