@@ -2,6 +2,7 @@ import { useEffect, useMemo, useRef } from 'preact/hooks'
 import type { VNode } from 'preact'
 import type { Change, Item, Moment } from '../wire.ts'
 import { change } from './address.ts'
+import { isChangedInPlace, isFork, Parent } from './events.tsx'
 import { ItemView } from './message.tsx'
 import { hrefOfVersion, jumpTo, messages, rawItems, scrollWish, seeMessages, target } from './session-state.ts'
 import { found, foundAt, goToFound } from './search.ts'
@@ -23,7 +24,9 @@ export function Conversation({ moment, isRaw = false }: { readonly moment: Momen
         </p>
       </div>
     )
-  const isNew = (index: number): boolean => index >= what.at && index < what.at + what.added
+  const isInherited = isFork(moment)
+  const isChanged = isChangedInPlace(moment)
+  const isNew = (index: number): boolean => !isInherited && index >= what.at && index < what.at + what.added
   return (
     <VirtualList
       class="conversation"
@@ -31,7 +34,7 @@ export function Conversation({ moment, isRaw = false }: { readonly moment: Momen
       role="feed"
       count={count}
       estimate={110}
-      current={what.added > 0 ? what.at : undefined}
+      current={what.added > 0 && !isInherited ? what.at : undefined}
       scrollTo={scrollWish.value}
       onRange={isRaw ? rawItems.see : seeMessages}
     >
@@ -46,12 +49,14 @@ export function Conversation({ moment, isRaw = false }: { readonly moment: Momen
           isNew={isNew(index)}
           hasNewOutput={isNew}
           removed={
-            what.removed > 0 && (index === what.at || (what.at >= count && index === count - 1)) ? (
+            isInherited && index === 0 ? (
+              <Inherited moment={moment} />
+            ) : what.removed > 0 && !isChanged && (index === what.at || (what.at >= count && index === count - 1)) ? (
               <Removed what={what} version={version} />
             ) : undefined
           }
           isRemovedAfter={what.at >= count}
-          isReplaced={what.removed > 0}
+          how={isChanged ? 'changed by this event' : what.removed > 0 ? 'in its place' : 'added by this event'}
         />
       )}
     </VirtualList>
@@ -70,11 +75,12 @@ interface RowProps {
   readonly hasNewOutput: (index: number) => boolean
   readonly removed: VNode | undefined
   readonly isRemovedAfter: boolean
-  readonly isReplaced: boolean
+  /** What the event did where it is new. */
+  readonly how: string
 }
 
 function Row(props: RowProps): VNode {
-  const { index, item, user, session, at, isRaw, isNew, hasNewOutput, removed, isRemovedAfter, isReplaced } = props
+  const { index, item, user, session, at, isRaw, isNew, hasNewOutput, removed, isRemovedAfter, how } = props
   const isTarget = target.value === index
   const outputs = Object.values(item?.outputs ?? {})
   const newOutput = outputs.find(({ message }) => hasNewOutput(message))?.message
@@ -96,7 +102,7 @@ function Row(props: RowProps): VNode {
   return (
     <div class={`row ${isNew ? 'is-new' : ''} ${isTarget ? 'is-target' : ''}`}>
       {!isRemovedAfter && removed}
-      {isNew && <span class="what-new">{isReplaced ? 'in its place' : 'added by this event'}</span>}
+      {isNew && <span class="what-new">{how}</span>}
       {view ?? (
         <div class="item waiting" aria-busy="true">
           <span class="skeleton" style={{ width: '5rem' }} />
@@ -120,6 +126,16 @@ function Removed({ what, version }: { readonly what: Change; readonly version: n
       {what.removed === 1 ? 'A message was' : `${what.removed.toLocaleString('en')} messages were`}{' '}
       {what.added > 0 ? 'replaced' : 'taken away'} here:{' '}
       <a href={hrefOfVersion(version - 1)}>look at version {version - 1}</a>
+    </p>
+  )
+}
+
+function Inherited({ moment }: { readonly moment: Moment }): VNode {
+  const { count } = moment
+  return (
+    <p class="inherited">
+      {count === 1 ? 'This message is' : `These ${count.toLocaleString('en')} messages are`} of{' '}
+      <Parent moment={moment} />: how they came about is told there.
     </p>
   )
 }

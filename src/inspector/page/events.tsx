@@ -2,10 +2,12 @@ import { useMemo, useRef } from 'preact/hooks'
 import type { VNode } from 'preact'
 import type { Json } from '../../json.ts'
 import type { EventLine, MetadataChange, Moment } from '../wire.ts'
+import { hrefOf } from './address.ts'
 import { JsonView } from './json.tsx'
+import { Problem } from './problem.tsx'
 import { current, events, hrefOfVersion, latest } from './session-state.ts'
 import { Line } from './text.tsx'
-import { Glyph, KIND_NAMES } from './track.tsx'
+import { Glyph, kindNameOf } from './track.tsx'
 import { VirtualList } from './virtual-list.tsx'
 import { sizeOf } from './whole-text.tsx'
 
@@ -56,12 +58,7 @@ function EventRow({ version, line, isCurrent }: EventRowProps): VNode {
           <Glyph kind={line.kind} />
           <span class="type">{line.type}</span>
           <span class="what">
-            {line.problem !== undefined && (
-              <span class="badge bad">
-                <Line text={line.problem} />
-              </span>
-            )}{' '}
-            <Line text={line.what} />
+            {line.problem !== undefined && <Problem what={line.problem} />} <Line text={line.what} />
           </span>
           <span class="size quiet">{sizeOf(line.bytes)}</span>
           <time class="quiet" dateTime={isoOf(line.at)}>
@@ -98,28 +95,70 @@ export function WholeEvent({ moment }: { readonly moment: Moment }): VNode {
 export function EventAtHand({ moment }: { readonly moment: Moment }): VNode {
   const { line } = moment.event
   const { removed, added, metadata } = moment.change
+  if (isFork(moment)) return <Forked moment={moment} />
+  const isChanged = isChangedInPlace(moment)
   const did = [
-    removed > 0 && `${removed.toLocaleString('en')} taken away`,
-    added > 0 && line.kind !== 'user' && line.type !== 'message-appended' && `${added.toLocaleString('en')} set in`
+    isChanged && 'changed',
+    removed > 0 && !isChanged && `${removed.toLocaleString('en')} taken away`,
+    added > 0 &&
+      !isChanged &&
+      line.kind !== 'user' &&
+      line.type !== 'message-appended' &&
+      `${added.toLocaleString('en')} set in`
   ].filter((each) => each !== false)
   return (
     <p class="at-hand" role="status">
       <Glyph kind={line.kind} />
-      <strong class={`kind-name kind-${line.kind}`}>{KIND_NAMES[line.kind]}</strong>
+      <strong class={`kind-name kind-${line.kind}`}>{kindNameOf(line)}</strong>
       {line.kind !== 'metadata' && (
         <span class="what">
           <Line text={line.what} />
         </span>
       )}
       {metadata.length > 0 && <MetadataChanges changes={metadata} />}
-      {did.length > 0 && <span class="badge warm">{did.join(', ')}</span>}
+      {did.length > 0 && <span class={`badge ${isChanged ? '' : 'warm'}`}>{did.join(', ')}</span>}
       {removed > 0 && <a href={hrefOfVersion(moment.version - 1)}>before it</a>}
       {line.toVersion !== undefined && <a href={hrefOfVersion(line.toVersion)}>version {line.toVersion}</a>}
-      {line.problem !== undefined && (
-        <span class="badge bad">
-          <Line text={line.problem} />
-        </span>
-      )}
+      {line.problem !== undefined && <Problem what={line.problem} />}
+      <time class="quiet small" dateTime={isoOf(line.at)} title={isoOf(line.at)}>
+        {timeOf(line.at)}
+      </time>
+    </p>
+  )
+}
+
+/** Whether the version that is shown is the first of a fork. */
+export function isFork({ event, forkedFrom }: Moment): boolean {
+  return event.line.type === 'created' && forkedFrom !== undefined
+}
+
+/** Whether the event has only set one message anew, as for a reply that grows. */
+export function isChangedInPlace({ event, change }: Moment): boolean {
+  return event.line.type === 'message-replaced' && change.removed === 1 && change.added === 1
+}
+
+/** The parent of a fork, at the version where it was forked. */
+export function Parent({ moment }: { readonly moment: Moment }): VNode | null {
+  const { forkedFrom } = moment
+  if (!forkedFrom) return null
+  const { userId: user, sessionId: session, version: at } = forkedFrom
+  return (
+    <a href={hrefOf({ user, session, at, view: 'conversation' })}>
+      <Line text={session} /> at version {at}
+    </a>
+  )
+}
+
+function Forked({ moment }: { readonly moment: Moment }): VNode {
+  const { count, event } = moment
+  const { line } = event
+  return (
+    <p class="at-hand" role="status">
+      <Glyph kind={line.kind} />
+      <span class="what">
+        <strong class={`kind-name kind-${line.kind}`}>fork</strong> of <Parent moment={moment} />, with{' '}
+        {count === 1 ? 'one message' : `${count.toLocaleString('en')} messages`}; its past is there
+      </span>
       <time class="quiet small" dateTime={isoOf(line.at)} title={isoOf(line.at)}>
         {timeOf(line.at)}
       </time>

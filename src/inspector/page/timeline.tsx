@@ -2,6 +2,7 @@ import { useSignal } from '@preact/signals'
 import type { VNode } from 'preact'
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import type { Kind, Outline } from '../wire.ts'
+import { place } from './address.ts'
 import {
   current,
   detail,
@@ -15,9 +16,10 @@ import {
   pointedAt,
   wanted
 } from './session-state.ts'
+import { Problem } from './problem.tsx'
 import { Line } from './text.tsx'
 import { goToNotable, speed, SPEEDS, togglePlay } from './travel.ts'
-import { Glyph, heightOf, KIND_NAMES, LANE_NAMES, Track, type TrackSize } from './track.tsx'
+import { Glyph, heightOf, KIND_NAMES, kindNameOf, LANE_NAMES, Track, type TrackSize } from './track.tsx'
 
 /** Sizes of the tracks: where each event is seen, and where there are too many. */
 const FINE: TrackSize = { top: 18, lane: 13 }
@@ -78,8 +80,7 @@ export function Timeline(): VNode {
 
 function Slider({ children }: { readonly children: VNode }): VNode {
   const shown = moment.value
-  const said =
-    shown?.version === current.value ? `: ${KIND_NAMES[shown.event.line.kind]}, ${shown.event.line.what}` : ''
+  const said = shown?.version === current.value ? `: ${kindNameOf(shown.event.line)}, ${shown.event.line.what}` : ''
   return (
     <div
       id="slider"
@@ -203,13 +204,8 @@ function Tip({ version, x, width }: { readonly version: number; readonly x: numb
       <strong>{version}</strong>{' '}
       {line && (
         <>
-          <span class={`kind-name kind-${line.kind}`}>{KIND_NAMES[line.kind]}</span>{' '}
-          <Line text={line.what.slice(0, 120)} />
-          {line.problem !== undefined && (
-            <span class="badge bad">
-              <Line text={line.problem} />
-            </span>
-          )}
+          <span class={`kind-name kind-${line.kind}`}>{kindNameOf(line)}</span> <Line text={line.what.slice(0, 120)} />
+          {line.problem !== undefined && <Problem what={line.problem} />}
         </>
       )}
     </div>
@@ -357,8 +353,33 @@ function Tail(): VNode {
 
 function Legend(): VNode {
   const kinds = Object.keys(KIND_NAMES) as Kind[]
+  const details = useRef<HTMLDetailsElement>(null)
+  const { view } = place.value
+  useEffect(() => {
+    details.current!.open = false
+  }, [view])
+  useEffect(() => {
+    const element = details.current!
+    const close = ({ target }: Event): void => {
+      if (target instanceof Node && !element.contains(target)) element.open = false
+    }
+    const onKey = (event: KeyboardEvent): void => {
+      if (event.key !== 'Escape' || !element.open) return
+      event.preventDefault()
+      element.open = false
+      if (element.contains(document.activeElement)) element.querySelector('summary')!.focus()
+    }
+    document.addEventListener('pointerdown', close)
+    document.addEventListener('focusin', close)
+    document.addEventListener('keydown', onKey)
+    return () => {
+      document.removeEventListener('pointerdown', close)
+      document.removeEventListener('focusin', close)
+      document.removeEventListener('keydown', onKey)
+    }
+  }, [])
   return (
-    <details class="legend">
+    <details class="legend" ref={details}>
       <summary>Legend</summary>
       <div class="panel">
         <ul>

@@ -1,5 +1,5 @@
 import type { VNode } from 'preact'
-import type { Kind, Outline } from '../wire.ts'
+import type { EventLine, Kind, Outline } from '../wire.ts'
 
 /** Kinds in the order in which they are drawn and told of, and what they are called. */
 export const KIND_NAMES: { readonly [kind in Kind]: string } = {
@@ -15,6 +15,11 @@ export const KIND_NAMES: { readonly [kind in Kind]: string } = {
   rewound: 'a rewind',
   created: 'the start, or a fork',
   deleted: 'deleted'
+}
+
+/** What an event is called. */
+export function kindNameOf({ kind, what }: Pick<EventLine, 'kind' | 'what'>): string {
+  return kind === 'created' ? (what.startsWith('fork of ') ? 'a fork' : 'the start') : KIND_NAMES[kind]
 }
 
 /** What stands in which lane: who speaks is told by place, and not by colour alone. */
