@@ -98,7 +98,6 @@ export function EventAtHand({ moment }: { readonly moment: Moment }): VNode {
   if (isFork(moment)) return <Forked moment={moment} />
   const isChanged = isChangedInPlace(moment)
   const did = [
-    isChanged && 'changed',
     removed > 0 && !isChanged && `${removed.toLocaleString('en')} taken away`,
     added > 0 &&
       !isChanged &&
@@ -109,14 +108,14 @@ export function EventAtHand({ moment }: { readonly moment: Moment }): VNode {
   return (
     <p class="at-hand" role="status">
       <Glyph kind={line.kind} />
-      <strong class={`kind-name kind-${line.kind}`}>{kindNameOf(line)}</strong>
+      <strong class={`kind-name kind-${line.kind}`}>{isChanged ? 'a message changed' : kindNameOf(line)}</strong>
       {line.kind !== 'metadata' && (
         <span class="what">
           <Line text={line.what} />
         </span>
       )}
       {metadata.length > 0 && <MetadataChanges changes={metadata} />}
-      {did.length > 0 && <span class={`badge ${isChanged ? '' : 'warm'}`}>{did.join(', ')}</span>}
+      {did.length > 0 && <span class="badge warm">{did.join(', ')}</span>}
       {removed > 0 && <a href={hrefOfVersion(moment.version - 1)}>before it</a>}
       {line.toVersion !== undefined && <a href={hrefOfVersion(line.toVersion)}>version {line.toVersion}</a>}
       {line.problem !== undefined && <Problem what={line.problem} />}

@@ -24,6 +24,10 @@ import { Glyph, heightOf, KIND_NAMES, kindNameOf, LANE_NAMES, Track, type TrackS
 /** Sizes of the tracks: where each event is seen, and where there are too many. */
 const FINE: TrackSize = { top: 18, lane: 13 }
 const COARSE: TrackSize = { top: 12, lane: 6 }
+/** The same where there is little room. */
+const LOW_FINE: TrackSize = { top: 15, lane: 9 }
+const LOW_COARSE: TrackSize = { top: 11, lane: 3 }
+const NARROW = 640
 /** How wide an event is where there are too many for all to be seen. */
 const EVENT_WIDTH = 11
 /** Up to so many events are seen singly in one track. */
@@ -42,29 +46,31 @@ export function Timeline(): VNode {
   }, [])
   const all = overview.value
   const isFew = latest.value <= FEW
+  const isNarrow = width < NARROW
+  const [fine, coarse] = isNarrow ? [LOW_FINE, LOW_COARSE] : [FINE, COARSE]
   return (
     <section class="timeline" aria-label="Timeline">
       <div class="tracks">
         <div
           class="lanes"
           aria-hidden="true"
-          style={{ paddingTop: `${(isFew ? 0 : heightOf(COARSE) + 7) + FINE.top}px` }}
+          style={{ paddingTop: `${(isFew ? 0 : heightOf(coarse) + 7) + fine.top}px` }}
         >
           {LANE_NAMES.map((name) => (
-            <span key={name} style={{ height: `${FINE.lane + 1}px` }}>
+            <span key={name} style={{ height: `${fine.lane + 1}px` }}>
               {name}
             </span>
           ))}
         </div>
         <Slider>
-          <div ref={frame} class={`frame ${isFew ? 'few' : 'many'}`}>
+          <div ref={frame} class={`frame ${isFew ? 'few' : 'many'} ${isNarrow ? 'low' : ''}`}>
             {all && width > 0 ? (
               isFew ? (
-                <Lane outline={all} from={1} to={latest.value} width={width} size={FINE} />
+                <Lane outline={all} from={1} to={latest.value} width={width} size={fine} />
               ) : (
                 <>
-                  <Lane outline={all} from={1} to={latest.value} width={width} size={COARSE} frame={nearBy(width)} />
-                  <Near width={width} />
+                  <Lane outline={all} from={1} to={latest.value} width={width} size={coarse} frame={nearBy(width)} />
+                  <Near width={width} size={fine} />
                 </>
               )
             ) : (
@@ -100,14 +106,14 @@ function Slider({ children }: { readonly children: VNode }): VNode {
 }
 
 // The events around the current one, each wide enough to be met.
-function Near({ width }: { readonly width: number }): VNode {
+function Near({ width, size }: { readonly width: number; readonly size: TrackSize }): VNode {
   const known = detail.value
   const { from, to } = nearBy(width)
   // What it has of the versions is drawn, until it has all.
   return known ? (
-    <Lane outline={known} from={from} to={to} width={width} size={FINE} isNear />
+    <Lane outline={known} from={from} to={to} width={width} size={size} isNear />
   ) : (
-    <span class="skeleton" style={{ height: `${heightOf(FINE)}px` }} />
+    <span class="skeleton" style={{ height: `${heightOf(size)}px` }} />
   )
 }
 
@@ -317,6 +323,7 @@ function VersionField(): VNode {
         <span class="quiet">Version</span>{' '}
         <input
           name="version"
+          aria-label="Version"
           type="number"
           inputMode="numeric"
           min={1}
