@@ -4,7 +4,7 @@ import type { Change, Item, Moment } from '../wire.ts'
 import { change } from './address.ts'
 import { isChangedInPlace, isFork, Parent } from './events.tsx'
 import { ItemView } from './message.tsx'
-import { hrefOfVersion, jumpTo, messages, rawItems, scrollWish, seeMessages, target } from './session-state.ts'
+import { hrefOfVersion, jumpTo, latest, messages, rawItems, scrollWish, seeMessages, target } from './session-state.ts'
 import { found, foundAt, goToFound } from './search.ts'
 import { VirtualList } from './virtual-list.tsx'
 
@@ -180,7 +180,7 @@ export function Search({ text }: { readonly text: string }): VNode {
             {!isKnown
               ? '…'
               : count === 0
-                ? 'nothing found'
+                ? `nothing found${known.at < latest.value ? ` at version ${known.at}` : ''}`
                 : `${foundAt.value + 1} of ${count.toLocaleString('en')}${many}`}
           </span>
           <button

@@ -10,7 +10,7 @@ import { sizeOf, type Whence } from './whole-text.tsx'
 
 /** What the session is called, where it comes from, and how it stands. */
 export function Heading({ moment }: { readonly moment: Moment }): VNode {
-  const { title, id, forkedFrom, turn, isLive, format, latest, version } = moment
+  const { title, id, forkedFrom, turn, isLive, format, latest, version, damagedAt } = moment
   return (
     <div class="heading">
       <h1 tabIndex={-1}>
@@ -18,15 +18,15 @@ export function Heading({ moment }: { readonly moment: Moment }): VNode {
       </h1>
       <p class="small quiet line">
         {title !== undefined && (
-          <code>
+          <code class="foldable">
             <Line text={id} />
           </code>
         )}
-        <span>
+        <span class="foldable">
           version <strong>{version.toLocaleString('en')}</strong> of {latest.toLocaleString('en')}
         </span>
-        <span>begun {timeOf(moment.createdAt)}</span>
-        {moment.updatedAt !== moment.createdAt && <span>this version {timeOf(moment.updatedAt)}</span>}
+        <span class="foldable">begun {timeOf(moment.createdAt)}</span>
+        {moment.updatedAt !== moment.createdAt && <span class="foldable">this version {timeOf(moment.updatedAt)}</span>}
         {format !== '' && format !== 'message' && (
           <span class="badge">
             <Line text={format} />
@@ -57,6 +57,11 @@ export function Heading({ moment }: { readonly moment: Moment }): VNode {
           </span>
         )}
         {!isLive && <span class="badge bad">deleted</span>}
+        {damagedAt !== undefined && (
+          <span class="badge bad" title="What comes after it cannot be read">
+            the log is damaged from version {damagedAt.toLocaleString('en')} on
+          </span>
+        )}
       </p>
     </div>
   )
@@ -72,10 +77,14 @@ export function Counts(): VNode {
       <Next name={['problem', 'problems']} count={known.problems.length} places={known.problems} isBad />
       <Next name={['open call', 'open calls']} count={known.openCount} places={known.open} />
       <Count n={messages} name={['message', 'messages']} />
-      <span>{sizeOf(bytes)}</span>
-      {toolCalls > 0 && <Count n={toolCalls} name={['tool call', 'tool calls']} />}
+      <span class="foldable">{sizeOf(bytes)}</span>
+      {toolCalls > 0 && (
+        <span class="foldable">
+          <Count n={toolCalls} name={['tool call', 'tool calls']} />
+        </span>
+      )}
       {tokens && (
-        <span title={`${tokens.input} in, ${tokens.output} out`}>
+        <span class="foldable" title={`${tokens.input} in, ${tokens.output} out`}>
           <strong>{tokens.total.toLocaleString('en')}</strong> tokens
         </span>
       )}

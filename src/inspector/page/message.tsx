@@ -5,7 +5,7 @@ import type { ContentPart, Message } from '../../message.ts'
 import type { Item } from '../wire.ts'
 import type { SessionPlace } from './address.ts'
 import { JsonView, parsedJson } from './json.tsx'
-import { Line, Text } from './text.tsx'
+import { Line, sought, Text } from './text.tsx'
 import { cutAt, cutsIn, Rest, sizeOf, type Whence } from './whole-text.tsx'
 
 /** Properties of {@link ItemView}. */
@@ -321,13 +321,27 @@ function Output(props: PartProps & { readonly data: JsonObject }): VNode {
       </div>
       {isCompact ? (
         <p class="preview">
-          <Line text={(typeof output === 'string' ? output : JSON.stringify(output ?? null)).slice(0, 300)} />
+          {output === '' ? (
+            'empty'
+          ) : (
+            <Line text={previewOf(typeof output === 'string' ? output : JSON.stringify(output ?? null))} />
+          )}
         </p>
       ) : (
         <OutputPayload {...props} />
       )}
     </div>
   )
+}
+
+/** So much stands before what is looked for, on a line that has room for little. */
+const BEFORE = 24
+
+// The beginning; or what is looked for, where it is further on.
+function previewOf(text: string): string {
+  const at = sought.value === '' ? -1 : text.toLowerCase().indexOf(sought.value.toLowerCase())
+  const from = Math.max(0, at - BEFORE)
+  return `${from > 0 ? '…' : ''}${text.slice(from, from + 300)}`
 }
 
 function OutputPayload(props: PartProps): VNode {
@@ -344,6 +358,7 @@ function Payload(props: PartProps & { readonly value: Json; readonly path: reado
   const marked = props.mark?.(typeof value === 'string' ? value : JSON.stringify(value, null, 2), path)
   if (marked !== undefined && !cut) return <div class="said">{marked}</div>
   const parsed = typeof value === 'string' && !cut ? parsedJson(value) : undefined
+  if (value === '' && !cut) return <p class="said quiet">empty</p>
   if (typeof value === 'string' && parsed === undefined) return <LongText {...props} text={value} path={path} />
   return (
     <JsonView

@@ -33,7 +33,7 @@ effect(() => {
     setTimeout(
       () => {
         if (stopped.aborted) return
-        ask<Found>('find', { at: version, text }, stopped).then(
+        findAll(version, text, stopped).then(
           (next) => {
             found.value = { ...next, at: version, text }
             // The same message as before, where it is among them.
@@ -47,6 +47,14 @@ effect(() => {
     )
   })
 })
+
+// Until there is something, or all was looked at: a long session is looked through in parts.
+async function findAll(at: number, text: string, stopped: AbortSignal): Promise<Found> {
+  let part = await ask<Found>('find', { at, text }, stopped)
+  while (part.messages.length === 0 && part.next !== undefined)
+    part = await ask<Found>('find', { at, text, from: part.next }, stopped)
+  return part
+}
 
 /** Goes to the next message that has what is looked for, or to the one before. */
 export function goToFound(direction: 1 | -1): void {
