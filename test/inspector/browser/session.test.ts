@@ -218,6 +218,98 @@ describe.skipIf(chromiumMissing !== undefined)(`a session${because}`, () => {
     await page.locator('mark').first().waitFor()
   })
 
+  it('is gone through to its ends by Home and End, however the list grows', async ({ setStage }) => {
+    const { page, goto } = await setStage({ fill: unevenSession })
+    await goto('user=ada&session=uneven')
+    const list = page.getByRole('group', { name: 'Conversation' })
+    await page.getByRole('article').getByText('message 399 ').waitFor()
+    await list.focus()
+    for (const [key, text] of [
+      ['Home', 'message 0 '],
+      ['End', 'message 399 ']
+    ] as const) {
+      await page.keyboard.press(key)
+      await page.getByRole('article').getByText(text).waitFor()
+      const leftOver = (): Promise<number> =>
+        list.evaluate(
+          ({ scrollTop, scrollHeight, clientHeight }, isEnd) =>
+            Math.round(isEnd ? scrollHeight - clientHeight - scrollTop : scrollTop),
+          key === 'End'
+        )
+      await expect.poll(leftOver, SOON).toBe(0)
+    }
+  })
+
+  it('keeps the focus where keys go on', async ({ setStage }) => {
+    const { page, goto, history } = await setStage({ fill: trips, allowEdit: true })
+    await goto('user=ada')
+    await page.getByRole('link', { name: 'A train to Oslo' }).first().waitFor()
+    await page.getByRole('link', { name: 'A train to Oslo' }).first().focus()
+    await page.keyboard.press('Enter')
+    await page.getByRole('heading', { level: 1, name: 'A train to Oslo' }).and(page.locator(':focus')).waitFor()
+    await page.keyboard.press('Home')
+    await expectVersion(page, history, 1)
+    await page.keyboard.press(']')
+    await expectVersion(page, history, 19)
+
+    // Its button can no longer be used, and the keys go on from the slider.
+    await page.getByRole('button', { name: 'Rewind to here' }).focus()
+    await page.keyboard.press('Enter')
+    await page.getByRole('dialog').getByRole('textbox').and(page.locator(':focus')).waitFor()
+    await page.keyboard.press('Enter')
+    await expectVersion(page, history, LAST + 1)
+    await page.getByRole('slider').and(page.locator(':focus')).waitFor()
+    await page.keyboard.press('[')
+    await expectVersion(page, history, LAST - 1)
+
+    await page.getByRole('button', { name: 'Fork from here' }).focus()
+    await page.keyboard.press('Enter')
+    await page.getByRole('dialog').getByRole('textbox').and(page.locator(':focus')).waitFor()
+    await page.keyboard.type('forked')
+    await page.keyboard.press('Enter')
+    await page
+      .getByRole('link', { name: `bad at version ${LAST - 1}` })
+      .first()
+      .waitFor()
+    await page.getByRole('heading', { level: 1 }).and(page.locator(':focus')).waitFor()
+  })
+
+  it('has what comes on its timeline at once', async ({ setStage }) => {
+    const { page, another, goto, history } = await setStage({ fill: trips })
+    const other = await another()
+    await goto('user=ada&session=bad')
+    await page.getByRole('status').filter({ hasText: 'Following' }).waitFor()
+    await page.locator('.track .arcs[d]').waitFor()
+    // The overview is not asked for again.
+    await page.route(/api\/outline/, (route) => route.abort())
+    const arcs = (): Promise<number> =>
+      page.locator('.track .arcs').evaluate((path) => (path.getAttribute('d') ?? '').split('C').length - 1)
+    await expect.poll(arcs, SOON).toBe(1)
+    await other.rewind(BAD, 10)
+    await expectVersion(page, history, LAST + 1)
+    await expect.poll(arcs, SOON).toBe(2)
+    await other.appendMessage(BAD, { content: 'Once more.' })
+    await expectVersion(page, history, LAST + 2)
+    await page.keyboard.press('[')
+    await expectVersion(page, history, LAST + 1)
+  })
+
+  it('says of a fork where its past is', async ({ setStage }) => {
+    const { page, goto, history } = await setStage({
+      fill: async (service) => {
+        await trips(service)
+        await service.fork(BAD, { at: 20, sessionId: 'fork' })
+      }
+    })
+    await goto('user=ada&session=fork')
+    const said = page.getByRole('status').filter({ hasText: 'fork of' })
+    await said.filter({ hasText: 'bad at version 20, with 19 messages' }).waitFor()
+    await page.getByRole('article').first().waitFor()
+    expect(await page.getByText('added by this event').count()).toBe(0)
+    await said.getByRole('link', { name: 'bad at version 20' }).click()
+    await expectVersion(page, history, 20)
+  })
+
   it('says that there is none, or no such version, and what to do', async ({ setStage }) => {
     const { page, another, goto, history } = await setStage({
       fill: trips,
@@ -261,10 +353,12 @@ describe.skipIf(chromiumMissing !== undefined)(`a session${because}`, () => {
     await page.getByRole('status').filter({ hasText: 'Following' }).waitFor()
     await stopServer()
     await page.getByRole('status').filter({ hasText: 'Connecting' }).waitFor()
+    await page.getByRole('alert').filter({ hasText: 'The inspector does not answer' }).waitFor()
     await other.appendMessage(BAD, { content: 'Said meanwhile.' })
     await startServer()
     await page.getByRole('article').getByText('Said meanwhile.').waitFor()
     await page.getByRole('status').filter({ hasText: 'Following' }).waitFor()
+    await page.getByRole('alert').waitFor({ state: 'detached' })
   })
 
   it('can be used by everybody', async ({ setStage }) => {
@@ -334,6 +428,18 @@ async function expectVersion(page: Page, history: SessionHistoryService, version
       return { wrong, isAtEnd: shown.some(({ place }) => place === messages.length) }
     }, SOON)
     .toEqual({ wrong: [], isAtEnd: true })
+}
+
+// Its messages are of very different heights.
+async function unevenSession(history: SessionHistoryService): Promise<void> {
+  const session = await history.createSession('ada', 'uneven')
+  await history.appendMessage(
+    session,
+    Array.from(
+      { length: 400 },
+      (_, n) => ({ role: 'user', content: `message ${n} ${'a word or two '.repeat((n * 37) % 110)}` }) as const
+    )
+  )
 }
 
 async function longSession(history: SessionHistoryService): Promise<void> {
