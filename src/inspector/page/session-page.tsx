@@ -221,6 +221,7 @@ function useFocus(isShown: boolean): void {
     document.addEventListener('focusin', note)
     observer.observe(document.body, { childList: true, subtree: true, attributeFilter: ['disabled'] })
     return () => {
+      loaded = undefined
       document.removeEventListener('focusin', note)
       observer.disconnect()
     }
