@@ -2,7 +2,7 @@ import type { VNode } from 'preact'
 import type { Facts, MetadataChange, Moment, Shown } from '../wire.ts'
 import type { Json, JsonObject } from '../../json.ts'
 import { hrefOf } from './address.ts'
-import { timeOf } from './events.tsx'
+import { isFork, timeOf } from './events.tsx'
 import { JsonView } from './json.tsx'
 import { facts, jumpTo, target } from './session-state.ts'
 import { Line } from './text.tsx'
@@ -147,7 +147,8 @@ export function Aside({ moment }: { readonly moment: Moment }): VNode {
 function Metadata({ moment }: { readonly moment: Moment }): VNode {
   const { metadata, change, userId, id, version } = moment
   const whence: Whence = { user: userId, session: id, at: version, of: 'metadata' }
-  const changed = new Map(change.metadata.map((each) => [each.key, each]))
+  // What a fork begins with is not new.
+  const changed = new Map(isFork(moment) ? [] : change.metadata.map((each) => [each.key, each]))
   const keys = Object.keys(metadata.value)
   const gone = change.metadata.filter(({ b }) => !b)
   return (
