@@ -343,7 +343,7 @@ function Tail(): VNode {
   if (wanted.value === undefined)
     return (
       <span class={`tail ${isListening.value ? 'on' : ''}`} role="status">
-        {isListening.value ? 'Following' : 'Connecting…'}
+        {isListening.value ? 'Following' : moment.value?.damagedAt === undefined ? 'Connecting…' : 'Damaged after it'}
       </span>
     )
   const count = news.value
