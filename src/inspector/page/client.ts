@@ -67,17 +67,25 @@ async function call<T>(url: string, options: RequestInit): Promise<T> {
     answer = await fetch(url, options)
   } catch {
     options.signal?.throwIfAborted()
-    throw new ApiError(
-      0,
-      'NO_ANSWER',
-      'The inspector does not answer. Is it still running? This page goes on when it is back.'
-    )
+    throw noAnswer()
   }
-  const body: unknown = await answer.json().catch(() => undefined)
+  const body: unknown = await answer.json().catch(() => {
+    // The half of an answer is none. A failure is one without its words, too.
+    options.signal?.throwIfAborted()
+    if (answer.ok) throw noAnswer()
+  })
   if (answer.ok) return body as T
   const { code = 'UNEXPECTED', message = `The inspector answered with status ${answer.status}` } =
     (body as Failure | undefined)?.error ?? {}
   throw new ApiError(answer.status, code, message)
+}
+
+function noAnswer(): ApiError {
+  return new ApiError(
+    0,
+    'NO_ANSWER',
+    'The inspector does not answer. Is it still running? This page goes on when it is back.'
+  )
 }
 
 function rest(ms: number, stopped: AbortSignal | undefined): Promise<void> {
