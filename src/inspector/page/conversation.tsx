@@ -87,6 +87,7 @@ function Row(props: RowProps): VNode {
           at={{ user, session, at }}
           isRaw={isRaw}
           near={isRaw ? undefined : nearby}
+          sinceOf={isRaw ? undefined : sinceOf}
           onJump={isRaw ? undefined : jumpTo}
           isNew={(message) => message === newOutput}
         />
@@ -111,6 +112,10 @@ function Row(props: RowProps): VNode {
 
 function nearby(index: number): Item | undefined {
   return messages.get(index)
+}
+
+function sinceOf(index: number): number | undefined {
+  return messages.sinceOf(index)
 }
 
 function Removed({ what, version }: { readonly what: Change; readonly version: number }): VNode | null {

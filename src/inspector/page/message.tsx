@@ -17,6 +17,8 @@ export interface ItemViewProps {
   readonly isRaw?: boolean
   /** Other messages, as far as they are here: then the output of a tool stands at its call. */
   readonly near?: ((index: number) => Item | undefined) | undefined
+  /** At which version those are as they are. */
+  readonly sinceOf?: ((index: number) => number | undefined) | undefined
   /** Goes to another message. */
   readonly onJump?: ((index: number) => void) | undefined
   /** Whether an output is what the event at hand has added. */
@@ -285,7 +287,7 @@ function Data(props: PartProps & { readonly data: JsonObject }): VNode {
             {...props}
             item={output}
             message={output.message}
-            whence={{ ...whence, index: output.index }}
+            whence={{ ...whence, index: output.index, at: props.sinceOf?.(output.index) ?? whence.at }}
             n={place.part}
           />
         </div>

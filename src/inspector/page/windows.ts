@@ -58,7 +58,9 @@ export class Windows<T> {
       const known = this.#entries.get(from + i)
       // What is the same stays the same object: then it need not be drawn again.
       const isSame = known !== undefined && JSON.stringify(known.value) === JSON.stringify(value)
-      this.#entries.set(from + i, { value: isSame ? known.value : value, since: isSame ? known.since : stamp, stamp })
+      // Of what was cut only the beginning is known to be the same.
+      const since = isSame && !isCut(value) ? known.since : stamp
+      this.#entries.set(from + i, { value: isSame ? known.value : value, since, stamp })
     }
     this.#forget()
     this.#changes.value++
@@ -124,4 +126,9 @@ export class Windows<T> {
       if (index < first - ASKED || index > last + ASKED) this.#entries.delete(index)
     }
   }
+}
+
+function isCut(value: unknown): boolean {
+  const { cuts } = value as { readonly cuts?: readonly unknown[] }
+  return cuts !== undefined && cuts.length > 0
 }
