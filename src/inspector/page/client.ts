@@ -103,7 +103,7 @@ export type Listeners = Readonly<Record<string, (data: unknown, id: string) => v
 
 /**
  * Listens to what the server sends as it comes, until the function is called that it gives. The browser connects again by itself, and goes on after
- * what it had last; `onState` is told whether there is a connection.
+ * what it had last; `onState` is told whether there is a connection. There is none while the page is hidden: a browser has six for all tabs together.
  */
 export function listen(
   path: string,
@@ -111,13 +111,42 @@ export function listen(
   listeners: Listeners,
   onState?: (isConnected: boolean) => void
 ): () => void {
-  const source = new EventSource(urlOf(path, query))
-  for (const [name, listener] of Object.entries(listeners)) {
-    source.addEventListener(name, (event: MessageEvent<string>) =>
-      listener(event.data === '' ? undefined : JSON.parse(event.data), event.lastEventId)
-    )
+  let source: EventSource | undefined
+  let last: string | undefined
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const close = (): void => {
+    clearTimeout(timer)
+    source?.close()
+    source = undefined
   }
-  source.addEventListener('open', () => onState?.(true))
-  source.addEventListener('error', () => onState?.(false))
-  return () => source.close()
+  const open = (): void => {
+    close()
+    const mine = (source = new EventSource(urlOf(path, { ...query, last })))
+    for (const [name, listener] of Object.entries(listeners)) {
+      mine.addEventListener(name, (event: MessageEvent<string>) => {
+        if (event.lastEventId !== '') last = event.lastEventId
+        listener(event.data === '' ? undefined : JSON.parse(event.data), event.lastEventId)
+      })
+    }
+    mine.addEventListener('open', () => onState?.(true))
+    mine.addEventListener('error', () => {
+      onState?.(false)
+      // Where there was an answer, but another one, the browser does not try again.
+      if (source === mine && mine.readyState === EventSource.CLOSED) timer = setTimeout(open, LONGEST_WAIT_MS)
+    })
+  }
+  const look = (): void => {
+    if (!document.hidden) {
+      if (!source) open()
+    } else if (source) {
+      close()
+      onState?.(false)
+    }
+  }
+  document.addEventListener('visibilitychange', look)
+  look()
+  return () => {
+    document.removeEventListener('visibilitychange', look)
+    close()
+  }
 }
