@@ -39,18 +39,29 @@ export function urlOf(path: string, query: Query = {}): string {
  * @throws {ApiError} with which asking again would not help; the signal's reason
  */
 export async function get<T>(path: string, query: Query = {}, stopped?: AbortSignal): Promise<T> {
-  for (let wait = FIRST_WAIT_MS; ; wait = Math.min(2 * wait, LONGEST_WAIT_MS)) {
-    try {
-      const answer = await call<T>(urlOf(path, query), { signal: stopped ?? null })
-      trouble.value = undefined
-      return answer
-    } catch (error) {
-      if (!(error instanceof ApiError) || !error.isPassing) throw error
-      trouble.value = error
-      await rest(wait, stopped)
+  let isRetried = false
+  try {
+    for (let wait = FIRST_WAIT_MS; ; wait = Math.min(2 * wait, LONGEST_WAIT_MS)) {
+      try {
+        const answer = await call<T>(urlOf(path, query), { signal: stopped ?? null })
+        trouble.value = undefined
+        return answer
+      } catch (error) {
+        if (!(error instanceof ApiError) || !error.isPassing) throw error
+        if (!isRetried) retried++
+        isRetried = true
+        trouble.value = error
+        await rest(wait, stopped)
+      }
     }
+  } finally {
+    // Where nothing tries any more, nothing would say that it works again.
+    if (isRetried && --retried === 0) trouble.value = undefined
   }
 }
+
+/** How many requests are made again and again. */
+let retried = 0
 
 /** Makes a change. Not made again by itself: whether it was made is not known where there is no answer. @throws {ApiError} */
 export function post(edit: Edit): Promise<Edited> {
@@ -90,11 +101,15 @@ function noAnswer(): ApiError {
 
 function rest(ms: number, stopped: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, ms)
-    stopped?.addEventListener('abort', () => {
+    const end = (): void => {
       clearTimeout(timer)
-      reject(stopped.reason as Error)
-    })
+      reject(stopped!.reason as Error)
+    }
+    const timer = setTimeout(() => {
+      stopped?.removeEventListener('abort', end)
+      resolve()
+    }, ms)
+    stopped?.addEventListener('abort', end)
   })
 }
 
