@@ -131,6 +131,8 @@ export function again(): void {
 
 /** Goes to a version: one step of the browser's history if `isStep`, as for a link. The newest is followed from then on. */
 export function goTo(version: number, { isStep = false }: { readonly isStep?: boolean } = {}): void {
+  // Nothing is known yet: the version of the address would be lost.
+  if (latest.peek() === 0) return
   const at = Math.max(1, Math.min(Math.round(version), latest.value))
   wanted.value = at >= latest.value ? undefined : at
   if (wanted.value === undefined) newestSeen.value = latest.value
