@@ -2,6 +2,7 @@ import { signal } from '@preact/signals'
 import type { VNode } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import type { Cut, Source, Text as Piece } from '../wire.ts'
+import { place } from './address.ts'
 import { ApiError, get, urlOf } from './client.ts'
 import { Dialog } from './dialog.tsx'
 import { Text } from './text.tsx'
@@ -74,6 +75,9 @@ export function Rest({
 
 /** The dialog in which a long text is read, piece by piece; on every page with messages. */
 export function WholeText(): VNode | null {
+  const { user, session } = place.value
+  // It belongs to what is looked at, and does not come again over another.
+  useEffect(() => () => void (opened.value = undefined), [user, session])
   return opened.value ? <Pieces key={JSON.stringify(opened.value)} {...opened.value} /> : null
 }
 
