@@ -247,9 +247,13 @@ function fail(error: ApiError): void {
   if (error.code === 'SESSION_NOT_FOUND' || error.code === 'PURGED') void awaitSession()
 }
 
+let awaited: AbortSignal | undefined
+
 // It may be made yet, or again.
 async function awaitSession(): Promise<void> {
   const { signal: ended } = left
+  if (awaited === ended) return
+  awaited = ended
   while (!ended.aborted) {
     await new Promise((resolve) => setTimeout(resolve, AGAIN_MS))
     if (ended.aborted) return
@@ -257,7 +261,9 @@ async function awaitSession(): Promise<void> {
       await get<EventPage>('events', { ...here(), count: 1 }, ended)
       return again()
     } catch (error) {
-      if (!(error instanceof ApiError) || error.code !== 'SESSION_NOT_FOUND') return
+      if (error instanceof ApiError && error.code === 'SESSION_NOT_FOUND') continue
+      if (awaited === ended) awaited = undefined
+      return
     }
   }
 }
