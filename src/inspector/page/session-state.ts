@@ -119,6 +119,7 @@ function leave(): void {
 function enter(at: { readonly user: string; readonly session: string; readonly at?: number | undefined }): void {
   session = { user: at.user, session: at.session }
   addressed = wanted.value = at.at
+  document.title = `${at.session} · turnlog`
   want()
 }
 
