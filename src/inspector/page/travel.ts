@@ -13,7 +13,7 @@ let playTimer: ReturnType<typeof setTimeout> | undefined
 export function togglePlay(): void {
   if (isPlaying.value) return void (isPlaying.value = false)
   if (latest.value <= 1) return
-  if (wanted.value === undefined) goTo(1)
+  if (current.value >= latest.value) goTo(1)
   isPlaying.value = true
   play()
 }
