@@ -86,7 +86,8 @@ function placeOf(search: string): Place {
   const text = (name: string): string | undefined => query.get(name) ?? undefined
   const version = (name: string): number | undefined => {
     const given = query.get(name) ?? ''
-    return /^\d{1,15}$/.test(given) ? Number(given) : undefined
+    // The first is 1.
+    return /^\d{1,15}$/.test(given) && Number(given) > 0 ? Number(given) : undefined
   }
   const [user, session, otherSession] = [text('user'), text('session'), text('otherSession')]
   const view = VIEWS.find((each) => each === query.get('view')) ?? 'conversation'
