@@ -59,7 +59,8 @@ export function hrefOf({ page, user, session, at, view, other, search }: Partial
 export function go(to: Partial<Place>, { replace = false }: { readonly replace?: boolean } = {}): void {
   const href = hrefOf(to)
   if (replace) history.replaceState(null, '', href)
-  else if (href !== location.search) history.pushState(null, '', href)
+  // Where nothing is asked for, the browser has no question mark.
+  else if (href !== (location.search || '?')) history.pushState(null, '', href)
   place.value = placeOf(location.search)
 }
 
