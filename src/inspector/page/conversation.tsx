@@ -11,6 +11,8 @@ import { VirtualList } from './virtual-list.tsx'
 export function Conversation({ moment, isRaw = false }: { readonly moment: Moment; readonly isRaw?: boolean }): VNode {
   const { count, change: what, version } = moment
   const items = isRaw ? rawItems : messages
+  // What is not looked at is not fetched.
+  useEffect(() => () => items.see(0, -1), [items])
   if (count === 0)
     return (
       <div class="empty">
