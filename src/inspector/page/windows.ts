@@ -5,6 +5,7 @@ const ASKED = 40
 const KEPT = 1_000
 /** Whoever scrolls fast is past many entries before they would be here. */
 const REST_MS = 40
+const AGAIN_MS = 5_000
 
 interface Entry<T> {
   readonly value: T
@@ -26,6 +27,7 @@ export class Windows<T> {
   #seen: readonly [first: number, last: number] = [0, -1]
   #flight: AbortController | undefined
   #timer: ReturnType<typeof setTimeout> | undefined
+  #again: ReturnType<typeof setTimeout> | undefined
 
   constructor(fetch: (from: number, count: number, signal: AbortSignal) => Promise<readonly T[]>) {
     this.#fetch = fetch
@@ -75,6 +77,7 @@ export class Windows<T> {
   clear(): void {
     this.#flight?.abort()
     clearTimeout(this.#timer)
+    clearTimeout(this.#again)
     this.#timer = undefined
     this.#entries.clear()
     this.#count = 0
@@ -101,8 +104,12 @@ export class Windows<T> {
       // Otherwise it would be asked for again and again.
       else if (!flight.signal.aborted) return
     } catch {
-      // What is wrong with the session, the moment says; whoever scrolls on asks again.
-      if (!flight.signal.aborted) return
+      // What is wrong with the session, the moment says; whoever scrolls on asks again at once.
+      if (!flight.signal.aborted) {
+        clearTimeout(this.#again)
+        this.#again = setTimeout(() => this.#soon(), AGAIN_MS)
+        return
+      }
     } finally {
       this.#flight = undefined
     }
