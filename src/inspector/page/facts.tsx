@@ -4,7 +4,7 @@ import type { Json, JsonObject } from '../../json.ts'
 import { hrefOf } from './address.ts'
 import { timeOf } from './events.tsx'
 import { JsonView } from './json.tsx'
-import { facts, jumpTo, target } from './session-state.ts'
+import { facts, jumpTo, moment as shown, target } from './session-state.ts'
 import { Line } from './text.tsx'
 import { sizeOf, type Whence } from './whole-text.tsx'
 
@@ -66,7 +66,7 @@ export function Heading({ moment }: { readonly moment: Moment }): VNode {
 export function Counts(): VNode {
   const known = facts.value
   if (!known) return <p class="counts small quiet">Counting…</p>
-  const { messages, bytes, toolCalls, tokens } = known
+  const { messages, bytes, toolCalls, tokens, version } = known
   return (
     <p class="counts small quiet">
       <Next name={['problem', 'problems']} count={known.problems.length} places={known.problems} isBad />
@@ -79,6 +79,7 @@ export function Counts(): VNode {
           <strong>{tokens.total.toLocaleString('en')}</strong> tokens
         </span>
       )}
+      {version !== shown.value?.version && <span>at version {version.toLocaleString('en')}</span>}
     </p>
   )
 }

@@ -77,6 +77,8 @@ const ADDRESS_MS = 350
 /** What has come ahead is taken if it is not older. */
 const AHEAD_MS = 10_000
 const FACTS_MS = 500
+/** What is wanted at rest is asked for after so long also where there is none. */
+const LONGEST_MS = 2_000
 const OUTLINE_MS = 1_000
 const AGAIN_MS = 5_000
 /** How many events the detail has on either side, and how near to its end it is fetched anew. */
@@ -321,6 +323,7 @@ function follow(): void {
 // What is asked for after a while, once; with `isAtRest`, after the last time that it was wanted.
 function soon(load: (stopped: AbortSignal) => Promise<void>, isAtRest = false): (ms: number) => void {
   let timer: ReturnType<typeof setTimeout> | undefined
+  let since = 0
   let isAsking = false
   let isWanted = false
   const run = async (): Promise<void> => {
@@ -338,12 +341,16 @@ function soon(load: (stopped: AbortSignal) => Promise<void>, isAtRest = false): 
   }
   const start = (ms: number): void => {
     if (timer !== undefined && !isAtRest && ms > 0) return
+    if (timer === undefined) since = performance.now()
     clearTimeout(timer)
-    timer = setTimeout(() => {
-      timer = undefined
-      if (isAsking) isWanted = true
-      else if (session) void run()
-    }, ms)
+    timer = setTimeout(
+      () => {
+        timer = undefined
+        if (isAsking) isWanted = true
+        else if (session) void run()
+      },
+      Math.min(ms, Math.max(0, since + LONGEST_MS - performance.now()))
+    )
   }
   return start
 }
