@@ -4,13 +4,13 @@ import type { Json, JsonObject } from '../../json.ts'
 import { hrefOf } from './address.ts'
 import { timeOf } from './events.tsx'
 import { JsonView } from './json.tsx'
-import { facts, jumpTo, moment as shown, target } from './session-state.ts'
+import { facts, jumpTo, latest, moment as shown, target } from './session-state.ts'
 import { Line } from './text.tsx'
 import { sizeOf, type Whence } from './whole-text.tsx'
 
 /** What the session is called, where it comes from, and how it stands. */
 export function Heading({ moment }: { readonly moment: Moment }): VNode {
-  const { title, id, forkedFrom, turn, isLive, format, latest, version } = moment
+  const { title, id, forkedFrom, turn, isLive, format, version } = moment
   return (
     <div class="heading">
       <h1>
@@ -23,7 +23,7 @@ export function Heading({ moment }: { readonly moment: Moment }): VNode {
           </code>
         )}
         <span>
-          version <strong>{version.toLocaleString('en')}</strong> of {latest.toLocaleString('en')}
+          version <strong>{version.toLocaleString('en')}</strong> of {latest.value.toLocaleString('en')}
         </span>
         <span>begun {timeOf(moment.createdAt)}</span>
         {moment.updatedAt !== moment.createdAt && <span>this version {timeOf(moment.updatedAt)}</span>}
