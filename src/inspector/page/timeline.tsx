@@ -307,14 +307,25 @@ function Button({ name, keys, isOff, onClick, icon }: ButtonProps): VNode {
 }
 
 function VersionField(): VNode {
+  const field = useRef<HTMLInputElement>(null)
   const version = String(current.value)
+  // What is typed stays until it is done.
+  useLayoutEffect(() => {
+    if (document.activeElement !== field.current) field.current!.value = version
+  }, [version])
+  const take = (isStep: boolean): void => {
+    const given = Number(field.current!.value)
+    if (Number.isFinite(given) && given >= 1) goTo(given, { isStep })
+    field.current!.value = String(current.peek())
+  }
+  // The browser tells of the change before it submits.
+  const isEntered = useRef(false)
   return (
     <form
       class="version-field"
       onSubmit={(event) => {
         event.preventDefault()
-        const given = Number(new FormData(event.currentTarget).get('version'))
-        if (Number.isFinite(given) && given >= 1) goTo(given, { isStep: true })
+        take(true)
       }}
     >
       <label>
@@ -325,9 +336,11 @@ function VersionField(): VNode {
           inputMode="numeric"
           min={1}
           max={Math.max(1, latest.value)}
-          value={version}
+          ref={field}
           style={{ width: `${Math.max(3, String(latest.value).length) + 3.2}ch` }}
-          onChange={(event) => event.currentTarget.form?.requestSubmit()}
+          onKeyDown={({ key }) => (isEntered.current = key === 'Enter')}
+          onChange={() => take(isEntered.current)}
+          onBlur={() => (field.current!.value = String(current.peek()))}
         />
       </label>{' '}
       <span class="quiet">of {latest.value.toLocaleString('en')}</span>
