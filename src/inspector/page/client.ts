@@ -1,6 +1,8 @@
 import { signal } from '@preact/signals'
 import type { About, Edit, Edited, Failure } from '../wire.ts'
 
+const NO_ANSWER = 'NO_ANSWER'
+
 /** An answer that is none: what is wrong, in a sentence. */
 export class ApiError extends Error {
   readonly code: string
@@ -15,7 +17,7 @@ export class ApiError extends Error {
 
   /** Whether it may go by itself: the server or the store is away. */
   get isPassing(): boolean {
-    return this.status === 0 || this.status === 503
+    return this.code === NO_ANSWER || this.status === 503
   }
 }
 
@@ -94,7 +96,7 @@ async function call<T>(url: string, options: RequestInit): Promise<T> {
 function noAnswer(): ApiError {
   return new ApiError(
     0,
-    'NO_ANSWER',
+    NO_ANSWER,
     'The inspector does not answer. Is it still running? This page goes on when it is back.'
   )
 }

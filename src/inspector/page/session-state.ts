@@ -2,6 +2,7 @@ import { batch, computed, effect, signal, untracked } from '@preact/signals'
 import type { EventLine, EventPage, Facts, Item, Moment, Outline, Window } from '../wire.ts'
 import { change, hrefOf, place, sessionPlace } from './address.ts'
 import { ApiError, get, listen } from './client.ts'
+import { asApiError } from './loaded.tsx'
 import type { ScrollWish } from './virtual-list.tsx'
 import { Windows } from './windows.ts'
 
@@ -197,7 +198,7 @@ function want(isTail = false): void {
       },
       (error: unknown) => {
         if (both.aborted) return
-        fail(error instanceof ApiError ? error : new ApiError(0, 'UNEXPECTED', String(error)))
+        fail(asApiError(error))
       }
     )
     .finally(settled)

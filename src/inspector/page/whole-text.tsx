@@ -3,8 +3,9 @@ import type { VNode } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import type { Cut, Source, Text as Piece } from '../wire.ts'
 import { place } from './address.ts'
-import { ApiError, get, urlOf } from './client.ts'
+import { get, urlOf } from './client.ts'
 import { Dialog } from './dialog.tsx'
+import { asApiError } from './loaded.tsx'
 import { Text } from './text.tsx'
 
 /** What a value is a part of, so that the server finds what was cut from it. */
@@ -98,7 +99,7 @@ function Pieces({ whence, cut }: { readonly whence: Whence; readonly cut: Cut })
         top.current?.scrollTo(0, 0)
       },
       (error: unknown) => {
-        if (!left.signal.aborted) setPiece(error instanceof ApiError ? error.message : String(error))
+        if (!left.signal.aborted) setPiece(asApiError(error).message)
       }
     )
     return () => left.abort()
