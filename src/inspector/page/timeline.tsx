@@ -326,6 +326,7 @@ function VersionField(): VNode {
       onSubmit={(event) => {
         event.preventDefault()
         take(true)
+        isEntered.current = false
       }}
     >
       <label>
