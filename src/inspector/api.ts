@@ -270,9 +270,10 @@ export function api(history: AnyHistory, { about, actors, signal }: ApiOptions):
   })
 
   app.get('/follow', (c) => {
-    const { user, session, from } = ask(c, z.object({ ...named, from: whole(1).prefault('1') }))
-    // Where the browser has lost the connection, it says what it had last.
-    const last = c.req.header('last-event-id')
+    const query = ask(c, z.object({ ...named, from: whole(1).prefault('1'), last: z.string().max(100).optional() }))
+    const { user, session, from } = query
+    // Where the browser has lost the connection, it says what it had last; where the page has closed it, the page does.
+    const last = c.req.header('last-event-id') ?? query.last
     return live(c, signal, (sse, ended) => follow(sse, logs.of(user, session), last, from, ended))
   })
 

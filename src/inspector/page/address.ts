@@ -58,9 +58,33 @@ export function hrefOf({ page, user, session, at, view, other, search }: Partial
 /** Goes to a place, as a step of the browser's history; `replace` where it is no new step, as when the timeline is dragged. */
 export function go(to: Partial<Place>, { replace = false }: { readonly replace?: boolean } = {}): void {
   const href = hrefOf(to)
-  if (replace) history.replaceState(null, '', href)
-  else if (href !== location.search) history.pushState(null, '', href)
+  if (replace) return replaceBy(href)
+  flush()
+  // Where nothing is asked for, the browser has no question mark.
+  if (href !== (location.search || '?')) history.pushState(null, '', href)
   place.value = placeOf(location.search)
+}
+
+/** Browsers allow a hundred changes of the address in half a minute. */
+const ADDRESS_MS = 350
+let pending: string | undefined
+let timer: ReturnType<typeof setTimeout> | undefined
+
+// At once, but where there was one a moment ago: then the last of them, in a moment. The page does not wait for it.
+function replaceBy(href: string): void {
+  place.value = placeOf(href)
+  pending = href
+  if (timer !== undefined) return
+  flush()
+  timer = setTimeout(() => {
+    timer = undefined
+    if (pending !== undefined) replaceBy(pending)
+  }, ADDRESS_MS)
+}
+
+function flush(): void {
+  if (pending !== undefined) history.replaceState(null, '', pending)
+  pending = undefined
 }
 
 /** As {@link go}, with the rest of the place as it is. */
@@ -69,6 +93,7 @@ export function change(to: Partial<Place>, options?: { readonly replace?: boolea
 }
 
 addEventListener('popstate', () => {
+  pending = undefined
   place.value = placeOf(location.search)
 })
 
@@ -86,7 +111,8 @@ function placeOf(search: string): Place {
   const text = (name: string): string | undefined => query.get(name) ?? undefined
   const version = (name: string): number | undefined => {
     const given = query.get(name) ?? ''
-    return /^\d{1,15}$/.test(given) ? Number(given) : undefined
+    // The first is 1.
+    return /^\d{1,15}$/.test(given) && Number(given) > 0 ? Number(given) : undefined
   }
   const [user, session, otherSession] = [text('user'), text('session'), text('otherSession')]
   const view = VIEWS.find((each) => each === query.get('view')) ?? 'conversation'

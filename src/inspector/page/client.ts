@@ -1,6 +1,8 @@
 import { signal } from '@preact/signals'
 import type { About, Edit, Edited, Failure } from '../wire.ts'
 
+const NO_ANSWER = 'NO_ANSWER'
+
 /** An answer that is none: what is wrong, in a sentence. */
 export class ApiError extends Error {
   readonly code: string
@@ -15,7 +17,7 @@ export class ApiError extends Error {
 
   /** Whether it may go by itself: the server or the store is away. */
   get isPassing(): boolean {
-    return this.status === 0 || this.status === 503
+    return this.code === NO_ANSWER || this.status === 503
   }
 }
 
@@ -39,18 +41,29 @@ export function urlOf(path: string, query: Query = {}): string {
  * @throws {ApiError} with which asking again would not help; the signal's reason
  */
 export async function get<T>(path: string, query: Query = {}, stopped?: AbortSignal): Promise<T> {
-  for (let wait = FIRST_WAIT_MS; ; wait = Math.min(2 * wait, LONGEST_WAIT_MS)) {
-    try {
-      const answer = await call<T>(urlOf(path, query), { signal: stopped ?? null })
-      trouble.value = undefined
-      return answer
-    } catch (error) {
-      if (!(error instanceof ApiError) || !error.isPassing) throw error
-      trouble.value = error
-      await rest(wait, stopped)
+  let isRetried = false
+  try {
+    for (let wait = FIRST_WAIT_MS; ; wait = Math.min(2 * wait, LONGEST_WAIT_MS)) {
+      try {
+        const answer = await call<T>(urlOf(path, query), { signal: stopped ?? null })
+        trouble.value = undefined
+        return answer
+      } catch (error) {
+        if (!(error instanceof ApiError) || !error.isPassing) throw error
+        if (!isRetried) retried++
+        isRetried = true
+        trouble.value = error
+        await rest(wait, stopped)
+      }
     }
+  } finally {
+    // Where nothing tries any more, nothing would say that it works again.
+    if (isRetried && --retried === 0) trouble.value = undefined
   }
 }
+
+/** How many requests are made again and again. */
+let retried = 0
 
 /** Makes a change. Not made again by itself: whether it was made is not known where there is no answer. @throws {ApiError} */
 export function post(edit: Edit): Promise<Edited> {
@@ -67,26 +80,38 @@ async function call<T>(url: string, options: RequestInit): Promise<T> {
     answer = await fetch(url, options)
   } catch {
     options.signal?.throwIfAborted()
-    throw new ApiError(
-      0,
-      'NO_ANSWER',
-      'The inspector does not answer. Is it still running? This page goes on when it is back.'
-    )
+    throw noAnswer()
   }
-  const body: unknown = await answer.json().catch(() => undefined)
+  const body: unknown = await answer.json().catch(() => {
+    // The half of an answer is none. A failure is one without its words, too.
+    options.signal?.throwIfAborted()
+    if (answer.ok) throw noAnswer()
+  })
   if (answer.ok) return body as T
   const { code = 'UNEXPECTED', message = `The inspector answered with status ${answer.status}` } =
     (body as Failure | undefined)?.error ?? {}
   throw new ApiError(answer.status, code, message)
 }
 
+function noAnswer(): ApiError {
+  return new ApiError(
+    0,
+    NO_ANSWER,
+    'The inspector does not answer. Is it still running? This page goes on when it is back.'
+  )
+}
+
 function rest(ms: number, stopped: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, ms)
-    stopped?.addEventListener('abort', () => {
+    const end = (): void => {
       clearTimeout(timer)
-      reject(stopped.reason as Error)
-    })
+      reject(stopped!.reason as Error)
+    }
+    const timer = setTimeout(() => {
+      stopped?.removeEventListener('abort', end)
+      resolve()
+    }, ms)
+    stopped?.addEventListener('abort', end)
   })
 }
 
@@ -95,7 +120,7 @@ export type Listeners = Readonly<Record<string, (data: unknown, id: string) => v
 
 /**
  * Listens to what the server sends as it comes, until the function is called that it gives. The browser connects again by itself, and goes on after
- * what it had last; `onState` is told whether there is a connection.
+ * what it had last; `onState` is told whether there is a connection. There is none while the page is hidden: a browser has six for all tabs together.
  */
 export function listen(
   path: string,
@@ -103,13 +128,42 @@ export function listen(
   listeners: Listeners,
   onState?: (isConnected: boolean) => void
 ): () => void {
-  const source = new EventSource(urlOf(path, query))
-  for (const [name, listener] of Object.entries(listeners)) {
-    source.addEventListener(name, (event: MessageEvent<string>) =>
-      listener(event.data === '' ? undefined : JSON.parse(event.data), event.lastEventId)
-    )
+  let source: EventSource | undefined
+  let last: string | undefined
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const close = (): void => {
+    clearTimeout(timer)
+    source?.close()
+    source = undefined
   }
-  source.addEventListener('open', () => onState?.(true))
-  source.addEventListener('error', () => onState?.(false))
-  return () => source.close()
+  const open = (): void => {
+    close()
+    const mine = (source = new EventSource(urlOf(path, { ...query, last })))
+    for (const [name, listener] of Object.entries(listeners)) {
+      mine.addEventListener(name, (event: MessageEvent<string>) => {
+        if (event.lastEventId !== '') last = event.lastEventId
+        listener(event.data === '' ? undefined : JSON.parse(event.data), event.lastEventId)
+      })
+    }
+    mine.addEventListener('open', () => onState?.(true))
+    mine.addEventListener('error', () => {
+      onState?.(false)
+      // Where there was an answer, but another one, the browser does not try again.
+      if (source === mine && mine.readyState === EventSource.CLOSED) timer = setTimeout(open, LONGEST_WAIT_MS)
+    })
+  }
+  const look = (): void => {
+    if (!document.hidden) {
+      if (!source) open()
+    } else if (source) {
+      close()
+      onState?.(false)
+    }
+  }
+  document.addEventListener('visibilitychange', look)
+  look()
+  return () => {
+    document.removeEventListener('visibilitychange', look)
+    close()
+  }
 }

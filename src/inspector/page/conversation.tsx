@@ -12,6 +12,8 @@ import { VirtualList } from './virtual-list.tsx'
 export function Conversation({ moment, isRaw = false }: { readonly moment: Moment; readonly isRaw?: boolean }): VNode {
   const { count, change: what, version } = moment
   const items = isRaw ? rawItems : messages
+  // What is not looked at is not fetched.
+  useEffect(() => () => items.see(0, -1), [items])
   if (count === 0)
     return (
       <div class="empty">
@@ -93,6 +95,7 @@ function Row(props: RowProps): VNode {
           at={{ user, session, at }}
           isRaw={isRaw}
           near={isRaw ? undefined : nearby}
+          sinceOf={isRaw ? undefined : sinceOf}
           onJump={isRaw ? undefined : jumpTo}
           isNew={(message) => message === newOutput}
         />
@@ -117,6 +120,10 @@ function Row(props: RowProps): VNode {
 
 function nearby(index: number): Item | undefined {
   return messages.get(index)
+}
+
+function sinceOf(index: number): number | undefined {
+  return messages.sinceOf(index)
 }
 
 function Removed({ what, version }: { readonly what: Change; readonly version: number }): VNode | null {

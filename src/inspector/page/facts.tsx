@@ -4,13 +4,13 @@ import type { Json, JsonObject } from '../../json.ts'
 import { hrefOf } from './address.ts'
 import { isFork, timeOf } from './events.tsx'
 import { JsonView } from './json.tsx'
-import { facts, jumpTo, target } from './session-state.ts'
+import { facts, jumpTo, latest, moment as shown, target } from './session-state.ts'
 import { Line } from './text.tsx'
 import { sizeOf, type Whence } from './whole-text.tsx'
 
 /** What the session is called, where it comes from, and how it stands. */
 export function Heading({ moment }: { readonly moment: Moment }): VNode {
-  const { title, id, forkedFrom, turn, isLive, format, latest, version, damagedAt } = moment
+  const { title, id, forkedFrom, turn, isLive, format, version, damagedAt } = moment
   return (
     <div class="heading">
       <h1 tabIndex={-1}>
@@ -23,7 +23,7 @@ export function Heading({ moment }: { readonly moment: Moment }): VNode {
           </code>
         )}
         <span class="foldable">
-          version <strong>{version.toLocaleString('en')}</strong> of {latest.toLocaleString('en')}
+          version <strong>{version.toLocaleString('en')}</strong> of {latest.value.toLocaleString('en')}
         </span>
         <span class="foldable">begun {timeOf(moment.createdAt)}</span>
         {moment.updatedAt !== moment.createdAt && <span class="foldable">this version {timeOf(moment.updatedAt)}</span>}
@@ -71,7 +71,7 @@ export function Heading({ moment }: { readonly moment: Moment }): VNode {
 export function Counts(): VNode {
   const known = facts.value
   if (!known) return <p class="counts small quiet">Counting…</p>
-  const { messages, bytes, toolCalls, tokens } = known
+  const { messages, bytes, toolCalls, tokens, version } = known
   return (
     <p class="counts small quiet">
       <Next name={['problem', 'problems']} count={known.problems.length} places={known.problems} isBad />
@@ -88,6 +88,7 @@ export function Counts(): VNode {
           <strong>{tokens.total.toLocaleString('en')}</strong> tokens
         </span>
       )}
+      {version !== shown.value?.version && <span>at version {version.toLocaleString('en')}</span>}
     </p>
   )
 }

@@ -17,6 +17,8 @@ export interface ItemViewProps {
   readonly isRaw?: boolean
   /** Other messages, as far as they are here: then the output of a tool stands at its call. */
   readonly near?: ((index: number) => Item | undefined) | undefined
+  /** At which version those are as they are. */
+  readonly sinceOf?: ((index: number) => number | undefined) | undefined
   /** Goes to another message. */
   readonly onJump?: ((index: number) => void) | undefined
   /** Whether an output is what the event at hand has added. */
@@ -86,7 +88,7 @@ function MessageView(props: Context): VNode {
             <LongText {...props} text={message.message} path={['message']} />
           </div>
         )}
-        {error && <Fault error={error} />}
+        {error && <Fault {...props} error={error} path={['error']} />}
       </div>
     </div>
   )
@@ -138,7 +140,7 @@ function Part(props: PartProps): VNode {
       {part.status && part.status !== 'created' && part.status !== 'completed' && (
         <span class={`badge status ${part.status}`}>{part.status}</span>
       )}
-      {part.error && <Fault error={part.error} />}
+      {part.error && <Fault {...props} error={part.error} path={['content', n, 'error']} />}
       {cutAt(item.cuts, ['content', n]) && (
         <p>
           <Rest cut={cutAt(item.cuts, ['content', n])!} whence={whence} />
@@ -206,6 +208,12 @@ function LongText({
   )
 }
 
+// Of what stands on a line.
+function RestOf({ item, whence, path }: Context & { readonly path: readonly (string | number)[] }): VNode | null {
+  const cut = cutAt(item.cuts, path)
+  return cut ? <Rest cut={cut} whence={whence} /> : null
+}
+
 // What is elsewhere is not loaded: who has written the message would learn who reads it.
 function Address({
   what,
@@ -266,6 +274,7 @@ function Data(props: PartProps & { readonly data: JsonObject }): VNode {
         <strong>
           <Line text={typeof name === 'string' ? name : 'a tool'} />
         </strong>
+        <RestOf {...props} path={[...path, 'name']} />
         <CallId data={data} />
         {!place && near && <span class="badge open">no output yet</span>}
       </div>
@@ -285,7 +294,7 @@ function Data(props: PartProps & { readonly data: JsonObject }): VNode {
             {...props}
             item={output}
             message={output.message}
-            whence={{ ...whence, index: output.index }}
+            whence={{ ...whence, index: output.index, at: props.sinceOf?.(output.index) ?? whence.at }}
             n={place.part}
           />
         </div>
@@ -310,6 +319,7 @@ function Output(props: PartProps & { readonly data: JsonObject }): VNode {
         <strong>
           <Line text={typeof name === 'string' ? name : 'output'} />
         </strong>
+        <RestOf {...props} path={['content', n, 'data', 'name']} />
         <CallId data={data} />
         {call && (
           <span class="quiet">
@@ -402,13 +412,19 @@ function Reasoning({ children }: { readonly children: ComponentChildren }): VNod
   )
 }
 
-function Fault({ error }: { readonly error: { readonly code: string; readonly message: string } }): VNode {
+interface FaultProps extends Context {
+  readonly error: { readonly code: string; readonly message: string }
+  readonly path: readonly (string | number)[]
+}
+
+function Fault({ error, path, ...props }: FaultProps): VNode {
   return (
     <div class="fault">
       <strong>
         Error <Line text={error.code} />
       </strong>
-      <Text text={error.message} />
+      <RestOf {...props} path={[...path, 'code']} />
+      <LongText {...props} text={error.message} path={[...path, 'message']} />
     </div>
   )
 }

@@ -35,6 +35,7 @@ effect(() => {
         if (stopped.aborted) return
         findAll(version, text, stopped).then(
           (next) => {
+            if (stopped.aborted) return
             found.value = { ...next, at: version, text }
             // The same message as before, where it is among them.
             foundAt.value = target.peek() === undefined ? -1 : next.messages.indexOf(target.peek()!)

@@ -2,6 +2,7 @@ import { batch, computed, effect, signal, untracked } from '@preact/signals'
 import type { About, EventLine, EventPage, Facts, Item, Moment, Outline, Window } from '../wire.ts'
 import { change, hrefOf, place, sessionPlace } from './address.ts'
 import { ApiError, get, listen } from './client.ts'
+import { asApiError } from './loaded.tsx'
 import type { ScrollWish } from './virtual-list.tsx'
 import { Windows } from './windows.ts'
 
@@ -77,6 +78,8 @@ const ADDRESS_MS = 350
 /** What has come ahead is taken if it is not older. */
 const AHEAD_MS = 10_000
 const FACTS_MS = 500
+/** What is wanted at rest is asked for after so long also where there is none. */
+const LONGEST_MS = 2_000
 const OUTLINE_MS = 1_000
 const AGAIN_MS = 5_000
 /** How many events the detail has on either side, and how near to its end it is fetched anew. */
@@ -119,6 +122,7 @@ function leave(): void {
 function enter(at: { readonly user: string; readonly session: string; readonly at?: number | undefined }): void {
   session = { user: at.user, session: at.session }
   addressed = wanted.value = at.at
+  document.title = `${at.session} · turnlog`
   want()
 }
 
@@ -131,6 +135,8 @@ export function again(): void {
 
 /** Goes to a version: one step of the browser's history if `isStep`, as for a link. The newest is followed from then on. */
 export function goTo(version: number, { isStep = false }: { readonly isStep?: boolean } = {}): void {
+  // Nothing is known yet: the version of the address would be lost.
+  if (latest.peek() === 0) return
   const at = Math.max(1, Math.min(Math.round(version), latest.value))
   wanted.value = at >= latest.value ? undefined : at
   if (wanted.value === undefined) newestSeen.value = latest.value
@@ -192,7 +198,7 @@ function want(isTail = false): void {
       },
       (error: unknown) => {
         if (both.aborted) return
-        fail(error instanceof ApiError ? error : new ApiError(0, 'UNEXPECTED', String(error)))
+        fail(asApiError(error))
       }
     )
     .finally(settled)
@@ -246,9 +252,13 @@ function fail(error: ApiError): void {
   if (error.code === 'SESSION_NOT_FOUND' || error.code === 'PURGED') void awaitSession()
 }
 
+let awaited: AbortSignal | undefined
+
 // It may be made yet, or again.
 async function awaitSession(): Promise<void> {
   const { signal: ended } = left
+  if (awaited === ended) return
+  awaited = ended
   while (!ended.aborted) {
     await new Promise((resolve) => setTimeout(resolve, AGAIN_MS))
     if (ended.aborted) return
@@ -256,7 +266,9 @@ async function awaitSession(): Promise<void> {
       await get<EventPage>('events', { ...here(), count: 1 }, ended)
       return again()
     } catch (error) {
-      if (!(error instanceof ApiError) || error.code !== 'SESSION_NOT_FOUND') return
+      if (error instanceof ApiError && error.code === 'SESSION_NOT_FOUND') continue
+      if (awaited === ended) awaited = undefined
+      return
     }
   }
 }
@@ -325,6 +337,7 @@ async function sayTrouble(): Promise<void> {
 // What is asked for after a while, once; with `isAtRest`, after the last time that it was wanted.
 function soon(load: (stopped: AbortSignal) => Promise<void>, isAtRest = false): (ms: number) => void {
   let timer: ReturnType<typeof setTimeout> | undefined
+  let since = 0
   let isAsking = false
   let isWanted = false
   const run = async (): Promise<void> => {
@@ -342,12 +355,16 @@ function soon(load: (stopped: AbortSignal) => Promise<void>, isAtRest = false): 
   }
   const start = (ms: number): void => {
     if (timer !== undefined && !isAtRest && ms > 0) return
+    if (timer === undefined) since = performance.now()
     clearTimeout(timer)
-    timer = setTimeout(() => {
-      timer = undefined
-      if (isAsking) isWanted = true
-      else if (session) void run()
-    }, ms)
+    timer = setTimeout(
+      () => {
+        timer = undefined
+        if (isAsking) isWanted = true
+        else if (session) void run()
+      },
+      Math.min(ms, Math.max(0, since + LONGEST_MS - performance.now()))
+    )
   }
   return start
 }

@@ -138,18 +138,18 @@ interface LaneProps {
 // A track that is clicked and dragged on.
 function Lane({ outline, from, to, width, size, isNear = false, frame }: LaneProps): VNode {
   const pointed = useSignal<number | undefined>(undefined)
-  const dragged = useRef<{ readonly from: number; readonly to: number } | undefined>(undefined)
+  const dragged = useSignal<{ readonly from: number; readonly to: number } | undefined>(undefined)
   const count = to - from + 1
   const left = (version: number): number => ((version - from) / count) * width
   const versionAt = (event: PointerEvent): number => {
     // What is dragged on does not move away under the pointer.
-    const { from: first, to: last } = dragged.current ?? { from, to }
+    const { from: first, to: last } = dragged.peek() ?? { from, to }
     const { left: start, width: wide } = (event.currentTarget as Element).getBoundingClientRect()
     const share = Math.max(0, Math.min(1, (event.clientX - start) / wide))
     return Math.min(last, first + Math.floor(share * (last - first + 1)))
   }
   const version = Math.max(from, Math.min(current.value, to))
-  const shown = dragged.current ? { from: dragged.current.from, to: dragged.current.to } : { from, to }
+  const shown = dragged.value ?? { from, to }
   const wide = Math.max(3, Math.ceil(width / count))
   return (
     <div
@@ -159,17 +159,17 @@ function Lane({ outline, from, to, width, size, isNear = false, frame }: LanePro
         if (event.button !== 0) return
         isPlaying.value = false
         event.currentTarget.setPointerCapture(event.pointerId)
-        dragged.current = { from, to }
+        dragged.value = { from, to }
         goTo(versionAt(event), { isStep: true })
       }}
       onPointerMove={(event) => {
         const at = versionAt(event)
-        if (dragged.current) {
+        if (dragged.peek()) {
           if (at !== current.peek()) goTo(at)
         } else if (at !== pointed.peek()) pointed.value = at
       }}
-      onPointerUp={() => (dragged.current = undefined)}
-      onPointerCancel={() => (dragged.current = undefined)}
+      onPointerUp={() => (dragged.value = undefined)}
+      onPointerCancel={() => (dragged.value = undefined)}
       onPointerLeave={() => (pointed.value = undefined)}
     >
       <Drawing outline={outline} from={shown.from} to={shown.to} width={width} {...size} />
@@ -309,14 +309,26 @@ function Button({ name, keys, isOff, onClick, icon }: ButtonProps): VNode {
 }
 
 function VersionField(): VNode {
+  const field = useRef<HTMLInputElement>(null)
   const version = String(current.value)
+  // What is typed stays until it is done.
+  useLayoutEffect(() => {
+    if (document.activeElement !== field.current) field.current!.value = version
+  }, [version])
+  const take = (isStep: boolean): void => {
+    const given = Number(field.current!.value)
+    if (Number.isFinite(given) && given >= 1) goTo(given, { isStep })
+    field.current!.value = String(current.peek())
+  }
+  // The browser tells of the change before it submits.
+  const isEntered = useRef(false)
   return (
     <form
       class="version-field"
       onSubmit={(event) => {
         event.preventDefault()
-        const given = Number(new FormData(event.currentTarget).get('version'))
-        if (Number.isFinite(given) && given >= 1) goTo(given, { isStep: true })
+        take(true)
+        isEntered.current = false
       }}
     >
       <label>
@@ -328,9 +340,11 @@ function VersionField(): VNode {
           inputMode="numeric"
           min={1}
           max={Math.max(1, latest.value)}
-          value={version}
+          ref={field}
           style={{ width: `${Math.max(3, String(latest.value).length) + 3.2}ch` }}
-          onChange={(event) => event.currentTarget.form?.requestSubmit()}
+          onKeyDown={({ key }) => (isEntered.current = key === 'Enter')}
+          onChange={() => take(isEntered.current)}
+          onBlur={() => (field.current!.value = String(current.peek()))}
         />
       </label>{' '}
       <span class="quiet">of {latest.value.toLocaleString('en')}</span>

@@ -169,6 +169,9 @@ function problemShape(x: number, top: number): string {
   return `M${x - 4} ${top - 9}h8l-4 7z`
 }
 
+/** So many marks an outline has at most. */
+const MARKS = 500
+
 // Turns, from where one begins to where it ends.
 function bandsOf(
   { marks }: Outline,
@@ -180,6 +183,8 @@ function bandsOf(
 ): string {
   const height = LANE_NAMES.length * (lane + 1)
   let [path, begin] = ['', undefined as number | undefined]
+  // Of what was before the first of the newest marks nothing is known.
+  const known = marks.length < MARKS ? from : Math.max(from, marks[0]!.version)
   const band = (start: number, end: number): void => {
     const [left, right] = [Math.max(x(start), x(from)), Math.min(x(end), x(to + 1))]
     if (right > left) path += `M${left} ${top}H${right}v${height}H${left}z`
@@ -187,7 +192,7 @@ function bandsOf(
   for (const { version, turn } of marks) {
     if (turn === 'begins') begin ??= version
     if (turn === 'ends') {
-      band(begin ?? from, version + 1)
+      band(begin ?? known, version + 1)
       begin = undefined
     }
   }

@@ -13,7 +13,7 @@ let playTimer: ReturnType<typeof setTimeout> | undefined
 export function togglePlay(): void {
   if (isPlaying.value) return void (isPlaying.value = false)
   if (latest.value <= 1) return
-  if (wanted.value === undefined) goTo(1)
+  if (current.value >= latest.value) goTo(1)
   isPlaying.value = true
   play()
 }
@@ -49,8 +49,8 @@ export async function goToNotable(direction: 1 | -1): Promise<void> {
         : await ask<Outline>('outline', { from: start, to: start + outline.span - 1, buckets: 1_000 }).catch(
             () => undefined
           )
-    // It is another session by now, or what is wrong is said elsewhere.
-    if (!parts) return
+    // It is another session by now, or the reader went elsewhere, or what is wrong is said elsewhere.
+    if (!parts || current.peek() !== from) return
 
     const versions = parts.buckets.flatMap((bucket, i) => (isNotable(bucket) ? [parts.from + i] : []))
     const found =

@@ -2,8 +2,10 @@ import { signal } from '@preact/signals'
 import type { VNode } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import type { Cut, Source, Text as Piece } from '../wire.ts'
-import { ApiError, get, urlOf } from './client.ts'
+import { place } from './address.ts'
+import { get, urlOf } from './client.ts'
 import { Dialog } from './dialog.tsx'
+import { asApiError } from './loaded.tsx'
 import { Text } from './text.tsx'
 
 /** What a value is a part of, so that the server finds what was cut from it. */
@@ -74,6 +76,9 @@ export function Rest({
 
 /** The dialog in which a long text is read, piece by piece; on every page with messages. */
 export function WholeText(): VNode | null {
+  const { user, session } = place.value
+  // It belongs to what is looked at, and does not come again over another.
+  useEffect(() => () => void (opened.value = undefined), [user, session])
   return opened.value ? <Pieces key={JSON.stringify(opened.value)} {...opened.value} /> : null
 }
 
@@ -94,7 +99,7 @@ function Pieces({ whence, cut }: { readonly whence: Whence; readonly cut: Cut })
         top.current?.scrollTo(0, 0)
       },
       (error: unknown) => {
-        if (!left.signal.aborted) setPiece(error instanceof ApiError ? error.message : String(error))
+        if (!left.signal.aborted) setPiece(asApiError(error).message)
       }
     )
     return () => left.abort()

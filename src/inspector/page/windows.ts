@@ -5,6 +5,7 @@ const ASKED = 40
 const KEPT = 1_000
 /** Whoever scrolls fast is past many entries before they would be here. */
 const REST_MS = 40
+const AGAIN_MS = 5_000
 
 interface Entry<T> {
   readonly value: T
@@ -26,6 +27,7 @@ export class Windows<T> {
   #seen: readonly [first: number, last: number] = [0, -1]
   #flight: AbortController | undefined
   #timer: ReturnType<typeof setTimeout> | undefined
+  #again: ReturnType<typeof setTimeout> | undefined
 
   constructor(fetch: (from: number, count: number, signal: AbortSignal) => Promise<readonly T[]>) {
     this.#fetch = fetch
@@ -58,7 +60,9 @@ export class Windows<T> {
       const known = this.#entries.get(from + i)
       // What is the same stays the same object: then it need not be drawn again.
       const isSame = known !== undefined && JSON.stringify(known.value) === JSON.stringify(value)
-      this.#entries.set(from + i, { value: isSame ? known.value : value, since: isSame ? known.since : stamp, stamp })
+      // Of what was cut only the beginning is known to be the same.
+      const since = isSame && !isCut(value) ? known.since : stamp
+      this.#entries.set(from + i, { value: isSame ? known.value : value, since, stamp })
     }
     this.#forget()
     this.#changes.value++
@@ -73,6 +77,7 @@ export class Windows<T> {
   clear(): void {
     this.#flight?.abort()
     clearTimeout(this.#timer)
+    clearTimeout(this.#again)
     this.#timer = undefined
     this.#entries.clear()
     this.#count = 0
@@ -99,8 +104,12 @@ export class Windows<T> {
       // Otherwise it would be asked for again and again.
       else if (!flight.signal.aborted) return
     } catch {
-      // What is wrong with the session, the moment says; whoever scrolls on asks again.
-      if (!flight.signal.aborted) return
+      // What is wrong with the session, the moment says; whoever scrolls on asks again at once.
+      if (!flight.signal.aborted) {
+        clearTimeout(this.#again)
+        this.#again = setTimeout(() => this.#soon(), AGAIN_MS)
+        return
+      }
     } finally {
       this.#flight = undefined
     }
@@ -124,4 +133,9 @@ export class Windows<T> {
       if (index < first - ASKED || index > last + ASKED) this.#entries.delete(index)
     }
   }
+}
+
+function isCut(value: unknown): boolean {
+  const { cuts } = value as { readonly cuts?: readonly unknown[] }
+  return cuts !== undefined && cuts.length > 0
 }
