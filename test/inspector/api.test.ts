@@ -320,6 +320,13 @@ describe.for(Object.keys(STORES) as (keyof typeof STORES)[])('over %s', (kind) =
     expect(await found('über')).toEqual(['run'])
     expect(await found(' REWARD 0 ')).toEqual(['run'])
     expect(await found('s1')).toEqual(['s115'])
+    for (const [search, isFound] of [
+      ['reward=0', true],
+      ['Reward:0', true],
+      ['reward=', false],
+      ['reward=00', false]
+    ] as const)
+      expect(await found(search), search).toEqual(isFound ? ['run'] : [])
     expect(await found('nothing')).toEqual([])
     expect(await asked.get('sessions', { user: 'nobody' })).toEqual({ sessions: [] })
   })
