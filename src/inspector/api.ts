@@ -406,7 +406,8 @@ async function momentOf(
     latest: newest.latest,
     ...(newest.damagedAt !== undefined && { damagedAt: newest.damagedAt }),
     isLive: session !== null,
-    createdAt: session?.createdAt ?? event.at,
+    // Of one that is deleted, it is that of the state before.
+    createdAt: (session ?? before)?.createdAt ?? (await log.event(1)).at,
     updatedAt: event.at,
     format: short(session?.format ?? ''),
     ...(title !== undefined && { title }),

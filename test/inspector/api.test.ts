@@ -108,6 +108,7 @@ describe.for(Object.keys(STORES) as (keyof typeof STORES)[])('over %s', (kind) =
       metadata: { value: { title: 'A trip', tags: ['a'] } }
     })
     expect(moments[10]!.turn).toMatchObject({ owner: 'planner' })
+    expect(moments[12]!.createdAt).toBe(moments[11]!.createdAt)
     expect(moments[12]).toMatchObject({ isLive: false, format: '', window: { from: 0, items: [] } })
     expect(moments[14]!.window.items).toEqual([{ index: 0, raw: { note: 'five' }, cuts: [] }])
     // The newest by default; and by time.
