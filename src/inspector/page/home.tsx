@@ -456,6 +456,9 @@ function usePages<T>(
   }
 }
 
+/** How many entries the server gives at once. */
+const PAGE = 100
+
 /** The entries of a list, gone through by arrow keys. */
 function Entries<T>({
   list,
@@ -534,7 +537,8 @@ function Entries<T>({
   }, [])
 
   useEffect(() => {
-    if (entries && !error && range.last >= count - 20) more()
+    // The second page also for the count: most often it is the last.
+    if (entries && !error && (range.last >= count - 20 || count <= PAGE)) more()
   }, [range.last, count, isFresh, cursor])
 
   // At the top, with nobody on it, it may move.
