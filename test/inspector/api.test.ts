@@ -747,7 +747,9 @@ describe('the tree', () => {
       rewinds: [
         { version: 5, toVersion: 2, kind: 'rewind' },
         { version: 6, toVersion: 4, kind: 'undo' }
-      ]
+      ],
+      // Where it went back to, what was left behind, and where there are forks.
+      said: { 2: 'one', 3: 'two', 4: 'three' }
     })
     expect(b).toMatchObject({ count: 3, version: 2, rewinds: [] })
   })

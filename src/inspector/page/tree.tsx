@@ -186,13 +186,22 @@ function Row({
         href={hrefOf({ user, session: id, at: version === latest ? undefined : version, view: 'tree' })}
         aria-current={isCurrent ? 'true' : undefined}
       >
-        {name}{' '}
-        <span class="mono tree-version">
-          {!isFirst && <span class="visually-hidden">{id}</span>}@{version}
+        <span class="tree-head">
+          {name}{' '}
+          <span class="mono tree-version">
+            {!isFirst && <span class="visually-hidden">{id}</span>}@{version}
+          </span>{' '}
+          {isDeleted && version === latest && <span class="badge bad">deleted</span>}
+          {isCurrent && <span class="badge accent">you are here</span>}
         </span>{' '}
-        <span class="quiet tree-what">{whatOf(node, isLeft)}</span>
-        {isDeleted && version === latest && <span class="badge bad">deleted</span>}
-        {isCurrent && <span class="badge accent">you are here</span>}
+        <span class="quiet tree-what">
+          {whatOf(node, isLeft)}{' '}
+          {session.said?.[version] !== undefined && (
+            <span class="tree-said">
+              <Line text={session.said[version]} />
+            </span>
+          )}
+        </span>
       </a>
       {!isCurrent && (
         <a
