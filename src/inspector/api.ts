@@ -68,8 +68,9 @@ const whole = (least: number) =>
     .string()
     .regex(/^\d{1,15}$/, 'not a whole number')
     .transform(Number)
-    .pipe(z.int().min(least))
+    .pipe(z.int().min(least, `less than ${least}`))
 const versionNumber = z.int().min(1)
+const sought = z.string().max(1_000, 'longer than 1,000 characters')
 const named = { user: id, session: id }
 // A version, or a date.
 const point = z.union(
@@ -127,14 +128,14 @@ export function api(history: AnyHistory, { about, actors, signal }: ApiOptions):
   app.get('/about', (c) => c.json<About>(about))
 
   app.get('/users', async (c) => {
-    const { search, after } = ask(c, z.object({ search: z.string().max(1_000).default(''), after: id.optional() }))
+    const { search, after } = ask(c, z.object({ search: sought.default(''), after: id.optional() }))
     return c.json<UserPage>(await usersOf(history, search, after))
   })
 
   app.get('/sessions', async (c) => {
     const { user, search, after } = ask(
       c,
-      z.object({ user: id, search: z.string().max(1_000).default(''), after: z.string().optional() })
+      z.object({ user: id, search: sought.default(''), after: z.string().optional() })
     )
     return c.json<SessionPage>(await sessionsOf(logs, history, user, search, after))
   })
@@ -168,7 +169,7 @@ export function api(history: AnyHistory, { about, actors, signal }: ApiOptions):
   app.get('/find', async (c) => {
     const { user, session, at, text, from } = ask(
       c,
-      z.object({ ...named, at: whole(1), text: z.string().min(1).max(1_000), from: whole(0).prefault('0') })
+      z.object({ ...named, at: whole(1), text: sought.min(1, 'empty'), from: whole(0).prefault('0') })
     )
     const log = logs.of(user, session)
     const { places, next } = placesOf(await log.reading(await log.at(at)), text, from, 1_000)
@@ -407,7 +408,8 @@ async function momentOf(
     latest: newest.latest,
     ...(newest.damagedAt !== undefined && { damagedAt: newest.damagedAt }),
     isLive: session !== null,
-    createdAt: session?.createdAt ?? event.at,
+    // Of one that is deleted, it is that of the state before.
+    createdAt: (session ?? before)?.createdAt ?? (await log.event(1)).at,
     updatedAt: event.at,
     format: short(session?.format ?? ''),
     ...(title !== undefined && { title }),

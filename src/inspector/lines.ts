@@ -49,9 +49,10 @@ function isObject(value: Json): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** Whether a session is one that is searched for: by its id, title, or any fact, as `reward 0`. */
+/** Whether a session is one that is searched for: by text in its id, title, or any fact; or by exactly a fact, as `reward=0` or `reward:0`. */
 export function isSought(line: SessionLine, search: string): boolean {
   const sought = search.trim().toLowerCase()
   const facts = line.facts.map(([key, value]) => `${key} ${value}`)
-  return [line.id, line.title ?? '', line.format, ...facts].some((text) => text.toLowerCase().includes(sought))
+  const isText = [line.id, line.title ?? '', line.format, ...facts].some((text) => text.toLowerCase().includes(sought))
+  return isText || line.facts.some((fact) => ['=', ':'].some((sign) => fact.join(sign).trim().toLowerCase() === sought))
 }

@@ -280,6 +280,23 @@ export class Log {
     return (await this.#synced()).rewinds
   }
 
+  /** What events say, as far as there is time until then: by their versions, of the log as its rewinds were read last. */
+  async said(versions: Iterable<number>, until: number): Promise<ReadonlyMap<number, string>> {
+    const { said } = this.#outline
+    const given = new Map<number, string>()
+    for (const version of versions) {
+      if (version < 1 || version > this.#outline.latest) continue
+      if (!said.has(version)) {
+        if (performance.now() > until) continue
+        // One of a newer release may not be readable.
+        const line = await this.event(version).then(this.lines(), () => undefined)
+        said.set(version, line?.what ?? '')
+      }
+      given.set(version, said.get(version)!)
+    }
+    return given
+  }
+
   // Reads what is new of the events; once at a time.
   #synced(): Promise<LogOutline> {
     this.#syncing ??= this.#sync().finally(() => {

@@ -15,6 +15,8 @@ export class LogOutline {
   /** From which version on messages are of which format. */
   readonly #formats: { readonly from: number; readonly format: string }[] = []
   #read: Reader | undefined
+  /** What some events say, kept by whoever asked. */
+  readonly said = new Map<number, string>()
   /** The newest event that was given. */
   last: SessionEvent<unknown> | undefined
 

@@ -1,7 +1,7 @@
 import { isTurnlogError } from '../errors.ts'
 import type { ForkOrigin } from '../event.ts'
 import type { Session } from '../session.ts'
-import { bytesOfJson } from './cut.ts'
+import { beginningOf, bytesOfJson } from './cut.ts'
 import { titleOf } from './lines.ts'
 import type { Log, Logs } from './log.ts'
 import { shownOf } from './messages.ts'
@@ -29,12 +29,14 @@ export async function treeOf(logs: Logs, userId: string, sessionId: string): Pro
     if (known.has(keyOf(name))) continue
     known.add(keyOf(name))
     const log = logs.of(name.userId, name.sessionId)
-    const session = summary && performance.now() > until ? briefly(summary) : await sessionIn(log)
-    left -= bytesOfJson(session)
+    const isBrief = summary !== undefined && performance.now() > until
+    const session = isBrief ? briefly(summary) : await sessionIn(log)
+    const forks = await log.with((history) => history.forks(log.ref))
+    const said = isBrief || session.isGone ? {} : await saidIn(log, session, forks, until)
+    left -= bytesOfJson(session) + bytesOfJson(said)
     if (left < 0 || sessions.length === SESSIONS) return { sessions, more: true }
-    sessions.push(session)
-    for (const fork of await log.with((history) => history.forks(log.ref)))
-      waiting.push({ name: { userId: fork.userId, sessionId: fork.id }, summary: fork })
+    sessions.push({ ...session, ...(Object.keys(said).length > 0 && { said }) })
+    for (const fork of forks) waiting.push({ name: { userId: fork.userId, sessionId: fork.id }, summary: fork })
     // One that was deleted is no fork that is listed, but may be on the way to this one.
     const heir = ancestors[ancestors.findIndex((each) => keyOf(each) === keyOf(name)) + 1]
     if (heir && keyOf(ancestors[0]!) !== keyOf(heir)) waiting.push({ name: heir })
@@ -85,6 +87,27 @@ async function sessionIn(log: Log, mustBeThere = false): Promise<TreeSession> {
       throw error
     return { userId, id, version: 0, latest: 0, count: 0, isGone: true, rewinds: [] }
   }
+}
+
+/** What is said at the newest of the rows of a session, of so many at most, each so long. */
+const SAID = 40
+const SAID_LENGTH = 80
+
+async function saidIn(
+  log: Log,
+  { latest, rewinds }: TreeSession,
+  forks: readonly Session<unknown>[],
+  until: number
+): Promise<NonNullable<TreeSession['said']>> {
+  const ends = rewinds.flatMap(({ version, toVersion }) => [toVersion, version - 1])
+  const versions = [...ends, ...forks.flatMap(({ forkedFrom }) => forkedFrom?.version ?? []), latest]
+  // What a rewind or a fork did is on its row already.
+  const known = new Set([1, ...rewinds.map(({ version }) => version)])
+  const asked = new Set(versions.filter((version) => !known.has(version)).slice(-SAID))
+  const said = await log.said(asked, until)
+  return Object.fromEntries(
+    [...said].filter(([, what]) => what !== '').map(([version, what]) => [version, beginningOf(what, SAID_LENGTH)])
+  )
 }
 
 function briefly({ userId, id, version, metadata, forkedFrom }: Session<unknown>): TreeSession {

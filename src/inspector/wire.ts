@@ -267,6 +267,8 @@ export interface TreeSession extends DiffSide {
   readonly earlierRewinds?: number
   /** In order of their versions. */
   readonly rewinds: readonly { readonly version: number; readonly toVersion: number; readonly kind: RewindKind }[]
+  /** What the events say that are worth a row, by their versions, as far as there is time: where branches end and begin, of the newest. */
+  readonly said?: { readonly [version: number]: string }
 }
 
 /** `GET /api/tree?user&session`: all that has one origin, parents before their forks; `more` where not all of it is here. */

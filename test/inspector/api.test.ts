@@ -108,6 +108,7 @@ describe.for(Object.keys(STORES) as (keyof typeof STORES)[])('over %s', (kind) =
       metadata: { value: { title: 'A trip', tags: ['a'] } }
     })
     expect(moments[10]!.turn).toMatchObject({ owner: 'planner' })
+    expect(moments[12]!.createdAt).toBe(moments[11]!.createdAt)
     expect(moments[12]).toMatchObject({ isLive: false, format: '', window: { from: 0, items: [] } })
     expect(moments[14]!.window.items).toEqual([{ index: 0, raw: { note: 'five' }, cuts: [] }])
     // The newest by default; and by time.
@@ -320,6 +321,13 @@ describe.for(Object.keys(STORES) as (keyof typeof STORES)[])('over %s', (kind) =
     expect(await found('über')).toEqual(['run'])
     expect(await found(' REWARD 0 ')).toEqual(['run'])
     expect(await found('s1')).toEqual(['s115'])
+    for (const [search, isFound] of [
+      ['reward=0', true],
+      ['Reward:0', true],
+      ['reward=', false],
+      ['reward=00', false]
+    ] as const)
+      expect(await found(search), search).toEqual(isFound ? ['run'] : [])
     expect(await found('nothing')).toEqual([])
     expect(await asked.get('sessions', { user: 'nobody' })).toEqual({ sessions: [] })
   })
@@ -739,7 +747,9 @@ describe('the tree', () => {
       rewinds: [
         { version: 5, toVersion: 2, kind: 'rewind' },
         { version: 6, toVersion: 4, kind: 'undo' }
-      ]
+      ],
+      // Where it went back to, what was left behind, and where there are forks.
+      said: { 2: 'one', 3: 'two', 4: 'three' }
     })
     expect(b).toMatchObject({ count: 3, version: 2, rewinds: [] })
   })

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { type DiffEntry, entriesOf } from '../../src/inspector/page/diff-entries.ts'
+import { differenceAt, type DiffEntry, entriesOf } from '../../src/inspector/page/diff-entries.ts'
 
 describe('what a comparison shows of its rows', () => {
   it('folds what is the same, but for two rows around what differs', () => {
@@ -36,6 +36,11 @@ describe('what a comparison shows of its rows', () => {
     expect(shown(entriesOf({ length: 9, places: [], lengths: [] }, new Set()))).toEqual(['9 folded from 0'])
     expect(shown(entriesOf({ length: 9, places: [0], lengths: [1] }, new Set(), 1))).toHaveLength(9)
   })
+})
+
+it('each row that differs is gone to, in turn', () => {
+  const runs = { places: [2, 9], lengths: [3, 1] }
+  expect([0, 1, 2, 3, 4].map((n) => differenceAt(runs, n))).toEqual([2, 3, 4, 9, undefined])
 })
 
 function shown(entries: readonly DiffEntry[]): (number | string)[] {

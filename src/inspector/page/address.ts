@@ -106,13 +106,19 @@ document.addEventListener('click', (event) => {
   go(placeOf(link.search))
 })
 
+/** Of what the server searches for. */
+const LONGEST_SEARCH = 1_000
+
 function placeOf(search: string): Place {
   const query = new URLSearchParams(search)
-  const text = (name: string): string | undefined => query.get(name) ?? undefined
+  // What makes no sense is as if it were absent: there is a page that does.
+  const text = (name: string): string | undefined => {
+    const given = query.get(name) ?? ''
+    return given.trim() === '' ? undefined : given
+  }
   const version = (name: string): number | undefined => {
     const given = query.get(name) ?? ''
-    // The first is 1.
-    return /^\d{1,15}$/.test(given) && Number(given) > 0 ? Number(given) : undefined
+    return /^0*[1-9]\d{0,14}$/.test(given) ? Number(given) : undefined
   }
   const [user, session, otherSession] = [text('user'), text('session'), text('otherSession')]
   const view = VIEWS.find((each) => each === query.get('view')) ?? 'conversation'
@@ -127,6 +133,6 @@ function placeOf(search: string): Place {
       otherSession === undefined
         ? undefined
         : { user: text('otherUser') ?? user ?? '', session: otherSession, at: version('otherAt') },
-    search: text('search')
+    search: text('search')?.slice(0, LONGEST_SEARCH)
   }
 }

@@ -3,6 +3,20 @@
 /** A row; or a stretch of rows that are the same, folded. */
 export type DiffEntry = { readonly row: number } | { readonly fold: number; readonly count: number }
 
+/** The row of the `n`th difference, from 0 on: each row that differs is one. `undefined` beyond those that are known. */
+export function differenceAt(
+  { places, lengths }: { readonly places: readonly number[]; readonly lengths: readonly number[] },
+  n: number
+): number | undefined {
+  let before = 0
+  for (const [run, place] of places.entries()) {
+    const length = lengths[run]!
+    if (n < before + length) return place + n - before
+    before += length
+  }
+  return undefined
+}
+
 /** So many rows that are the same are left around those that differ. */
 const AROUND = 2
 /** Fewer are not worth folding. */

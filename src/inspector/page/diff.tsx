@@ -4,7 +4,7 @@ import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } fr
 import type { Diff, DiffRow, DiffSide, Item, MetadataChange, Moment } from '../wire.ts'
 import { change, go, hrefOf, place, type SessionPlace } from './address.ts'
 import { type ApiError, get } from './client.ts'
-import { entriesOf } from './diff-entries.ts'
+import { differenceAt, entriesOf } from './diff-entries.ts'
 import { JsonView } from './json.tsx'
 import { asApiError, FailureNote, Skeleton, useKeys } from './loaded.tsx'
 import { ItemView } from './message.tsx'
@@ -230,7 +230,8 @@ function Rows({ diff, isFresh }: { readonly diff: Diff; readonly isFresh: boolea
   const { places, counts, metadata, length } = diff
   const [opened, setOpened] = useState<ReadonlySet<number>>(new Set())
   const [wish, setWish] = useState<ScrollWish>()
-  const [difference, setDifference] = useState(0)
+  /** Which of the rows that differ the reader has gone to. */
+  const [difference, setDifference] = useState<number>()
   const { rowAt, see } = useRows(diff)
   const name = `${diff.a.version} ${diff.b.version} ${diff.a.latest}`
   const entries = useMemo(() => {
@@ -246,22 +247,19 @@ function Rows({ diff, isFresh }: { readonly diff: Diff; readonly isFresh: boolea
   // Anew for another comparison.
   useEffect(() => {
     setOpened(new Set())
-    setDifference(0)
+    setDifference(undefined)
     setWish({ index: 0, align: 'start' })
   }, [name])
 
-  const to = (n: number): void => {
-    if (places.length === 0) return
-    const next = (n + places.length) % places.length
-    setDifference(next)
-    setWish({ index: entryOf(places[next]!), align: 'start' })
-  }
-  const hasStepped = useRef(false)
+  const differing = counts.changed + counts.a + counts.b
+  // Of very many, those that are known.
+  const reachable = diff.lengths.reduce((sum, each) => sum + each, 0)
+  const currentRow = difference === undefined ? undefined : differenceAt(diff, difference)
   const step = (by: 1 | -1): void => {
-    // The first is what is seen at first.
-    const isFirst = !hasStepped.current && by > 0 && difference === 0
-    hasStepped.current = true
-    to(isFirst ? 0 : difference + by)
+    if (reachable === 0) return
+    const next = ((difference ?? (by > 0 ? -1 : 0)) + by + reachable) % reachable
+    setDifference(next)
+    setWish({ index: entryOf(differenceAt(diff, next)!), align: 'start' })
   }
   useKeys((event) => {
     if (event.shiftKey || (event.key !== 'n' && event.key !== 'p')) return
@@ -274,7 +272,6 @@ function Rows({ diff, isFresh }: { readonly diff: Diff; readonly isFresh: boolea
     },
     [entries, see]
   )
-  const differing = counts.changed + counts.a + counts.b
   return (
     <>
       <div class="diff-bar">
@@ -302,8 +299,10 @@ function Rows({ diff, isFresh }: { readonly diff: Diff; readonly isFresh: boolea
         {places.length > 0 && (
           <span class="diff-steps">
             <span class="quiet small">
-              place {difference + 1} of {places.length}
-              {places.length === MOST_PLACES && '+'}
+              {difference === undefined
+                ? counted(differing)
+                : `difference ${(difference + 1).toLocaleString('en')} of ${differing.toLocaleString('en')}`}
+              {reachable < differing && ` (the first ${reachable.toLocaleString('en')} can be gone through)`}
             </span>
             <button type="button" aria-keyshortcuts="p" title="Previous difference (p)" onClick={() => step(-1)}>
               ↑ Previous
@@ -332,8 +331,7 @@ function Rows({ diff, isFresh }: { readonly diff: Diff; readonly isFresh: boolea
               const entry = entries[index]
               if (!entry) return null
               if ('metadata' in entry) return <Metadata changes={entry.metadata} diff={diff} />
-              if ('row' in entry)
-                return <Row row={rowAt(entry.row)} diff={diff} isCurrent={entry.row === places[difference]} />
+              if ('row' in entry) return <Row row={rowAt(entry.row)} diff={diff} isCurrent={entry.row === currentRow} />
               return (
                 <button
                   type="button"
@@ -350,6 +348,10 @@ function Rows({ diff, isFresh }: { readonly diff: Diff; readonly isFresh: boolea
       </div>
     </>
   )
+}
+
+function counted(differing: number): string {
+  return differing === 1 ? 'one difference' : `${differing.toLocaleString('en')} differences`
 }
 
 const MOST_PLACES = 1_000

@@ -1,13 +1,14 @@
 import './edit.css'
 import type { ComponentChildren, VNode } from 'preact'
-import { useState } from 'preact/hooks'
-import type { Edit, Edited, Moment } from '../wire.ts'
+import { useEffect, useState } from 'preact/hooks'
+import type { Edit, Edited, EventPage, Moment, Outline } from '../wire.ts'
 import { change, go } from './address.ts'
 import { about, type ApiError, get, post } from './client.ts'
 import { Dialog } from './dialog.tsx'
 import { asApiError } from './loaded.tsx'
 import { MetadataFields } from './metadata-fields.tsx'
 import { Line } from './text.tsx'
+import { type Outlook, outlookOf } from './undoing.ts'
 
 type Kind = Edit['type']
 
@@ -53,7 +54,7 @@ export function EditMenu({ moment }: { readonly moment: Moment }): VNode | null 
         `Sets this session back to version ${version}`,
         isLive && version < latest
       )}
-      {button('undo', 'Undo', 'Takes back what was written last', !isGone)}
+      {button('undo', 'Undo', 'Takes back what was written last', !isGone && latest > 1)}
       {button('redo', 'Redo', 'Takes back an undo', !isGone)}
       {button('metadata', 'Metadata', 'Sets and removes keys of the metadata', !isGone)}
       {button('delete', 'Delete', 'Hides the session; its log stays', !isGone)}
@@ -106,6 +107,7 @@ function EditDialog({ kind, moment, onClose }: EditDialogProps): VNode {
     {}
   )
   const { isSending = false, error } = state
+  const outlook = useOutlook(kind, moment, expectedVersion)
   const edit = editOf()
   const messages = count === 1 ? 'one message' : `${count.toLocaleString('en')} messages`
 
@@ -217,7 +219,7 @@ function EditDialog({ kind, moment, onClose }: EditDialogProps): VNode {
             type="submit"
             class={`primary ${kind === 'delete' ? 'danger' : ''}`}
             autofocus={kind === 'undo' || kind === 'redo'}
-            disabled={!edit || isSending}
+            disabled={!edit || isSending || outlook === 'nothing'}
           >
             {isSending
               ? 'Writing …'
@@ -249,15 +251,22 @@ function EditDialog({ kind, moment, onClose }: EditDialogProps): VNode {
       case 'undo':
         return (
           <>
-            Appends 1 event, which sets the session back to before what was written last, up to version{' '}
-            {expectedVersion}: a commit, or all of a turn. The log keeps it, and Redo brings it back.
+            {outlook === 'nothing'
+              ? 'There is nothing to undo: nothing was written since the session began.'
+              : typeof outlook === 'object'
+                ? `Appends 1 event, which sets the session back to version ${outlook.to}, before what was written last.`
+                : 'Appends 1 event, which goes back one step: before the newest call that wrote, or all of its turn, that is not undone yet.'}
+            {outlook !== 'nothing' && ' The log keeps it, and Redo brings it back.'}
           </>
         )
       case 'redo':
         return (
           <>
-            Appends 1 event after version {expectedVersion}, which sets the session to where it was before the undo.
-            That works as long as nothing else was written since.
+            {outlook === 'nothing'
+              ? 'There is nothing to redo: what was written last is no undo.'
+              : typeof outlook === 'object'
+                ? `Appends 1 event, which sets the session to version ${outlook.to} again, where it was before the undo.`
+                : 'Appends 1 event, which goes on one step: to where the session was before the newest undo, if nothing else was written since.'}
           </>
         )
       case 'delete':
@@ -281,6 +290,32 @@ function EditDialog({ kind, moment, onClose }: EditDialogProps): VNode {
     }
   }
 }
+
+/** What the newest events tell of an undo or redo; nothing yet while they are asked for. */
+function useOutlook(kind: Kind, { userId: user, id: session }: Moment, latest: number): Outlook | undefined {
+  const [outlook, setOutlook] = useState<Outlook>()
+  useEffect(() => {
+    if (kind !== 'undo' && kind !== 'redo') return
+    const left = new AbortController()
+    const from = Math.max(1, latest - NEWEST + 1)
+    const where = { user, session, from }
+    Promise.all([
+      get<EventPage>('events', { ...where, count: NEWEST }, left.signal),
+      get<Outline>('outline', { ...where, buckets: 1 }, left.signal)
+    ]).then(
+      ([{ events }, { marks }]) => {
+        const isAll = events[0]?.version === from && events.at(-1)?.version === latest
+        if (!left.signal.aborted) setOutlook(isAll ? outlookOf(kind, events, marks) : 'unknown')
+      },
+      // Then it is said in general.
+      () => undefined
+    )
+    return () => left.abort()
+  }, [kind, user, session, latest])
+  return outlook
+}
+
+const NEWEST = 100
 
 const TITLES: { readonly [kind in Kind]: (version: number) => string } = {
   fork: (version) => `Fork from version ${version}`,

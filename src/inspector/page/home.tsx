@@ -121,7 +121,9 @@ function Sessions({ user, isOnly = false }: { readonly user: string; readonly is
         </>
       }
       count={<Count list={list} one="session" many="sessions" />}
-      search={<Search label="Search sessions by title, id or fact" value={search} />}
+      search={
+        <Search label="Search sessions by title, id or fact" hint="Title, id, or fact, as reward=0" value={search} />
+      }
     >
       <Entries
         list={list}
@@ -143,7 +145,10 @@ function Sessions({ user, isOnly = false }: { readonly user: string; readonly is
           ) : (
             <div class="empty">
               <h2>Nothing matches “{search}”</h2>
-              <p>Titles, ids and facts are searched, such as “reward 0”. Not what is said in the conversations.</p>
+              <p>
+                Titles, ids and facts are searched, and “reward=0” finds exactly that fact. Not what is said in the
+                conversations.
+              </p>
               <button type="button" onClick={() => change({ search: undefined }, { replace: true })}>
                 Show all sessions
               </button>
@@ -194,8 +199,8 @@ function SessionEntry({ line }: { readonly line: SessionLine }): VNode {
             class="chip"
             // Reached by searching, too; not a stop on the way to the next session.
             tabIndex={-1}
-            title={`Show those with ${key} ${value}`}
-            onClick={() => go({ user: userId, search: `${key} ${value}` })}
+            title={`Show those with exactly ${key} ${value}`}
+            onClick={() => go({ user: userId, search: `${key}=${value}` })}
           >
             <Line text={key} /> <b>{<Line text={value} />}</b>
           </button>
@@ -252,7 +257,16 @@ function Count({
 }
 
 /** A field whose text stands in the address. */
-function Search({ label, value }: { readonly label: string; readonly value: string }): VNode {
+function Search({
+  label,
+  hint = label,
+  value
+}: {
+  readonly label: string
+  /** What stands in the field as long as it is empty. */
+  readonly hint?: string
+  readonly value: string
+}): VNode {
   const field = useRef<HTMLInputElement>(null)
   const [typed, setTyped] = useState(value)
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined)
@@ -289,7 +303,7 @@ function Search({ label, value }: { readonly label: string; readonly value: stri
         type="search"
         aria-label={label}
         aria-keyshortcuts="/"
-        placeholder={label}
+        placeholder={hint}
         value={typed}
         maxLength={1_000}
         spellcheck={false}
@@ -442,6 +456,9 @@ function usePages<T>(
   }
 }
 
+/** How many entries the server gives at once. */
+const PAGE = 100
+
 /** The entries of a list, gone through by arrow keys. */
 function Entries<T>({
   list,
@@ -520,7 +537,8 @@ function Entries<T>({
   }, [])
 
   useEffect(() => {
-    if (entries && !error && range.last >= count - 20) more()
+    // The second page also for the count: most often it is the last.
+    if (entries && !error && (range.last >= count - 20 || count <= PAGE)) more()
   }, [range.last, count, isFresh, cursor])
 
   // At the top, with nobody on it, it may move.

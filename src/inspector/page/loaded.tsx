@@ -10,6 +10,8 @@ export interface Loaded<T> {
   /** Whether the value is that of the question asked now. */
   readonly isFresh: boolean
   readonly reload: () => void
+  /** As `reload`, unless it is being asked already: what is asked every few seconds may take longer. */
+  readonly refresh: () => void
 }
 
 type Query = NonNullable<Parameters<typeof urlOf>[1]>
@@ -21,19 +23,31 @@ export function useGet<T>(path: string, query: Query | undefined): Loaded<T> {
   const key = JSON.stringify([path, query])
   const [answer, setAnswer] = useState<{ readonly key: string; readonly value?: T; readonly error?: ApiError }>()
   const [times, setTimes] = useState(0)
+  const isAsking = useRef(false)
   useEffect(() => {
     if (!query) return
     const left = new AbortController()
-    get<T>(path, query, left.signal).then(
-      (value) => !left.signal.aborted && setAnswer({ key, value }),
-      (error: unknown) => {
-        if (!left.signal.aborted) setAnswer({ key, error: asApiError(error) })
-      }
-    )
-    return () => left.abort()
+    isAsking.current = true
+    get<T>(path, query, left.signal)
+      .then(
+        (value) => !left.signal.aborted && setAnswer({ key, value }),
+        (error: unknown) => {
+          if (!left.signal.aborted) setAnswer({ key, error: asApiError(error) })
+        }
+      )
+      .finally(() => {
+        if (!left.signal.aborted) isAsking.current = false
+      })
+    return () => {
+      isAsking.current = false
+      left.abort()
+    }
   }, [key, times])
   const reload = useCallback(() => setTimes((before) => before + 1), [])
-  return { value: answer?.value, error: answer?.error, isFresh: answer?.key === key, reload }
+  const refresh = useCallback(() => {
+    if (!isAsking.current) reload()
+  }, [])
+  return { value: answer?.value, error: answer?.error, isFresh: answer?.key === key, reload, refresh }
 }
 
 /** Whatever was thrown, as something that can be shown. */

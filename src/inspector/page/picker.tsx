@@ -27,7 +27,7 @@ export function Picker({ moment, onPick, onClose }: PickerProps): VNode {
   const task = taskOf(metadata.value)
   const all = useGet<SessionPage>('sessions', { user, search })
   // What is most like it may be far down the list.
-  const ofTask = useGet<SessionPage>('sessions', task && { user, search: `${task[0]} ${task[1]}` })
+  const ofTask = useGet<SessionPage>('sessions', task && { user, search: `${task[0]}=${task[1]}` })
   const ofTitle = useGet<SessionPage>(
     'sessions',
     title === undefined ? undefined : { user, search: title.slice(0, 200) }

@@ -7,23 +7,26 @@ import { FailureNote, Skeleton, useEvery, useGet } from './loaded.tsx'
 import { Line } from './text.tsx'
 import { type Branch, layoutOf, type TreeEdge, type TreeNode } from './tree-layout.ts'
 
-const REFRESH_MS = 10_000
+const REFRESH_MS = 3_000
 const ROW = 36
 const LANE = 26
 
 /** The forks and rewinds of all that has one origin with the session, drawn as an outline of which each node is a link. */
 export function TreeView({ moment }: { readonly moment: Moment }): VNode {
   const { userId: user, id: session, latest } = moment
-  const { value, error, reload } = useGet<Tree>('tree', { user, session })
-  useEvery(REFRESH_MS, reload)
+  const { value, error, reload, refresh } = useGet<Tree>('tree', { user, session })
+  // Others append to the forks, and fork.
+  useEvery(REFRESH_MS, refresh)
   const known = useRef(latest)
   useEffect(() => {
     if (known.current !== latest) reload()
     known.current = latest
   }, [latest])
+  // Most often it is what it was, and nothing is drawn anew.
+  const tree = useMemo(() => value, [JSON.stringify(value)])
   if (error && !value) return <FailureNote error={error} onRetry={reload} />
   if (!value) return <Skeleton />
-  return <Drawing tree={value} moment={moment} />
+  return <Drawing tree={tree!} moment={moment} />
 }
 
 function Drawing({ tree, moment }: { readonly tree: Tree; readonly moment: Moment }): VNode {
@@ -56,7 +59,7 @@ function Drawing({ tree, moment }: { readonly tree: Tree; readonly moment: Momen
       <p class="tree-sum quiet small">
         {tree.sessions.length === 1 && rewinds === 0
           ? 'Never forked, never rewound: one straight line. Forks and rewinds show up here as branches.'
-          : `${counted(tree.sessions.length, 'session')} of one origin, ${counted(rewinds, 'rewind')}. Time goes down; what is dashed was left behind.`}
+          : `${counted(tree.sessions.length, 'session')} of one origin, ${counted(rewinds, 'rewind')}. Each line goes on down; what branches off stands below where it does: forks, and, dashed, what a rewind left behind.`}
         {tree.more && ' There are more sessions than are shown: those beyond the first 200 are left out.'}
         {hidden > 0 && ` Of the rewinds, ${hidden} older ones are left out.`}
       </p>
@@ -79,7 +82,7 @@ function Drawing({ tree, moment }: { readonly tree: Tree; readonly moment: Momen
             ))}
           </svg>
           {branches.map((branch) => (
-            <BranchList key={branch.nodes[0]!.row} branch={branch} moment={moment} colourOf={colourOf} />
+            <BranchList key={keyOf(branch)} branch={branch} moment={moment} colourOf={colourOf} />
           ))}
         </div>
       </div>
@@ -95,6 +98,11 @@ const COLOURS = [
   'var(--metadata)',
   'var(--rewound)'
 ] as const
+
+// Not by their rows: what comes anew above leaves the focus where it is.
+function keyOf({ session: { userId, id }, kind, nodes }: Branch): string {
+  return JSON.stringify([userId, id, kind, kind === 'left' && nodes[0]!.version])
+}
 
 function BranchList({
   branch,
@@ -112,7 +120,7 @@ function BranchList({
   return (
     <ul aria-label={kind === 'left' ? `Left behind in ${session.id}` : `Session ${session.id}`}>
       {branch.nodes.map((node, n) => (
-        <li key={node.version}>
+        <li key={n === 0 ? 'first' : node.roles.includes('newest') ? 'newest' : node.version}>
           <Row
             node={node}
             moment={moment}
@@ -122,13 +130,7 @@ function BranchList({
             colour={colourOf(session)}
           />
           {node.sides.map((side) => (
-            <BranchList
-              key={side.nodes[0]!.row}
-              branch={side}
-              moment={moment}
-              colourOf={colourOf}
-              above={session.title}
-            />
+            <BranchList key={keyOf(side)} branch={side} moment={moment} colourOf={colourOf} above={session.title} />
           ))}
         </li>
       ))}
@@ -184,13 +186,22 @@ function Row({
         href={hrefOf({ user, session: id, at: version === latest ? undefined : version, view: 'tree' })}
         aria-current={isCurrent ? 'true' : undefined}
       >
-        {name}{' '}
-        <span class="mono tree-version">
-          {!isFirst && <span class="visually-hidden">{id}</span>}@{version}
+        <span class="tree-head">
+          {name}{' '}
+          <span class="mono tree-version">
+            {!isFirst && <span class="visually-hidden">{id}</span>}@{version}
+          </span>{' '}
+          {isDeleted && version === latest && <span class="badge bad">deleted</span>}
+          {isCurrent && <span class="badge accent">you are here</span>}
         </span>{' '}
-        <span class="quiet tree-what">{whatOf(node, isLeft)}</span>
-        {isDeleted && version === latest && <span class="badge bad">deleted</span>}
-        {isCurrent && <span class="badge accent">you are here</span>}
+        <span class="quiet tree-what">
+          {whatOf(node, isLeft)}{' '}
+          {session.said?.[version] !== undefined && (
+            <span class="tree-said">
+              <Line text={session.said[version]} />
+            </span>
+          )}
+        </span>
       </a>
       {!isCurrent && (
         <a
