@@ -405,6 +405,9 @@ function usePages<T>(
     run(undefined, (page) =>
       setState((before) => {
         if (!before || before.question !== question) return before
+        // Where nothing is, nothing moves.
+        if (before.entries.length === 0 && page.entries.length > 0)
+          return { question, entries: page.entries, after: page.after }
         const fresh = new Map(page.entries.map((entry) => [keyOf(entry), entry]))
         const entries = before.entries.map((entry) => fresh.get(keyOf(entry)) ?? entry)
         const first = entries.slice(0, page.entries.length)
