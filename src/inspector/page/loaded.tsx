@@ -21,18 +21,29 @@ export function useGet<T>(path: string, query: Query | undefined): Loaded<T> {
   const key = JSON.stringify([path, query])
   const [answer, setAnswer] = useState<{ readonly key: string; readonly value?: T; readonly error?: ApiError }>()
   const [times, setTimes] = useState(0)
+  const isAsking = useRef(false)
   useEffect(() => {
     if (!query) return
     const left = new AbortController()
+    const take = (got: { readonly value: T } | { readonly error: ApiError }): void => {
+      if (left.signal.aborted) return
+      isAsking.current = false
+      setAnswer({ key, ...got })
+    }
+    isAsking.current = true
     get<T>(path, query, left.signal).then(
-      (value) => !left.signal.aborted && setAnswer({ key, value }),
-      (error: unknown) => {
-        if (!left.signal.aborted) setAnswer({ key, error: asApiError(error) })
-      }
+      (value) => take({ value }),
+      (error: unknown) => take({ error: asApiError(error) })
     )
-    return () => left.abort()
+    return () => {
+      isAsking.current = false
+      left.abort()
+    }
   }, [key, times])
-  const reload = useCallback(() => setTimes((before) => before + 1), [])
+  const reload = useCallback(() => {
+    // Else an answer that takes longer than the time between two would never come.
+    if (!isAsking.current) setTimes((before) => before + 1)
+  }, [])
   return { value: answer?.value, error: answer?.error, isFresh: answer?.key === key, reload }
 }
 
