@@ -272,14 +272,19 @@ function Search({ label, value }: { readonly label: string; readonly value: stri
     document.addEventListener('keydown', listener)
     return () => document.removeEventListener('keydown', listener)
   }, [])
-  const set = (text: string): void => change({ search: text === '' ? undefined : text }, { replace: true })
+  // Whoever leaves has not searched where he is then.
+  useEffect(() => () => clearTimeout(timer.current), [])
+  const set = (text: string): void => {
+    clearTimeout(timer.current)
+    setTyped(text)
+    change({ search: text === '' ? undefined : text }, { replace: true })
+  }
   return (
     <form
       class="list-search"
       role="search"
       onSubmit={(event) => {
         event.preventDefault()
-        clearTimeout(timer.current)
         set(typed)
         document.querySelector<HTMLAnchorElement>('.lines [role="listitem"] a')?.focus()
       }}
