@@ -1,8 +1,8 @@
 import './edit.css'
 import type { ComponentChildren, VNode } from 'preact'
-import { useState } from 'preact/hooks'
+import { useEffect, useRef, useState } from 'preact/hooks'
 import type { Edit, Edited, Moment } from '../wire.ts'
-import { change, go } from './address.ts'
+import { change, go, sessionPlace } from './address.ts'
 import { about, type ApiError, get, post } from './client.ts'
 import { Dialog } from './dialog.tsx'
 import { asApiError } from './loaded.tsx'
@@ -106,6 +106,13 @@ function EditDialog({ kind, moment, onClose }: EditDialogProps): VNode {
     {}
   )
   const { isSending = false, error } = state
+  const isOpen = useRef(true)
+  useEffect(
+    () => () => {
+      isOpen.current = false
+    },
+    []
+  )
   const edit = editOf()
   const messages = count === 1 ? 'one message' : `${count.toLocaleString('en')} messages`
 
@@ -148,6 +155,9 @@ function EditDialog({ kind, moment, onClose }: EditDialogProps): VNode {
       }
       return
     }
+    // Whoever has gone on meanwhile is not taken away from there.
+    const here = sessionPlace.peek()
+    if (!isOpen.current || here?.user !== user || here.session !== session) return
     onClose()
     if (edited.id === session && edited.userId === user) change({ at: undefined })
     else go({ page: 'session', user: edited.userId, session: edited.id, view: 'conversation' })
