@@ -58,7 +58,7 @@ export function Picker({ moment, onPick, onClose }: PickerProps): VNode {
         onKeyDown={(event) => {
           const [first] = list.current?.querySelectorAll('button') ?? []
           if (event.key === 'ArrowDown') first?.focus()
-          else if (event.key === 'Enter' && typed === search) first?.click()
+          else if (event.key === 'Enter' && typed === search && all.isFresh) first?.click()
           else return
           event.preventDefault()
         }}
