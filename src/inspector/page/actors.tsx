@@ -5,7 +5,7 @@ import type { ActorEvent, ActorLine, Actors as Update } from '../wire.ts'
 import { change, hrefOf, place } from './address.ts'
 import { about, listen } from './client.ts'
 import { Skeleton } from './loaded.tsx'
-import { Line } from './text.tsx'
+import { Line, plain } from './text.tsx'
 import { VirtualList } from './virtual-list.tsx'
 
 /** The actors of the service that run, and what they were sent last. */
@@ -217,11 +217,11 @@ function Actor({ actor }: { readonly actor: ActorLine }): VNode {
         ) : (
           <Line text={id} />
         )}{' '}
-        <span class="quiet mono">{ref}</span>
+        <span class="quiet mono">{<Line text={ref} />}</span>
       </td>
       <td>
         <span class={`state-dot ${state}`} aria-hidden="true" />
-        {status === '' ? 'runs' : status}
+        {status === '' ? 'runs' : <Line text={status} />}
       </td>
       <td class="number">{version?.toLocaleString('en')}</td>
       <td class="number">{waiting?.toLocaleString('en')}</td>
@@ -243,10 +243,10 @@ function EventLine({ event }: { readonly event: ActorEvent }): VNode {
   return (
     <div class="actor-event">
       <time dateTime={new Date(at).toISOString()}>{CLOCK.format(at)}</time>
-      <b title={type}>
+      <b title={plain(type)}>
         <Line text={type} />
       </b>
-      <span title={id}>
+      <span title={plain(id)}>
         <Line text={id} />
       </span>
     </div>

@@ -7,7 +7,7 @@ import { about, type ApiError, get, post } from './client.ts'
 import { Dialog } from './dialog.tsx'
 import { asApiError } from './loaded.tsx'
 import { MetadataFields } from './metadata-fields.tsx'
-import { Line } from './text.tsx'
+import { Line, plain } from './text.tsx'
 
 type Kind = Edit['type']
 
@@ -338,7 +338,7 @@ function whatIsWrong(error: ApiError, sent: Edit | undefined, newest: number): C
     case 'TURN_BUSY':
       return `Nothing was written: a turn is open, and only its holder may write. Try again when it has ended. (${error.message})`
     case 'SESSION_EXISTS':
-      return `Nothing was made: there is, or was, a session called “${sent?.type === 'fork' ? (sent.as ?? '') : ''}”. Give the new one another id.`
+      return `Nothing was made: there is, or was, a session called “${sent?.type === 'fork' ? plain(sent.as ?? '') : ''}”. Give the new one another id.`
     case 'NOTHING_TO_UNDO':
       return 'There is nothing to undo: nothing was written since the session began, or all of it is undone already.'
     case 'NOTHING_TO_REDO':

@@ -5,7 +5,7 @@ import type { SessionLine, SessionPage, UserPage } from '../wire.ts'
 import { change, go, hrefOf, place } from './address.ts'
 import { about, get, type ApiError } from './client.ts'
 import { asApiError, FailureNote, Skeleton, useEvery, useGet } from './loaded.tsx'
-import { Line } from './text.tsx'
+import { Line, plain } from './text.tsx'
 import { Time } from './time.tsx'
 import { type ScrollWish, VirtualList } from './virtual-list.tsx'
 
@@ -15,7 +15,7 @@ const REFRESH_MS = 4_000
 export function Home(): VNode {
   const { user } = place.value
   useEffect(() => {
-    document.title = user === undefined ? 'turnlog' : `${user} · turnlog`
+    document.title = user === undefined ? 'turnlog' : `${plain(user)} · turnlog`
   }, [user])
   return user === undefined ? <Start /> : <Sessions key={user} user={user} />
 }
@@ -81,7 +81,7 @@ function Users(): VNode {
         none={
           <div class="empty">
             <h2>No user is called so</h2>
-            <p>No user’s id contains “{search}”.</p>
+            <p>No user’s id contains “{<Line text={search} />}”.</p>
             <button type="button" onClick={() => change({ search: undefined }, { replace: true })}>
               Show all users
             </button>
@@ -117,7 +117,7 @@ function Sessions({ user, isOnly = false }: { readonly user: string; readonly is
     <Frame
       heading={
         <>
-          Sessions <span class="quiet">of {<bdi>{user}</bdi>}</span>
+          Sessions <span class="quiet">of {<Line text={user} />}</span>
         </>
       }
       count={<Count list={list} one="session" many="sessions" />}
@@ -131,18 +131,18 @@ function Sessions({ user, isOnly = false }: { readonly user: string; readonly is
           search === '' ? (
             <div class="empty">
               <h2>
-                <bdi>{user}</bdi> has no sessions
+                <Line text={user} /> has no sessions
               </h2>
               <p>
                 There is no such user, or all sessions were deleted. What is written from now on shows up here by
                 itself.
               </p>
-              <pre>{importing(user)}</pre>
+              <pre>{<Line text={importing(user)} />}</pre>
               {!isOnly && <a href={hrefOf({})}>All users</a>}
             </div>
           ) : (
             <div class="empty">
-              <h2>Nothing matches “{search}”</h2>
+              <h2>Nothing matches “{<Line text={search} />}”</h2>
               <p>Titles, ids and facts are searched, such as “reward 0”. Not what is said in the conversations.</p>
               <button type="button" onClick={() => change({ search: undefined }, { replace: true })}>
                 Show all sessions
@@ -194,13 +194,13 @@ function SessionEntry({ line }: { readonly line: SessionLine }): VNode {
             class="chip"
             // Reached by searching, too; not a stop on the way to the next session.
             tabIndex={-1}
-            title={`Show those with ${key} ${value}`}
+            title={plain(`Show those with ${key} ${value}`)}
             onClick={() => go({ user: userId, search: `${key} ${value}` })}
           >
             <Line text={key} /> <b>{<Line text={value} />}</b>
           </button>
         ))}
-        {format !== 'message' && format !== '' && <span class="badge">{format}</span>}
+        {format !== 'message' && format !== '' && <span class="badge">{<Line text={format} />}</span>}
       </span>
       <span class="when">version {version.toLocaleString('en')}</span>
     </div>

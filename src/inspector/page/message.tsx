@@ -82,7 +82,7 @@ function MessageView(props: Context): VNode {
         )}
         {typeof message.message === 'string' && message.message !== '' && (
           <div class={type === 'error' ? 'fault' : ''}>
-            {message.code && <code>{message.code} </code>}
+            {message.code && <code>{<Line text={message.code} />} </code>}
             <LongText {...props} text={message.message} path={['message']} />
           </div>
         )}
@@ -112,7 +112,7 @@ function Head({ index, role, type, status, problem, children }: HeadProps): VNod
           <Line text={type} />
         </span>
       )}
-      {status !== undefined && <span class={`badge status ${status}`}>{status}</span>}
+      {status !== undefined && <span class={`badge status ${status}`}>{<Line text={status} />}</span>}
       {problem !== undefined && (
         <span class="badge problem">
           <Line text={problem} />

@@ -173,7 +173,7 @@ function Failed({ code, message }: { readonly code: string; readonly message: st
           </a>
         )}{' '}
         <a class="button" href={hrefOf({ user })}>
-          All sessions of {user}
+          All sessions of <Line text={user ?? ''} />
         </a>{' '}
         <button type="button" onClick={again}>
           Try again

@@ -70,8 +70,21 @@ const HIDDEN = new RegExp(
   'gu'
 )
 
-// Many of a kind are one mark.
+/** A text where there can be no marks, as in a title: what cannot be seen, or changes how the rest is read, is named. */
+export function plain(text: string): string {
+  return text.replace(HIDDEN, (hidden) => `[${nameOf(hidden)}]`)
+}
+
 function Hidden({ characters }: { readonly characters: string }): VNode {
+  return (
+    <span class="hidden-character" title="Characters that cannot be seen">
+      {nameOf(characters)}
+    </span>
+  )
+}
+
+// Many of a kind are one mark.
+function nameOf(characters: string): string {
   const names: [string, number][] = []
   for (const character of characters) {
     const name = `U+${character.codePointAt(0)!.toString(16).toUpperCase().padStart(4, '0')}`
@@ -81,11 +94,7 @@ function Hidden({ characters }: { readonly characters: string }): VNode {
   }
   const said = names.slice(0, 8).map(([name, times]) => (times === 1 ? name : `${name} ×${times}`))
   if (names.length > 8) said.push(`and ${names.length - 8} more`)
-  return (
-    <span class="hidden-character" title="Characters that cannot be seen">
-      {said.join(' ')}
-    </span>
-  )
+  return said.join(' ')
 }
 
 function found(text: string, word: string): ComponentChild[] {

@@ -4,7 +4,7 @@ import { useEffect, useMemo, useRef } from 'preact/hooks'
 import type { Moment, Tree, TreeSession } from '../wire.ts'
 import { hrefOf } from './address.ts'
 import { FailureNote, Skeleton, useEvery, useGet } from './loaded.tsx'
-import { Line } from './text.tsx'
+import { Line, plain } from './text.tsx'
 import { type Branch, layoutOf, type TreeEdge, type TreeNode } from './tree-layout.ts'
 
 const REFRESH_MS = 10_000
@@ -110,7 +110,7 @@ function BranchList({
 }): VNode {
   const { session, kind } = branch
   return (
-    <ul aria-label={kind === 'left' ? `Left behind in ${session.id}` : `Session ${session.id}`}>
+    <ul aria-label={plain(kind === 'left' ? `Left behind in ${session.id}` : `Session ${session.id}`)}>
       {branch.nodes.map((node, n) => (
         <li key={node.version}>
           <Row
@@ -186,7 +186,7 @@ function Row({
       >
         {name}{' '}
         <span class="mono tree-version">
-          {!isFirst && <span class="visually-hidden">{id}</span>}@{version}
+          {!isFirst && <span class="visually-hidden">{plain(id)}</span>}@{version}
         </span>{' '}
         <span class="quiet tree-what">{whatOf(node, isLeft)}</span>
         {isDeleted && version === latest && <span class="badge bad">deleted</span>}
@@ -203,7 +203,7 @@ function Row({
             other: { user, session: id, at: version }
           })}
         >
-          Compare<span class="visually-hidden"> this with {`${id}@${version}`}</span>
+          Compare<span class="visually-hidden"> this with {plain(`${id}@${version}`)}</span>
         </a>
       )}
     </div>
