@@ -6,6 +6,7 @@ import { change, hrefOf, place } from './address.ts'
 import { about, listen } from './client.ts'
 import { Skeleton } from './loaded.tsx'
 import { Line, plain } from './text.tsx'
+import { isoOf, isTime } from './time.tsx'
 import { VirtualList } from './virtual-list.tsx'
 
 /** The actors of the service that run, and what they were sent last. */
@@ -242,7 +243,7 @@ function EventLine({ event }: { readonly event: ActorEvent }): VNode {
   const { at, id, type } = event
   return (
     <div class="actor-event">
-      <time dateTime={new Date(at).toISOString()}>{CLOCK.format(at)}</time>
+      <time dateTime={isoOf(at)}>{isTime(at) ? CLOCK.format(at) : String(at)}</time>
       <b title={plain(type)}>
         <Line text={type} />
       </b>

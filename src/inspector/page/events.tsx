@@ -5,6 +5,7 @@ import type { EventLine, MetadataChange, Moment } from '../wire.ts'
 import { JsonView } from './json.tsx'
 import { current, events, hrefOfVersion, latest } from './session-state.ts'
 import { Line } from './text.tsx'
+import { isoOf, isTime } from './time.tsx'
 import { Glyph, KIND_NAMES } from './track.tsx'
 import { VirtualList } from './virtual-list.tsx'
 import { sizeOf } from './whole-text.tsx'
@@ -166,13 +167,4 @@ const TIME = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle
 /** A time, for people. */
 export function timeOf(at: number): string {
   return isTime(at) ? TIME.format(at) : String(at)
-}
-
-function isoOf(at: number): string {
-  return isTime(at) ? new Date(at).toISOString() : ''
-}
-
-// Beyond it there are no dates.
-function isTime(at: number): boolean {
-  return Math.abs(at) <= 8.64e15
 }
