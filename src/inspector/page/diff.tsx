@@ -243,8 +243,10 @@ function Rows({ diff, isFresh }: { readonly diff: Diff; readonly isFresh: boolea
   }, [diff, opened])
   const entryOf = (row: number): number => entries.findIndex((entry) => 'row' in entry && entry.row === row)
 
+  const hasStepped = useRef(false)
   // Anew for another comparison.
   useEffect(() => {
+    hasStepped.current = false
     setOpened(new Set())
     setDifference(0)
     setWish({ index: 0, align: 'start' })
@@ -256,7 +258,6 @@ function Rows({ diff, isFresh }: { readonly diff: Diff; readonly isFresh: boolea
     setDifference(next)
     setWish({ index: entryOf(places[next]!), align: 'start' })
   }
-  const hasStepped = useRef(false)
   const step = (by: 1 | -1): void => {
     // The first is what is seen at first.
     const isFirst = !hasStepped.current && by > 0 && difference === 0
