@@ -106,7 +106,7 @@ function Sides({
           )}
           {against && (
             <VersionField
-              key={`${against.user}/${against.session}/${leftVersion}`}
+              key={`${against.user}/${against.session}`}
               value={leftVersion}
               latest={leftLatest}
               onChange={(at) => set({ user: against.user, session: against.session, at })}
@@ -201,12 +201,23 @@ function VersionField({
   readonly latest: number | undefined
   readonly onChange: (version: number) => void
 }): VNode {
+  const input = useRef<HTMLInputElement>(null)
+  const shown = useRef(value)
+  useEffect(() => {
+    const field = input.current!
+    // What is being typed stays.
+    const isTyping = field === document.activeElement && field.value !== String(shown.current ?? '')
+    if (value === undefined || isTyping) return
+    field.value = String(value)
+    shown.current = value
+  }, [value])
   const commit = (field: HTMLInputElement): void => {
     const given = Math.round(field.valueAsNumber)
     if (!Number.isFinite(given)) field.value = String(value ?? '')
     else {
       const version = Math.max(1, Math.min(given, latest ?? given))
       field.value = String(version)
+      shown.current = version
       if (version !== value) onChange(version)
     }
   }
@@ -214,6 +225,7 @@ function VersionField({
     <label class="diff-version">
       <span class="quiet">version</span>
       <input
+        ref={input}
         type="number"
         aria-label="Version of the left side"
         min={1}
