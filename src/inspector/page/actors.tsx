@@ -88,6 +88,7 @@ function Running(): VNode {
   const has = (...texts: readonly string[]): boolean => texts.some((text) => text.toLowerCase().includes(sought))
   const actors = shown?.actors.filter(({ id, ref, status }) => has(id, ref, status)) ?? []
   const events = shown?.events.filter(({ id, ref, type }) => has(id, ref, type)) ?? []
+  const keyAt = useCallback((index: number) => events[index]!.number, [shown, search])
   const find = (text: string): void => change({ search: text === '' ? undefined : text }, { replace: true })
   return (
     <div class="actors-page">
@@ -179,7 +180,7 @@ function Running(): VNode {
               estimate={30}
               label="Events"
               onRange={onRange}
-              keyOf={(index) => events[index]!.number}
+              keyOf={keyAt}
             >
               {(index) => events[index] && <EventLine event={events[index]} />}
             </VirtualList>

@@ -287,6 +287,7 @@ function Rows({ diff, isFresh }: { readonly diff: Diff; readonly isFresh: boolea
     },
     [entries, see]
   )
+  const keyAt = useCallback((index: number) => keyOf(entries[index]!), [entries])
   const differing = counts.changed + counts.a + counts.b
   return (
     <>
@@ -337,7 +338,7 @@ function Rows({ diff, isFresh }: { readonly diff: Diff; readonly isFresh: boolea
             count={entries.length}
             estimate={130}
             label="Rows side by side"
-            keyOf={(index) => keyOf(entries[index]!)}
+            keyOf={keyAt}
             scrollTo={wish}
             onRange={onRange}
           >

@@ -544,6 +544,7 @@ function Entries<T>({
       showNews()
   }, [hasNews, range.first])
 
+  const keyAt = useCallback((index: number) => keyOf(entries![index]!), [entries])
   if (error && count === 0) return <FailureNote error={error} onRetry={reload} />
   if (!entries) return <Skeleton lines={9} />
   // While more is sought for, nothing may be found yet.
@@ -575,7 +576,7 @@ function Entries<T>({
         count={count}
         estimate={estimate}
         label={label}
-        keyOf={(index) => keyOf(entries[index]!)}
+        keyOf={keyAt}
         scrollTo={wish}
         onRange={onRange}
       >
