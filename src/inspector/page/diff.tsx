@@ -353,7 +353,11 @@ function Rows({ diff, isFresh }: { readonly diff: Diff; readonly isFresh: boolea
                   type="button"
                   class="diff-fold"
                   aria-expanded="false"
-                  onClick={() => setOpened(new Set([...opened, entry.fold]))}
+                  onClick={({ currentTarget }) => {
+                    // It goes itself, but who pressed it goes on from here.
+                    currentTarget.closest<HTMLElement>('.virtual')?.focus({ preventScroll: true })
+                    setOpened(new Set([...opened, entry.fold]))
+                  }}
                 >
                   <span aria-hidden="true">⋯</span> {entry.count.toLocaleString('en')} messages are the same: show them
                 </button>
