@@ -294,7 +294,11 @@ function Rows({ diff, isFresh }: { readonly diff: Diff; readonly isFresh: boolea
       <div class="diff-bar">
         <span class="diff-counts" role="status">
           {differing === 0 && metadata.length === 0 ? (
-            <b>Nothing differs: {counts.same === 1 ? 'one message is' : `all ${counts.same} messages are`} the same</b>
+            <b>
+              Nothing differs
+              {counts.same > 0 &&
+                `: ${counts.same === 1 ? 'one message is' : `all ${counts.same.toLocaleString('en')} messages are`} the same`}
+            </b>
           ) : (
             <>
               {KINDS.map(
