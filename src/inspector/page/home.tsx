@@ -574,6 +574,7 @@ function Entries<T>({
       {count === 0 && <p class="loading-more">Searching …</p>}
       <VirtualList
         count={count}
+        hasMore={cursor !== undefined}
         estimate={estimate}
         label={label}
         keyOf={keyAt}
