@@ -175,13 +175,7 @@ function Running(): VNode {
           {shown && events.length === 0 ? (
             <p class="empty">{search === '' ? 'Nothing has happened yet.' : `No event matches “${search}”.`}</p>
           ) : (
-            <VirtualList
-              count={events.length}
-              estimate={30}
-              label="Events"
-              onRange={onRange}
-              keyOf={keyAt}
-            >
+            <VirtualList count={events.length} estimate={30} label="Events" onRange={onRange} keyOf={keyAt}>
               {(index) => events[index] && <EventLine event={events[index]} />}
             </VirtualList>
           )}
