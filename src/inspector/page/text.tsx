@@ -61,12 +61,15 @@ export function visible(text: string, word = ''): ComponentChild[] {
 }
 
 // Controls (but for line ends and tabs), what turns the direction of text, is of no width, or is half of a character. Joiners are left alone where
-// they belong: in pictographs, and between letters of scripts that join.
+// they belong: in pictographs, and between letters of scripts that join; so are what chooses among forms of a character, after one that has some,
+// and blanks within Braille.
 const JOINED = String.raw`\p{Script=Arabic}\p{Script=Devanagari}\p{Script=Bengali}\p{Script=Malayalam}\p{Script=Sinhala}`
 const HIDDEN = new RegExp(
   String.raw`(?:[\u0000-\u0008\u000B-\u001F\u007F-\u009F\u00AD\u034F\u061C\u115F\u1160\u17B4\u17B5\u180B-\u180E\u200B\u200E\u200F` +
     String.raw`\u2028-\u202E\u2060-\u206F\u3164\uFEFF\uFFA0\uFFF0-\uFFFB\p{Surrogate}\u{E0000}-\u{E0FFF}]` +
-    String.raw`|(?<![\p{Extended_Pictographic}\uFE0F\u{1F3FB}-\u{1F3FF}${JOINED}])[\u200C\u200D])+`,
+    String.raw`|(?<![\p{Script=Han}\p{Sm}\p{Script=Myanmar}])[\uFE00-\uFE0D]|(?<![\p{Emoji}\p{Extended_Pictographic}])[\uFE0E\uFE0F]` +
+    String.raw`|(?<![\u2800-\u28FF])\u2800+(?![\u2800-\u28FF])` +
+    String.raw`|(?<![${JOINED}\u{1F3FB}-\u{1F3FF}]|\p{Extended_Pictographic}\uFE0F?)[\u200C\u200D])+`,
   'gu'
 )
 
