@@ -4,7 +4,7 @@ import type { Json } from '../../json.ts'
 import type { EventLine, MetadataChange, Moment } from '../wire.ts'
 import { JsonView } from './json.tsx'
 import { current, events, hrefOfVersion, latest } from './session-state.ts'
-import { Line } from './text.tsx'
+import { beginningOf, Line } from './text.tsx'
 import { isoOf, isTime } from './time.tsx'
 import { Glyph, KIND_NAMES } from './track.tsx'
 import { VirtualList } from './virtual-list.tsx'
@@ -159,7 +159,7 @@ function MetadataChanges({ changes }: { readonly changes: readonly MetadataChang
 
 function shortOf(value: Json): string {
   const text = JSON.stringify(value)
-  return text.length <= 60 ? text : `${text.slice(0, 59)}…`
+  return text.length <= 60 ? text : `${beginningOf(text, 59)}…`
 }
 
 const TIME = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' })

@@ -115,6 +115,11 @@ function found(text: string, word: string): ComponentChild[] {
   return shown
 }
 
+/** As much of a text's beginning, without half a character at its end. */
+export function beginningOf(text: string, most: number): string {
+  return text.slice(0, most < text.length && isHigh(text.charCodeAt(most - 1)) ? most - 1 : most)
+}
+
 function endOfBeginning(text: string): number {
   let end = Math.min(text.length, LONG)
   let line = -1
