@@ -9,6 +9,7 @@ import { JsonView } from './json.tsx'
 import { asApiError, FailureNote, Skeleton, useKeys } from './loaded.tsx'
 import { ItemView } from './message.tsx'
 import { Picker } from './picker.tsx'
+import { latest as latestNow } from './session-state.ts'
 import { Line } from './text.tsx'
 import { type ScrollWish, VirtualList } from './virtual-list.tsx'
 import { markedValue, marksOf } from './words.tsx'
@@ -82,7 +83,8 @@ function Sides({
   readonly diff: Diff | undefined
 }): VNode {
   const [isPicking, setPicking] = useState(false)
-  const { userId: user, id: session, version, latest, title } = moment
+  const { userId: user, id: session, version, title } = moment
+  const latest = latestNow.value
   const { other } = place.value
   const set = (to: SessionPlace | undefined): void => change({ other: to })
   const origin = originOf(moment)
@@ -90,7 +92,7 @@ function Sides({
     against?.user === one.user && against.session === one.session && against.at === one.at
   const newest = { user, session, at: latest }
   const isOwn = against?.user === user && against.session === session
-  const leftLatest = diff?.a.latest ?? (isOwn ? latest : undefined)
+  const leftLatest = isOwn ? latest : diff?.a.latest
   const leftVersion = against?.at ?? diff?.a.version
   return (
     <div class="diff-sides">
