@@ -7,7 +7,7 @@ import { about, type ApiError, get, post } from './client.ts'
 import { Dialog } from './dialog.tsx'
 import { asApiError } from './loaded.tsx'
 import { MetadataFields } from './metadata-fields.tsx'
-import { latest as newest, wanted } from './session-state.ts'
+import { latest as latestNow, wanted } from './session-state.ts'
 import { Line, plain } from './text.tsx'
 
 type Kind = Edit['type']
@@ -27,7 +27,7 @@ export function EditMenu({ moment }: { readonly moment: Moment }): VNode | null 
     )
   const { version, isLive } = moment
   // Whoever follows goes on with the newest: until that is here, this is it.
-  const latest = wanted.value === undefined ? moment.latest : newest.value
+  const latest = wanted.value === undefined ? moment.latest : latestNow.value
   // At a version of the past it is not known: then the answer says so.
   const isGone = !isLive && version === latest
   const button = (kind: Kind, text: ComponentChildren, title: string, isPossible = true): VNode => (
@@ -276,9 +276,9 @@ function EditDialog({ kind, moment, onClose }: EditDialogProps): VNode {
       case 'delete':
         return (
           <>
-            Appends 1 event: deleted. No list shows the session from then on. Its log of {newest.value.toLocaleString('en')}{' '}
-            {newest.value === 1 ? 'version' : 'versions'} stays, unless the service is set to purge what is deleted; until
-            then, rewinding to a version brings it back.
+            Appends 1 event: deleted. No list shows the session from then on. Its log of{' '}
+            {latestNow.value.toLocaleString('en')} {latestNow.value === 1 ? 'version' : 'versions'} stays, unless the service
+            is set to purge what is deleted; until then, rewinding to a version brings it back.
           </>
         )
       case 'metadata':
