@@ -348,7 +348,11 @@ function Tail(): VNode {
     <button
       type="button"
       class={`tail ${count > 0 ? 'primary' : ''}`}
-      onClick={() => goTo(latest.value, { isStep: true })}
+      onClick={() => {
+        // It goes itself, but who pressed it goes on from here.
+        document.getElementById('slider')?.focus({ preventScroll: true })
+        goTo(latest.value, { isStep: true })
+      }}
     >
       {count > 0 ? `${count.toLocaleString('en')} new ${count === 1 ? 'event' : 'events'}` : 'To the newest'}
     </button>
