@@ -5,7 +5,7 @@ import type { ContentPart, Message } from '../../message.ts'
 import type { Item } from '../wire.ts'
 import type { SessionPlace } from './address.ts'
 import { JsonView, parsedJson } from './json.tsx'
-import { Line, Text } from './text.tsx'
+import { beginningOf, Line, Text } from './text.tsx'
 import { cutAt, cutsIn, Rest, sizeOf, type Whence } from './whole-text.tsx'
 
 /** Properties of {@link ItemView}. */
@@ -321,7 +321,7 @@ function Output(props: PartProps & { readonly data: JsonObject }): VNode {
       </div>
       {isCompact ? (
         <p class="preview">
-          <Line text={(typeof output === 'string' ? output : JSON.stringify(output ?? null)).slice(0, 300)} />
+          <Line text={beginningOf(typeof output === 'string' ? output : JSON.stringify(output ?? null), 300)} />
         </p>
       ) : (
         <OutputPayload {...props} />
@@ -360,7 +360,7 @@ function CallId({ data }: { readonly data: JsonObject }): VNode | null {
   const id = data['call_id']
   return typeof id === 'string' ? (
     <code class="call-id quiet">
-      <Line text={id.slice(0, 80)} />
+      <Line text={beginningOf(id, 80)} />
     </code>
   ) : null
 }

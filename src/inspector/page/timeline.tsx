@@ -15,7 +15,7 @@ import {
   pointedAt,
   wanted
 } from './session-state.ts'
-import { Line } from './text.tsx'
+import { beginningOf, Line } from './text.tsx'
 import { goToNotable, speed, SPEEDS, togglePlay } from './travel.ts'
 import { Glyph, heightOf, KIND_NAMES, LANE_NAMES, Track, type TrackSize } from './track.tsx'
 
@@ -204,7 +204,7 @@ function Tip({ version, x, width }: { readonly version: number; readonly x: numb
       {line && (
         <>
           <span class={`kind-name kind-${line.kind}`}>{KIND_NAMES[line.kind]}</span>{' '}
-          <Line text={line.what.slice(0, 120)} />
+          <Line text={beginningOf(line.what, 120)} />
           {line.problem !== undefined && (
             <span class="badge bad">
               <Line text={line.problem} />
