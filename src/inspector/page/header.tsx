@@ -134,7 +134,7 @@ const KEYS: readonly (readonly [where: string, keys: readonly (readonly [keys: r
       [
         [['←', '→'], 'a version back, a version on'],
         [['Home', 'End'], 'first version, newest version'],
-        [['PgUp', 'PgDn'], 'a tenth of all versions back, or on'],
+        [['PgDn', 'PgUp'], 'a tenth of all versions back, or on'],
         [['[', ']'], 'the problem, rewind or turn before, or next'],
         [['Space'], 'play, pause'],
         [['1', '…', '5'], 'conversation, events, JSON, compare, tree']

@@ -210,8 +210,9 @@ function keyed(key: string, at: Element): boolean {
   if (key === 'ArrowRight' || (isSlider && key === 'ArrowUp')) return step(version + 1)
   if (isFar && key === 'Home') return step(1)
   if (isFar && key === 'End') return step(latest.peek())
-  if (isFar && key === 'PageUp') return step(version - tenth)
-  if (isFar && key === 'PageDown') return step(version + tenth)
+  if (isFar && key === 'PageDown') return step(version - tenth)
+  // As arrows do, and sliders everywhere: up is more.
+  if (isFar && key === 'PageUp') return step(version + tenth)
   if (key === '[' || key === ']') {
     void goToNotable(key === '[' ? -1 : 1)
     return true

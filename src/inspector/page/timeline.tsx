@@ -378,7 +378,7 @@ function Legend(): VNode {
         <p class="small">An arc goes from a rewind to the version it went back to; a band is a turn.</p>
         <p class="small">
           <kbd>←</kbd> <kbd>→</kbd> step, <kbd>[</kbd> <kbd>]</kbd> go to what is notable, <kbd>Home</kbd>{' '}
-          <kbd>End</kbd> <kbd>Page ↑</kbd> <kbd>Page ↓</kbd> go far, <kbd>Space</kbd> plays, <kbd>1</kbd> to{' '}
+          <kbd>End</kbd> <kbd>Page ↓</kbd> <kbd>Page ↑</kbd> go far, <kbd>Space</kbd> plays, <kbd>1</kbd> to{' '}
           <kbd>5</kbd> change the view, <kbd>/</kbd> searches.
         </p>
       </div>
