@@ -277,8 +277,8 @@ function EditDialog({ kind, moment, onClose }: EditDialogProps): VNode {
         return (
           <>
             Appends 1 event: deleted. No list shows the session from then on. Its log of{' '}
-            {latestNow.value.toLocaleString('en')} {latestNow.value === 1 ? 'version' : 'versions'} stays, unless the service
-            is set to purge what is deleted; until then, rewinding to a version brings it back.
+            {latestNow.value.toLocaleString('en')} {latestNow.value === 1 ? 'version' : 'versions'} stays, unless the
+            service is set to purge what is deleted; until then, rewinding to a version brings it back.
           </>
         )
       case 'metadata':
