@@ -5,7 +5,8 @@ import type { ActorEvent, ActorLine, Actors as Update } from '../wire.ts'
 import { change, hrefOf, place } from './address.ts'
 import { about, listen } from './client.ts'
 import { Skeleton } from './loaded.tsx'
-import { Line } from './text.tsx'
+import { Line, plain } from './text.tsx'
+import { isoOf, isTime } from './time.tsx'
 import { VirtualList } from './virtual-list.tsx'
 
 /** The actors of the service that run, and what they were sent last. */
@@ -87,6 +88,7 @@ function Running(): VNode {
   const has = (...texts: readonly string[]): boolean => texts.some((text) => text.toLowerCase().includes(sought))
   const actors = shown?.actors.filter(({ id, ref, status }) => has(id, ref, status)) ?? []
   const events = shown?.events.filter(({ id, ref, type }) => has(id, ref, type)) ?? []
+  const keyAt = useCallback((index: number) => events[index]!.number, [shown, search])
   const find = (text: string): void => change({ search: text === '' ? undefined : text }, { replace: true })
   return (
     <div class="actors-page">
@@ -173,13 +175,7 @@ function Running(): VNode {
           {shown && events.length === 0 ? (
             <p class="empty">{search === '' ? 'Nothing has happened yet.' : `No event matches “${search}”.`}</p>
           ) : (
-            <VirtualList
-              count={events.length}
-              estimate={30}
-              label="Events"
-              onRange={onRange}
-              keyOf={(index) => events[index]!.number}
-            >
+            <VirtualList count={events.length} estimate={30} label="Events" onRange={onRange} keyOf={keyAt}>
               {(index) => events[index] && <EventLine event={events[index]} />}
             </VirtualList>
           )}
@@ -217,11 +213,11 @@ function Actor({ actor }: { readonly actor: ActorLine }): VNode {
         ) : (
           <Line text={id} />
         )}{' '}
-        <span class="quiet mono">{ref}</span>
+        <span class="quiet mono">{<Line text={ref} />}</span>
       </td>
       <td>
         <span class={`state-dot ${state}`} aria-hidden="true" />
-        {status === '' ? 'runs' : status}
+        {status === '' ? 'runs' : <Line text={status} />}
       </td>
       <td class="number">{version?.toLocaleString('en')}</td>
       <td class="number">{waiting?.toLocaleString('en')}</td>
@@ -242,11 +238,11 @@ function EventLine({ event }: { readonly event: ActorEvent }): VNode {
   const { at, id, type } = event
   return (
     <div class="actor-event">
-      <time dateTime={new Date(at).toISOString()}>{CLOCK.format(at)}</time>
-      <b title={type}>
+      <time dateTime={isoOf(at)}>{isTime(at) ? CLOCK.format(at) : String(at)}</time>
+      <b title={plain(type)}>
         <Line text={type} />
       </b>
-      <span title={id}>
+      <span title={plain(id)}>
         <Line text={id} />
       </span>
     </div>

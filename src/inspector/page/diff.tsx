@@ -9,6 +9,7 @@ import { JsonView } from './json.tsx'
 import { asApiError, FailureNote, Skeleton, useKeys } from './loaded.tsx'
 import { ItemView } from './message.tsx'
 import { Picker } from './picker.tsx'
+import { latest as latestNow } from './session-state.ts'
 import { Line } from './text.tsx'
 import { type ScrollWish, VirtualList } from './virtual-list.tsx'
 import { markedValue, marksOf } from './words.tsx'
@@ -82,7 +83,8 @@ function Sides({
   readonly diff: Diff | undefined
 }): VNode {
   const [isPicking, setPicking] = useState(false)
-  const { userId: user, id: session, version, latest, title } = moment
+  const { userId: user, id: session, version, title } = moment
+  const latest = latestNow.value
   const { other } = place.value
   const set = (to: SessionPlace | undefined): void => change({ other: to })
   const origin = originOf(moment)
@@ -90,7 +92,7 @@ function Sides({
     against?.user === one.user && against.session === one.session && against.at === one.at
   const newest = { user, session, at: latest }
   const isOwn = against?.user === user && against.session === session
-  const leftLatest = diff?.a.latest ?? (isOwn ? latest : undefined)
+  const leftLatest = isOwn ? latest : diff?.a.latest
   const leftVersion = against?.at ?? diff?.a.version
   return (
     <div class="diff-sides">
@@ -106,7 +108,7 @@ function Sides({
           )}
           {against && (
             <VersionField
-              key={`${against.user}/${against.session}/${leftVersion}`}
+              key={`${against.user}/${against.session}`}
               value={leftVersion}
               latest={leftLatest}
               onChange={(at) => set({ user: against.user, session: against.session, at })}
@@ -201,12 +203,23 @@ function VersionField({
   readonly latest: number | undefined
   readonly onChange: (version: number) => void
 }): VNode {
+  const input = useRef<HTMLInputElement>(null)
+  const shown = useRef(value)
+  useEffect(() => {
+    const field = input.current!
+    // What is being typed stays.
+    const isTyping = field === document.activeElement && field.value !== String(shown.current ?? '')
+    if (value === undefined || isTyping) return
+    field.value = String(value)
+    shown.current = value
+  }, [value])
   const commit = (field: HTMLInputElement): void => {
     const given = Math.round(field.valueAsNumber)
     if (!Number.isFinite(given)) field.value = String(value ?? '')
     else {
       const version = Math.max(1, Math.min(given, latest ?? given))
       field.value = String(version)
+      shown.current = version
       if (version !== value) onChange(version)
     }
   }
@@ -214,6 +227,7 @@ function VersionField({
     <label class="diff-version">
       <span class="quiet">version</span>
       <input
+        ref={input}
         type="number"
         aria-label="Version of the left side"
         min={1}
@@ -272,12 +286,17 @@ function Rows({ diff, isFresh }: { readonly diff: Diff; readonly isFresh: boolea
     },
     [entries, see]
   )
+  const keyAt = useCallback((index: number) => keyOf(entries[index]!), [entries])
   return (
     <>
       <div class="diff-bar">
         <span class="diff-counts" role="status">
           {differing === 0 && metadata.length === 0 ? (
-            <b>Nothing differs: {counts.same === 1 ? 'one message is' : `all ${counts.same} messages are`} the same</b>
+            <b>
+              Nothing differs
+              {counts.same > 0 &&
+                `: ${counts.same === 1 ? 'one message is' : `all ${counts.same.toLocaleString('en')} messages are`} the same`}
+            </b>
           ) : (
             <>
               {KINDS.map(
@@ -323,7 +342,7 @@ function Rows({ diff, isFresh }: { readonly diff: Diff; readonly isFresh: boolea
             count={entries.length}
             estimate={130}
             label="Rows side by side"
-            keyOf={(index) => keyOf(entries[index]!)}
+            keyOf={keyAt}
             scrollTo={wish}
             onRange={onRange}
           >
@@ -337,7 +356,11 @@ function Rows({ diff, isFresh }: { readonly diff: Diff; readonly isFresh: boolea
                   type="button"
                   class="diff-fold"
                   aria-expanded="false"
-                  onClick={() => setOpened(new Set([...opened, entry.fold]))}
+                  onClick={({ currentTarget }) => {
+                    // It goes itself, but who pressed it goes on from here.
+                    currentTarget.closest<HTMLElement>('.virtual')?.focus({ preventScroll: true })
+                    setOpened(new Set([...opened, entry.fold]))
+                  }}
                 >
                   <span aria-hidden="true">⋯</span> {entry.count.toLocaleString('en')} messages are the same: show them
                 </button>

@@ -1,13 +1,14 @@
 import './edit.css'
 import type { ComponentChildren, VNode } from 'preact'
-import { useEffect, useState } from 'preact/hooks'
+import { useEffect, useRef, useState } from 'preact/hooks'
 import type { Edit, Edited, EventPage, Moment, Outline } from '../wire.ts'
-import { change, go } from './address.ts'
+import { change, go, sessionPlace } from './address.ts'
 import { about, type ApiError, get, post } from './client.ts'
 import { Dialog } from './dialog.tsx'
 import { asApiError } from './loaded.tsx'
 import { MetadataFields } from './metadata-fields.tsx'
-import { Line } from './text.tsx'
+import { latest as latestNow, wanted } from './session-state.ts'
+import { Line, plain } from './text.tsx'
 import { type Outlook, outlookOf } from './undoing.ts'
 
 type Kind = Edit['type']
@@ -25,7 +26,9 @@ export function EditMenu({ moment }: { readonly moment: Moment }): VNode | null 
         </span>
       </span>
     )
-  const { version, latest, isLive } = moment
+  const { version, isLive } = moment
+  // Whoever follows goes on with the newest: until that is here, this is it.
+  const latest = wanted.value === undefined ? moment.latest : latestNow.value
   // At a version of the past it is not known: then the answer says so.
   const isGone = !isLive && version === latest
   const button = (kind: Kind, text: ComponentChildren, title: string, isPossible = true): VNode => (
@@ -108,6 +111,13 @@ function EditDialog({ kind, moment, onClose }: EditDialogProps): VNode {
   )
   const { isSending = false, error } = state
   const outlook = useOutlook(kind, moment, expectedVersion)
+  const isOpen = useRef(true)
+  useEffect(
+    () => () => {
+      isOpen.current = false
+    },
+    []
+  )
   const edit = editOf()
   const messages = count === 1 ? 'one message' : `${count.toLocaleString('en')} messages`
 
@@ -150,6 +160,9 @@ function EditDialog({ kind, moment, onClose }: EditDialogProps): VNode {
       }
       return
     }
+    // Whoever has gone on meanwhile is not taken away from there.
+    const here = sessionPlace.peek()
+    if (!isOpen.current || here?.user !== user || here.session !== session) return
     onClose()
     if (edited.id === session && edited.userId === user) change({ at: undefined })
     else go({ page: 'session', user: edited.userId, session: edited.id, view: 'conversation' })
@@ -272,9 +285,9 @@ function EditDialog({ kind, moment, onClose }: EditDialogProps): VNode {
       case 'delete':
         return (
           <>
-            Appends 1 event: deleted. No list shows the session from then on. Its log of {latest.toLocaleString('en')}{' '}
-            {latest === 1 ? 'version' : 'versions'} stays, unless the service is set to purge what is deleted; until
-            then, rewinding to a version brings it back.
+            Appends 1 event: deleted. No list shows the session from then on. Its log of{' '}
+            {latestNow.value.toLocaleString('en')} {latestNow.value === 1 ? 'version' : 'versions'} stays, unless the
+            service is set to purge what is deleted; until then, rewinding to a version brings it back.
           </>
         )
       case 'metadata':
@@ -363,7 +376,7 @@ function whatIsWrong(error: ApiError, sent: Edit | undefined, newest: number): C
     case 'TURN_BUSY':
       return `Nothing was written: a turn is open, and only its holder may write. Try again when it has ended. (${error.message})`
     case 'SESSION_EXISTS':
-      return `Nothing was made: there is, or was, a session called “${sent?.type === 'fork' ? (sent.as ?? '') : ''}”. Give the new one another id.`
+      return `Nothing was made: there is, or was, a session called “${sent?.type === 'fork' ? plain(sent.as ?? '') : ''}”. Give the new one another id.`
     case 'NOTHING_TO_UNDO':
       return 'There is nothing to undo: nothing was written since the session began, or all of it is undone already.'
     case 'NOTHING_TO_REDO':

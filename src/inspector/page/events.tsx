@@ -6,7 +6,8 @@ import { hrefOf } from './address.ts'
 import { JsonView } from './json.tsx'
 import { Problem } from './problem.tsx'
 import { current, events, hrefOfVersion, latest } from './session-state.ts'
-import { Line } from './text.tsx'
+import { beginningOf, Line } from './text.tsx'
+import { isoOf, isTime } from './time.tsx'
 import { Glyph, kindNameOf } from './track.tsx'
 import { VirtualList } from './virtual-list.tsx'
 import { sizeOf } from './whole-text.tsx'
@@ -196,7 +197,7 @@ function MetadataChanges({ changes }: { readonly changes: readonly MetadataChang
 
 function shortOf(value: Json): string {
   const text = JSON.stringify(value)
-  return text.length <= 60 ? text : `${text.slice(0, 59)}…`
+  return text.length <= 60 ? text : `${beginningOf(text, 59)}…`
 }
 
 const TIME = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' })
@@ -204,13 +205,4 @@ const TIME = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle
 /** A time, for people. */
 export function timeOf(at: number): string {
   return isTime(at) ? TIME.format(at) : String(at)
-}
-
-function isoOf(at: number): string {
-  return isTime(at) ? new Date(at).toISOString() : ''
-}
-
-// Beyond it there are no dates.
-function isTime(at: number): boolean {
-  return Math.abs(at) <= 8.64e15
 }

@@ -4,6 +4,7 @@ import { hrefOf, place } from './address.ts'
 import { about, trouble } from './client.ts'
 import { Dialog } from './dialog.tsx'
 import { useKeys } from './loaded.tsx'
+import { Line, plain, visible } from './text.tsx'
 
 /** What stands above every page: where the reader is, and what is wrong. */
 export function Header(): VNode {
@@ -41,21 +42,21 @@ export function Header(): VNode {
           {page !== 'actors' && user !== undefined && (
             <li>
               <a href={hrefOf({ user })} aria-current={session === undefined ? 'page' : undefined}>
-                <bdi>{user}</bdi>
+                <Line text={user} />
               </a>
             </li>
           )}
           {page !== 'actors' && session !== undefined && (
             <li>
               <a href={hrefOf({ user, session })} aria-current="page">
-                <bdi>{session}</bdi>
+                <Line text={session} />
               </a>
             </li>
           )}
         </ol>
       </nav>
       <span class="store">
-        {about.value?.store !== undefined && <bdi title={about.value.store}>{about.value.store}</bdi>}
+        {about.value?.store !== undefined && <bdi title={plain(about.value.store)}>{visible(about.value.store)}</bdi>}
         {about.value?.allowEdit === false && (
           <span class="badge" title="Started without --allow-edit: nothing is changed from here">
             read-only
@@ -133,7 +134,7 @@ const KEYS: readonly (readonly [where: string, keys: readonly (readonly [keys: r
       [
         [['←', '→'], 'a version back, a version on'],
         [['Home', 'End'], 'first version, newest version'],
-        [['PgUp', 'PgDn'], 'a tenth of all versions back, or on'],
+        [['PgDn', 'PgUp'], 'a tenth of all versions back, or on'],
         [['[', ']'], 'the problem, rewind or turn before, or next'],
         [['Space'], 'play, pause'],
         [['1', '…', '5'], 'conversation, events, JSON, compare, tree']

@@ -5,7 +5,7 @@ import type { SessionLine, SessionPage, UserPage } from '../wire.ts'
 import { change, go, hrefOf, place } from './address.ts'
 import { about, get, type ApiError } from './client.ts'
 import { asApiError, FailureNote, Skeleton, useEvery, useGet } from './loaded.tsx'
-import { Line } from './text.tsx'
+import { Line, plain } from './text.tsx'
 import { Time } from './time.tsx'
 import { type ScrollWish, VirtualList } from './virtual-list.tsx'
 
@@ -15,7 +15,7 @@ const REFRESH_MS = 4_000
 export function Home(): VNode {
   const { user } = place.value
   useEffect(() => {
-    document.title = user === undefined ? 'turnlog' : `${user} · turnlog`
+    document.title = user === undefined ? 'turnlog' : `${plain(user)} · turnlog`
   }, [user])
   return user === undefined ? <Start /> : <Sessions key={user} user={user} />
 }
@@ -81,7 +81,7 @@ function Users(): VNode {
         none={
           <div class="empty">
             <h2>No user is called so</h2>
-            <p>No user’s id contains “{search}”.</p>
+            <p>No user’s id contains “{<Line text={search} />}”.</p>
             <button type="button" onClick={() => change({ search: undefined }, { replace: true })}>
               Show all users
             </button>
@@ -117,7 +117,7 @@ function Sessions({ user, isOnly = false }: { readonly user: string; readonly is
     <Frame
       heading={
         <>
-          Sessions <span class="quiet">of {<bdi>{user}</bdi>}</span>
+          Sessions <span class="quiet">of {<Line text={user} />}</span>
         </>
       }
       count={<Count list={list} one="session" many="sessions" />}
@@ -133,18 +133,18 @@ function Sessions({ user, isOnly = false }: { readonly user: string; readonly is
           search === '' ? (
             <div class="empty">
               <h2>
-                <bdi>{user}</bdi> has no sessions
+                <Line text={user} /> has no sessions
               </h2>
               <p>
                 There is no such user, or all sessions were deleted. What is written from now on shows up here by
                 itself.
               </p>
-              <pre>{importing(user)}</pre>
+              <pre>{<Line text={importing(user)} />}</pre>
               {!isOnly && <a href={hrefOf({})}>All users</a>}
             </div>
           ) : (
             <div class="empty">
-              <h2>Nothing matches “{search}”</h2>
+              <h2>Nothing matches “{<Line text={search} />}”</h2>
               <p>
                 Titles, ids and facts are searched, and “reward=0” finds exactly that fact. Not what is said in the
                 conversations.
@@ -199,13 +199,13 @@ function SessionEntry({ line }: { readonly line: SessionLine }): VNode {
             class="chip"
             // Reached by searching, too; not a stop on the way to the next session.
             tabIndex={-1}
-            title={`Show those with exactly ${key} ${value}`}
+            title={plain(`Show those with exactly ${key} ${value}`)}
             onClick={() => go({ user: userId, search: `${key}=${value}` })}
           >
             <Line text={key} /> <b>{<Line text={value} />}</b>
           </button>
         ))}
-        {format !== 'message' && format !== '' && <span class="badge">{format}</span>}
+        {format !== 'message' && format !== '' && <span class="badge">{<Line text={format} />}</span>}
       </span>
       <span class="when">version {version.toLocaleString('en')}</span>
     </div>
@@ -286,14 +286,19 @@ function Search({
     document.addEventListener('keydown', listener)
     return () => document.removeEventListener('keydown', listener)
   }, [])
-  const set = (text: string): void => change({ search: text === '' ? undefined : text }, { replace: true })
+  // Whoever leaves has not searched where he is then.
+  useEffect(() => () => clearTimeout(timer.current), [])
+  const set = (text: string): void => {
+    clearTimeout(timer.current)
+    setTyped(text)
+    change({ search: text === '' ? undefined : text }, { replace: true })
+  }
   return (
     <form
       class="list-search"
       role="search"
       onSubmit={(event) => {
         event.preventDefault()
-        clearTimeout(timer.current)
         set(typed)
         document.querySelector<HTMLAnchorElement>('.lines [role="listitem"] a')?.focus()
       }}
@@ -419,6 +424,9 @@ function usePages<T>(
     run(undefined, (page) =>
       setState((before) => {
         if (!before || before.question !== question) return before
+        // Where nothing is, nothing moves.
+        if (before.entries.length === 0 && page.entries.length > 0)
+          return { question, entries: page.entries, after: page.after }
         const fresh = new Map(page.entries.map((entry) => [keyOf(entry), entry]))
         const entries = before.entries.map((entry) => fresh.get(keyOf(entry)) ?? entry)
         const first = entries.slice(0, page.entries.length)
@@ -554,6 +562,7 @@ function Entries<T>({
       showNews()
   }, [hasNews, range.first])
 
+  const keyAt = useCallback((index: number) => keyOf(entries![index]!), [entries])
   if (error && count === 0) return <FailureNote error={error} onRetry={reload} />
   if (!entries) return <Skeleton lines={9} />
   // While more is sought for, nothing may be found yet.
@@ -583,9 +592,10 @@ function Entries<T>({
       {count === 0 && <p class="loading-more">Searching …</p>}
       <VirtualList
         count={count}
+        hasMore={cursor !== undefined}
         estimate={estimate}
         label={label}
-        keyOf={(index) => keyOf(entries[index]!)}
+        keyOf={keyAt}
         scrollTo={wish}
         onRange={onRange}
       >

@@ -27,17 +27,16 @@ export function useGet<T>(path: string, query: Query | undefined): Loaded<T> {
   useEffect(() => {
     if (!query) return
     const left = new AbortController()
+    const take = (got: { readonly value: T } | { readonly error: ApiError }): void => {
+      if (left.signal.aborted) return
+      isAsking.current = false
+      setAnswer({ key, ...got })
+    }
     isAsking.current = true
-    get<T>(path, query, left.signal)
-      .then(
-        (value) => !left.signal.aborted && setAnswer({ key, value }),
-        (error: unknown) => {
-          if (!left.signal.aborted) setAnswer({ key, error: asApiError(error) })
-        }
-      )
-      .finally(() => {
-        if (!left.signal.aborted) isAsking.current = false
-      })
+    get<T>(path, query, left.signal).then(
+      (value) => take({ value }),
+      (error: unknown) => take({ error: asApiError(error) })
+    )
     return () => {
       isAsking.current = false
       left.abort()

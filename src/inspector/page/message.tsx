@@ -5,7 +5,7 @@ import type { ContentPart, Message } from '../../message.ts'
 import type { Item } from '../wire.ts'
 import type { SessionPlace } from './address.ts'
 import { JsonView, parsedJson } from './json.tsx'
-import { Line, sought, Text } from './text.tsx'
+import { beginningOf, Line, sought, Text } from './text.tsx'
 import { cutAt, cutsIn, Rest, sizeOf, type Whence } from './whole-text.tsx'
 
 /** Properties of {@link ItemView}. */
@@ -84,7 +84,7 @@ function MessageView(props: Context): VNode {
         )}
         {typeof message.message === 'string' && message.message !== '' && (
           <div class={type === 'error' ? 'fault' : ''}>
-            {message.code && <code>{message.code} </code>}
+            {message.code && <code>{<Line text={message.code} />} </code>}
             <LongText {...props} text={message.message} path={['message']} />
           </div>
         )}
@@ -114,7 +114,7 @@ function Head({ index, role, type, status, problem, children }: HeadProps): VNod
           <Line text={type} />
         </span>
       )}
-      {status !== undefined && <span class={`badge status ${status}`}>{status}</span>}
+      {status !== undefined && <span class={`badge status ${status}`}>{<Line text={status} />}</span>}
       {problem !== undefined && (
         <span class="badge problem">
           <Line text={problem} />
@@ -385,7 +385,7 @@ function CallId({ data }: { readonly data: JsonObject }): VNode | null {
   const id = data['call_id']
   return typeof id === 'string' ? (
     <code class="call-id quiet">
-      <Line text={id.slice(0, 80)} />
+      <Line text={beginningOf(id, 80)} />
     </code>
   ) : null
 }

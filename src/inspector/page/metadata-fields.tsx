@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from 'preact/hooks'
 import type { Json, JsonObject } from '../../json.ts'
 import type { Moment } from '../wire.ts'
 import { FailureNote, Skeleton, useGet } from './loaded.tsx'
-import { Line } from './text.tsx'
+import { Line, plain } from './text.tsx'
 
 interface Field {
   /** What it is here, also when it is renamed. */
@@ -117,7 +117,7 @@ function FieldView({
         </span>
       )}
       <textarea
-        aria-label={isNew ? 'Value, as JSON' : `Value of ${key}, as JSON`}
+        aria-label={isNew ? 'Value, as JSON' : `Value of ${plain(key)}, as JSON`}
         aria-describedby={says === undefined ? undefined : note}
         aria-invalid={fault !== undefined && !isRemoved ? 'true' : undefined}
         placeholder='JSON, such as "text", 1, true, {"a": 1}'
@@ -128,14 +128,14 @@ function FieldView({
         onInput={({ currentTarget }) => onChange({ ...field, text: currentTarget.value })}
       />
       {isNew ? (
-        <button type="button" class="plain" aria-label={`Leave out ${key}`} onClick={onDrop}>
+        <button type="button" class="plain" aria-label={`Leave out ${plain(key)}`} onClick={onDrop}>
           ✕
         </button>
       ) : (
         <button
           type="button"
           class="plain"
-          aria-label={`${isRemoved ? 'Keep' : 'Remove'} ${key}`}
+          aria-label={`${isRemoved ? 'Keep' : 'Remove'} ${plain(key)}`}
           onClick={() => onChange({ ...field, isRemoved: !isRemoved })}
         >
           {isRemoved ? 'Keep' : 'Remove'}

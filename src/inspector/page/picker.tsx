@@ -4,7 +4,7 @@ import type { JsonObject } from '../../json.ts'
 import type { Moment, SessionLine, SessionPage } from '../wire.ts'
 import { Dialog } from './dialog.tsx'
 import { FailureNote, Skeleton, useGet } from './loaded.tsx'
-import { Line } from './text.tsx'
+import { beginningOf, Line } from './text.tsx'
 import { Time } from './time.tsx'
 
 /** Properties of {@link Picker}. */
@@ -30,7 +30,7 @@ export function Picker({ moment, onPick, onClose }: PickerProps): VNode {
   const ofTask = useGet<SessionPage>('sessions', task && { user, search: `${task[0]}=${task[1]}` })
   const ofTitle = useGet<SessionPage>(
     'sessions',
-    title === undefined ? undefined : { user, search: title.slice(0, 200) }
+    title === undefined ? undefined : { user, search: beginningOf(title, 200) }
   )
   const isLike = (line: SessionLine): boolean =>
     (title !== undefined && line.title === title) ||
@@ -58,7 +58,7 @@ export function Picker({ moment, onPick, onClose }: PickerProps): VNode {
         onKeyDown={(event) => {
           const [first] = list.current?.querySelectorAll('button') ?? []
           if (event.key === 'ArrowDown') first?.focus()
-          else if (event.key === 'Enter' && typed === search) first?.click()
+          else if (event.key === 'Enter' && typed === search && all.isFresh) first?.click()
           else return
           event.preventDefault()
         }}
@@ -145,6 +145,6 @@ function taskOf(metadata: JsonObject): readonly [string, string] | undefined {
   const within = typeof facts === 'object' && facts !== null && !Array.isArray(facts) ? (facts as JsonObject) : {}
   for (const [key, value] of [...Object.entries(metadata), ...Object.entries(within)])
     if (/^task/i.test(key) && (typeof value === 'string' || typeof value === 'number'))
-      return [key, String(value).slice(0, 60)]
+      return [key, beginningOf(String(value), 60)]
   return undefined
 }

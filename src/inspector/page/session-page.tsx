@@ -174,7 +174,7 @@ function Failed({ code, message }: { readonly code: string; readonly message: st
           </a>
         )}{' '}
         <a class="button" href={hrefOf({ user })}>
-          All sessions of {user}
+          All sessions of <Line text={user ?? ''} />
         </a>{' '}
         <button type="button" onClick={again}>
           Try again
@@ -264,8 +264,9 @@ function keyed(key: string, at: Element): boolean {
   if (key === 'ArrowRight' || (isSlider && key === 'ArrowUp')) return step(version + 1)
   if (isFar && key === 'Home') return step(1)
   if (isFar && key === 'End') return step(latest.peek())
-  if (isFar && key === 'PageUp') return step(version - tenth)
-  if (isFar && key === 'PageDown') return step(version + tenth)
+  if (isFar && key === 'PageDown') return step(version - tenth)
+  // As arrows do, and sliders everywhere: up is more.
+  if (isFar && key === 'PageUp') return step(version + tenth)
   if (key === '[' || key === ']') {
     void goToNotable(key === '[' ? -1 : 1)
     return true

@@ -61,17 +61,33 @@ export function visible(text: string, word = ''): ComponentChild[] {
 }
 
 // Controls (but for line ends and tabs), what turns the direction of text, is of no width, or is half of a character. Joiners are left alone where
-// they belong: in pictographs, and between letters of scripts that join.
+// they belong: in pictographs, and between letters of scripts that join; so are what chooses among forms of a character, after one that has some,
+// and blanks within Braille.
 const JOINED = String.raw`\p{Script=Arabic}\p{Script=Devanagari}\p{Script=Bengali}\p{Script=Malayalam}\p{Script=Sinhala}`
 const HIDDEN = new RegExp(
   String.raw`(?:[\u0000-\u0008\u000B-\u001F\u007F-\u009F\u00AD\u034F\u061C\u115F\u1160\u17B4\u17B5\u180B-\u180E\u200B\u200E\u200F` +
     String.raw`\u2028-\u202E\u2060-\u206F\u3164\uFEFF\uFFA0\uFFF0-\uFFFB\p{Surrogate}\u{E0000}-\u{E0FFF}]` +
-    String.raw`|(?<![\p{Extended_Pictographic}\uFE0F\u{1F3FB}-\u{1F3FF}${JOINED}])[\u200C\u200D])+`,
+    String.raw`|(?<![\p{Script=Han}\p{Sm}\p{Script=Myanmar}])[\uFE00-\uFE0D]|(?<![\p{Emoji}\p{Extended_Pictographic}])[\uFE0E\uFE0F]` +
+    String.raw`|(?<![\u2800-\u28FF])\u2800+(?![\u2800-\u28FF])` +
+    String.raw`|(?<![${JOINED}\u{1F3FB}-\u{1F3FF}]|\p{Extended_Pictographic}\uFE0F?)[\u200C\u200D])+`,
   'gu'
 )
 
-// Many of a kind are one mark.
+/** A text where there can be no marks, as in a title: what cannot be seen, or changes how the rest is read, is named. */
+export function plain(text: string): string {
+  return text.replace(HIDDEN, (hidden) => `[${nameOf(hidden)}]`)
+}
+
 function Hidden({ characters }: { readonly characters: string }): VNode {
+  return (
+    <span class="hidden-character" title="Characters that cannot be seen">
+      {nameOf(characters)}
+    </span>
+  )
+}
+
+// Many of a kind are one mark.
+function nameOf(characters: string): string {
   const names: [string, number][] = []
   for (const character of characters) {
     const name = `U+${character.codePointAt(0)!.toString(16).toUpperCase().padStart(4, '0')}`
@@ -81,11 +97,7 @@ function Hidden({ characters }: { readonly characters: string }): VNode {
   }
   const said = names.slice(0, 8).map(([name, times]) => (times === 1 ? name : `${name} ×${times}`))
   if (names.length > 8) said.push(`and ${names.length - 8} more`)
-  return (
-    <span class="hidden-character" title="Characters that cannot be seen">
-      {said.join(' ')}
-    </span>
-  )
+  return said.join(' ')
 }
 
 function found(text: string, word: string): ComponentChild[] {
@@ -101,6 +113,11 @@ function found(text: string, word: string): ComponentChild[] {
   }
   shown.push(text.slice(end))
   return shown
+}
+
+/** As much of a text's beginning, without half a character at its end. */
+export function beginningOf(text: string, most: number): string {
+  return text.slice(0, most < text.length && isHigh(text.charCodeAt(most - 1)) ? most - 1 : most)
 }
 
 function endOfBeginning(text: string): number {

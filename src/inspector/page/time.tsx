@@ -10,12 +10,22 @@ const DAY_MS = 24 * HOUR
 
 /** How long ago a time is; exactly when it is, it says when pointed at. */
 export function Time({ at }: { readonly at: number }): VNode {
-  const date = new Date(at)
+  if (!isTime(at)) return <span>{String(at)}</span>
   return (
-    <time dateTime={date.toISOString()} title={EXACT.format(date)}>
+    <time dateTime={isoOf(at)} title={EXACT.format(at)}>
       {ago(at, Date.now())}
     </time>
   )
+}
+
+/** A time, for programs; empty where it is none. */
+export function isoOf(at: number): string {
+  return isTime(at) ? new Date(at).toISOString() : ''
+}
+
+/** Whether a number is a time: beyond these there are no dates. */
+export function isTime(at: number): boolean {
+  return Math.abs(at) <= 8.64e15
 }
 
 function ago(at: number, now: number): string {

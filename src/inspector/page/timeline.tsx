@@ -17,7 +17,7 @@ import {
   wanted
 } from './session-state.ts'
 import { Problem } from './problem.tsx'
-import { Line } from './text.tsx'
+import { beginningOf, Line } from './text.tsx'
 import { goToNotable, speed, SPEEDS, togglePlay } from './travel.ts'
 import { Glyph, heightOf, KIND_NAMES, kindNameOf, LANE_NAMES, Track, type TrackSize } from './track.tsx'
 
@@ -210,7 +210,8 @@ function Tip({ version, x, width }: { readonly version: number; readonly x: numb
       <strong>{version}</strong>{' '}
       {line && (
         <>
-          <span class={`kind-name kind-${line.kind}`}>{kindNameOf(line)}</span> <Line text={line.what.slice(0, 120)} />
+          <span class={`kind-name kind-${line.kind}`}>{kindNameOf(line)}</span>{' '}
+          <Line text={beginningOf(line.what, 120)} />
           {line.problem !== undefined && <Problem what={line.problem} />}
         </>
       )}
@@ -365,7 +366,11 @@ function Tail(): VNode {
     <button
       type="button"
       class={`tail ${count > 0 ? 'primary' : ''}`}
-      onClick={() => goTo(latest.value, { isStep: true })}
+      onClick={() => {
+        // It goes itself, but who pressed it goes on from here.
+        document.getElementById('slider')?.focus({ preventScroll: true })
+        goTo(latest.value, { isStep: true })
+      }}
     >
       {count > 0 ? `${count.toLocaleString('en')} new ${count === 1 ? 'event' : 'events'}` : 'To the newest'}
     </button>
@@ -416,7 +421,7 @@ function Legend(): VNode {
         <p class="small">An arc goes from a rewind to the version it went back to; a band is a turn.</p>
         <p class="small">
           <kbd>←</kbd> <kbd>→</kbd> step, <kbd>[</kbd> <kbd>]</kbd> go to what is notable, <kbd>Home</kbd>{' '}
-          <kbd>End</kbd> <kbd>Page ↑</kbd> <kbd>Page ↓</kbd> go far, <kbd>Space</kbd> plays, <kbd>1</kbd> to{' '}
+          <kbd>End</kbd> <kbd>Page ↓</kbd> <kbd>Page ↑</kbd> go far, <kbd>Space</kbd> plays, <kbd>1</kbd> to{' '}
           <kbd>5</kbd> change the view, <kbd>/</kbd> searches.
         </p>
       </div>

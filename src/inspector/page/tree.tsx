@@ -4,7 +4,7 @@ import { useEffect, useMemo, useRef } from 'preact/hooks'
 import type { Moment, Tree, TreeSession } from '../wire.ts'
 import { hrefOf } from './address.ts'
 import { FailureNote, Skeleton, useEvery, useGet } from './loaded.tsx'
-import { Line } from './text.tsx'
+import { Line, plain } from './text.tsx'
 import { type Branch, layoutOf, type TreeEdge, type TreeNode } from './tree-layout.ts'
 
 const REFRESH_MS = 3_000
@@ -118,7 +118,7 @@ function BranchList({
 }): VNode {
   const { session, kind } = branch
   return (
-    <ul aria-label={kind === 'left' ? `Left behind in ${session.id}` : `Session ${session.id}`}>
+    <ul aria-label={plain(kind === 'left' ? `Left behind in ${session.id}` : `Session ${session.id}`)}>
       {branch.nodes.map((node, n) => (
         <li key={n === 0 ? 'first' : node.roles.includes('newest') ? 'newest' : node.version}>
           <Row
@@ -189,7 +189,7 @@ function Row({
         <span class="tree-head">
           {name}{' '}
           <span class="mono tree-version">
-            {!isFirst && <span class="visually-hidden">{id}</span>}@{version}
+            {!isFirst && <span class="visually-hidden">{plain(id)}</span>}@{version}
           </span>{' '}
           {isDeleted && version === latest && <span class="badge bad">deleted</span>}
           {isCurrent && <span class="badge accent">you are here</span>}
@@ -214,7 +214,7 @@ function Row({
             other: { user, session: id, at: version }
           })}
         >
-          Compare<span class="visually-hidden"> this with {`${id}@${version}`}</span>
+          Compare<span class="visually-hidden"> this with {plain(`${id}@${version}`)}</span>
         </a>
       )}
     </div>

@@ -19,6 +19,8 @@ export interface ScrollWish {
 /** Properties of {@link VirtualList}. */
 export interface VirtualListProps {
   readonly count: number
+  /** Whether there are others that are not here yet. */
+  readonly hasMore?: boolean | undefined
   /** How high an entry is, in pixels, as long as it was not seen. */
   readonly estimate: number
   readonly children: (index: number) => ComponentChildren
@@ -116,7 +118,7 @@ export function VirtualList(props: VirtualListProps): VNode {
             ref={list.measureElement}
             data-index={index}
             role={role === 'feed' ? 'article' : 'listitem'}
-            aria-setsize={count}
+            aria-setsize={props.hasMore ? -1 : count}
             aria-posinset={index + 1}
             aria-current={index === current ? 'true' : undefined}
             style={{ position: 'absolute', insetInline: '0', top: '0', transform: `translateY(${start}px)` }}

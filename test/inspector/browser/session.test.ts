@@ -73,7 +73,7 @@ describe.skipIf(chromiumMissing !== undefined)(`a session${because}`, () => {
     await expectVersion(page, history, 15)
     await page.keyboard.press(']')
     await expectVersion(page, history, 19)
-    await page.keyboard.press('PageUp')
+    await page.keyboard.press('PageDown')
     await expectVersion(page, history, 16)
     await page.keyboard.press('End')
     await expectVersion(page, history, LAST)
