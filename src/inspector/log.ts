@@ -1,5 +1,5 @@
 import { DEFAULT_FORMAT, readerOf } from '../adapters/shared/reading.ts'
-import { noSessionThen } from '../content.ts'
+import { IN_ANY_FORMAT, noSessionThen } from '../content.ts'
 import { isTurnlogError } from '../errors.ts'
 import type { SessionEvent } from '../event.ts'
 import { equalJson, type Json } from '../json.ts'
@@ -15,6 +15,9 @@ export type AnyHistory = SessionHistoryService<unknown, unknown>
 
 /** What is stored is taken as it is. */
 const ANYTHING: StandardSchema = { '~standard': { version: 1, vendor: 'turnlog', validate: (value) => ({ value }) } }
+
+// A log has messages of as many formats as it was begun with.
+const ANY_FORMAT = { [IN_ANY_FORMAT]: true } as const
 
 /** How many logs are kept, more than a tree has, and how many events they may have; and how many messages that had to be read as such, of two versions at least. */
 const KEPT = 300
@@ -208,37 +211,18 @@ export class Log {
   }
 
   /** The events of versions `from` to `to`, of whatever formats. */
-  events(from: number, to: number): AsyncGenerator<SessionEvent<unknown>, undefined> {
-    return this.#inAnyFormat(from, (history, next) =>
-      history.readEvents(this.userId, this.sessionId, { from: next, to: Math.max(to, next - 1) })
-    )
+  events(from: number, to: number): AsyncIterable<SessionEvent<unknown>> {
+    const range = { from, to: Math.max(to, from - 1), ...ANY_FORMAT }
+    return this.#logs.withFormat(DEFAULT_FORMAT).readEvents(this.userId, this.sessionId, range)
   }
 
-  /** The events from a version on, and then each that is stored. Ends when the session is purged, or `signal` is aborted. */
-  live(from: number, signal: AbortSignal): AsyncGenerator<SessionEvent<unknown>, undefined> {
-    return this.#inAnyFormat(from, (history, next) =>
-      history.subscribe(this.userId, this.sessionId, { from: next, signal })
-    )
-  }
-
-  async *#inAnyFormat(
-    from: number,
-    ask: (history: AnyHistory, next: number) => AsyncIterable<SessionEvent<unknown>>
-  ): AsyncGenerator<SessionEvent<unknown>, undefined> {
-    let format = this.#format
-    for (let next = from; ;) {
-      try {
-        for await (const event of ask(this.#logs.withFormat(format), next)) {
-          next = event.version + 1
-          yield event
-        }
-        return
-      } catch (error) {
-        // It has started over with messages of another format; or this is the first that is asked.
-        if (!isTurnlogError(error, 'FORMAT_MISMATCH') || error.actual === format) throw error
-        format = error.actual
-      }
-    }
+  /**
+   * The events from a version on, and then each that is stored. Ends when the session is purged, `signal` is aborted or the
+   * service stops.
+   */
+  live(from: number, signal: AbortSignal): AsyncIterable<SessionEvent<unknown>> {
+    const range = { from, signal, ...ANY_FORMAT }
+    return this.#logs.withFormat(DEFAULT_FORMAT).subscribe(this.userId, this.sessionId, range)
   }
 
   /**

@@ -71,6 +71,29 @@ describe('following', () => {
     await later.return(undefined)
   })
 
+  it('of a log that was begun with one format after another is told from each version', async ({ begin }) => {
+    const { history, asked } = await begin()
+    for (const format of ['message', 'notes', 'message', 'other', 'notes', 'message']) {
+      const service = format === 'message' ? history : history.withMessage(ANYTHING, { format })
+      await service.appendMessage(await service.createSession('ada', 's1'), text(format))
+    }
+    const all = Array.from({ length: 12 }, (_, i) => i + 1)
+    for (const from of all) {
+      const rest = all.slice(from - 1)
+      expect((await asked.get('events', { ...S1, from })).events.map(({ version }) => version)).toEqual(rest)
+      const sent = asked.events('follow', { ...S1, from })
+      await next(sent)
+      expect(await versions(sent, rest.length)).toEqual(rest)
+      await sent.return(undefined)
+    }
+    expect(await asked.get('outline', S1)).toMatchObject({ latest: 12 })
+    expect((await asked.get('tree', S1)).sessions).toMatchObject([{ id: 's1', version: 12, count: 1 }])
+    expect((await asked.get('event', { ...S1, version: 10 })).line).toMatchObject({
+      version: 10,
+      what: expect.any(String)
+    })
+  })
+
   it('goes on after what the browser had last, and tells where that is of another log', async ({ begin }) => {
     const { history, asked } = await begin()
     await begun(history, 2)
