@@ -284,4 +284,16 @@ describe('batches', () => {
     for await (const batch of batches(source(), 2)) if (batch.includes(4)) break
     expect(isLeft).toBe(true)
   })
+
+  it('end where they are left while the source waits for what does not come', async () => {
+    async function* source(): AsyncGenerator<number> {
+      yield 1
+      await new Promise(() => undefined)
+    }
+    await expect(
+      (async () => {
+        for await (const batch of batches(source(), 2)) throw new Error(`no more after ${batch.join()}`)
+      })()
+    ).rejects.toThrow('no more after 1')
+  })
 })
