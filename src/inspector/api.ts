@@ -536,7 +536,12 @@ async function follow(
       await sse.writeSSE({ event: 'events', id: sentId(last), data: JSON.stringify(data) })
     }
   }
-  if (!ended.aborted) await sse.writeSSE({ event: 'gone', data: '{}' })
+  if (ended.aborted) return
+  // What is followed ends also where the service stops, or the store is away.
+  await log.newest().catch((error: unknown) => {
+    if (!isTurnlogError(error, 'SESSION_NOT_FOUND') && !isTurnlogError(error, 'CORRUPT_LOG')) throw error
+  })
+  await sse.writeSSE({ event: 'gone', data: '{}' })
 }
 
 // By its version alone one cannot tell it from one of a log that was begun anew. An id may have line feeds in it.

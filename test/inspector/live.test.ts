@@ -160,6 +160,19 @@ describe('following', () => {
     expect(await asked.get('moment', S1)).toMatchObject({ latest: 2 })
   })
 
+  it('fails where the service stops: nothing was purged', async ({ begin }) => {
+    const { history, asked } = await begin()
+    await begun(history)
+    const sent = asked.events('follow', { ...S1, from: 2 })
+    await next(sent)
+    expect(await versions(sent, 1)).toEqual([2])
+    await history.stop()
+    expect([await next(sent), await next(sent)]).toMatchObject([
+      { event: 'failure', data: { error: { code: 'STOPPED' } } },
+      { event: 'end' }
+    ])
+  })
+
   it('ends with the server, and the service goes on', async ({ begin }) => {
     const { history, asked } = await begin({ inspector: { actors: new ActorLog() } })
     await begun(history)
