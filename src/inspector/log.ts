@@ -185,7 +185,8 @@ export class Log {
    */
   async versionOf(at: number | Date | undefined, { latest }: Newest): Promise<number> {
     if (at === undefined) return latest
-    const version = typeof at === 'number' ? at : (await this.#synced()).versionAt(at.getTime())
+    // What was appended since is in the outline, and not in what is answered with.
+    const version = typeof at === 'number' ? at : Math.min((await this.#synced()).versionAt(at.getTime()), latest)
     if (version < 1 || version > latest) throw noSessionThen(version, latest, at instanceof Date ? at : undefined)
     return version
   }
