@@ -275,19 +275,25 @@ export class Log {
 
   async #sync(): Promise<LogOutline> {
     const { latest } = await this.newest()
-    const known = this.#outline
-    if (!(await this.#isStill(known, latest))) this.#outline = new LogOutline()
-    await this.#outline.add(this.events(this.#outline.latest + 1, latest), latest)
+    if (!(await this.#isStill(latest))) this.#outline = new LogOutline()
+    const { latest: known } = this.#outline
+    await this.#outline.add(this.events(known + 1, latest), latest)
     // It was purged meanwhile.
     if (this.#outline.latest === 0) throw sessionNotFound(this.ref)
-    return this.#outline
+    // Or purged and begun anew: then what was added is of another log.
+    const hasGrown = known > 0 && this.#outline.latest > known
+    return hasGrown && !(await this.#isStill(latest)) ? this.#sync() : this.#outline
   }
 
-  // Where the last event that is known is another now, the session was purged, and begun anew.
-  async #isStill({ last }: LogOutline, latest: number): Promise<boolean> {
-    if (!last) return true
-    if (last.version > latest) return false
-    for await (const { id } of this.events(last.version, last.version)) return id === last.id
+  // Where the first or the last event that is known is another now, the session was purged, and begun anew.
+  async #isStill(latest: number): Promise<boolean> {
+    const { first, last } = this.#outline
+    if (!first || !last) return true
+    return last.version <= latest && (await this.#isThere(first)) && (await this.#isThere(last))
+  }
+
+  async #isThere({ version, id }: SessionEvent<unknown>): Promise<boolean> {
+    for await (const event of this.events(version, version)) return event.id === id
     return false
   }
 }

@@ -15,6 +15,8 @@ export class LogOutline {
   /** From which version on messages are of which format. */
   readonly #formats: { readonly from: number; readonly format: string }[] = []
   #read: Reader | undefined
+  /** The first event that was given. */
+  first: SessionEvent<unknown> | undefined
   /** The newest event that was given. */
   last: SessionEvent<unknown> | undefined
 
@@ -57,6 +59,7 @@ export class LogOutline {
     const { kind, problem } = kindAndProblem(event, read)
     this.#kinds.push(KINDS.indexOf(kind))
     this.#times.push(at)
+    this.first ??= event
     this.last = event
     if (problem !== undefined) this.#problems.add(version)
     if (event.type === 'rewound')
