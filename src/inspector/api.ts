@@ -270,9 +270,12 @@ export function api(history: AnyHistory, { about, actors, signal }: ApiOptions):
   })
 
   app.get('/follow', (c) => {
-    const { user, session, from } = ask(c, z.object({ ...named, from: whole(1).prefault('1') }))
+    const { user, session, from, after } = ask(
+      c,
+      z.object({ ...named, from: whole(1).prefault('1'), after: z.string().optional() })
+    )
     // Where the browser has lost the connection, it says what it had last.
-    const last = c.req.header('last-event-id')
+    const last = c.req.header('last-event-id') || after
     return live(c, signal, (sse, ended) => follow(sse, logs.of(user, session), last, from, ended))
   })
 
@@ -397,6 +400,8 @@ async function momentOf(
   const all = shownOf(reading).length
   const middle = Math.min(change.at, all) + Math.ceil(change.added / 2)
   const first = from ?? Math.max(0, Math.min(middle - Math.floor(count / 2), all - count))
+  // One of a newer release may be passed over, and is not given; then what follows is told by its version.
+  const newestEvent = version === newest.latest ? event : await log.event(newest.latest).catch(() => undefined)
   const { forkedFrom, turn } = session ?? {}
   const title = session ? titleOf(session.metadata) : undefined
   return {
@@ -404,6 +409,7 @@ async function momentOf(
     id: log.sessionId,
     version,
     latest: newest.latest,
+    ...(newestEvent && { latestId: sentId(newestEvent) }),
     ...(newest.damagedAt !== undefined && { damagedAt: newest.damagedAt }),
     isLive: session !== null,
     createdAt: session?.createdAt ?? event.at,

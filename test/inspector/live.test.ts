@@ -122,6 +122,23 @@ describe('following', () => {
     }
   })
 
+  it('goes on after the newest event of a moment, and tells where that is of another log', async ({ begin }) => {
+    const { history, asked } = await begin()
+    await begun(history, 4)
+    const { latestId } = await asked.get('moment', S1)
+    expect((await asked.get('moment', { ...S1, at: 2 })).latestId).toBe(latestId)
+    await history.appendMessage(ADA, text('later'))
+    const sent = asked.events('follow', { ...S1, from: 6, after: latestId })
+    await next(sent)
+    expect(await versions(sent, 1)).toEqual([6])
+    await sent.return(undefined)
+    await history.purgeSession('ada', 's1')
+    await begun(history, 6)
+    const other = asked.events('follow', { ...S1, from: 6, after: latestId })
+    await next(other)
+    expect([await next(other), await next(other)]).toMatchObject([{ event: 'gone' }, { event: 'end' }])
+  })
+
   it('ends when the session is purged, and tells of what is not there or fails', async ({ begin }) => {
     let isAway = false
     const inner = memoryStore()
