@@ -275,7 +275,7 @@ export function api(history: AnyHistory, { about, actors, signal }: ApiOptions):
       z.object({ ...named, from: whole(1).prefault('1'), after: z.string().optional() })
     )
     // Where the browser has lost the connection, it says what it had last.
-    const last = c.req.header('last-event-id') || after
+    const last = c.req.header('last-event-id') ?? after
     return live(c, signal, (sse, ended) => follow(sse, logs.of(user, session), last, from, ended))
   })
 
