@@ -122,6 +122,9 @@ export function checkFormat({ format: actual }: { readonly format: string }, exp
   throw turnlogError('FORMAT_MISMATCH', message, { expected, actual })
 }
 
+/** As an option of `readEvents` and `subscribe`: events come whatever their format is. For the inspector; no option of the package. */
+export const IN_ANY_FORMAT = Symbol('in any format')
+
 /** The error for a version that a log does not have, or at which there was no session; `time` where that was asked for. */
 export function noSessionThen(version: number, actual: number, time?: Date): Error {
   const what = version > actual ? `does not exist; the newest is ${actual}` : 'is one at which there was no session'

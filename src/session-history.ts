@@ -30,7 +30,7 @@ import {
   type StandardSchema
 } from './message.ts'
 import type { Change, SessionRef, WriteOptions } from './calls.ts'
-import { checkFormat, idIn, noSessionThen, type SessionChange } from './content.ts'
+import { checkFormat, idIn, IN_ANY_FORMAT, noSessionThen, type SessionChange } from './content.ts'
 import {
   newestMessages,
   sessionExists,
@@ -353,7 +353,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     const key = keyOf(userId, sessionId)
     const { from, to, signal } = optionsOf(options)
     const range = { from: wholeNumber('from', from, 1) ?? 1, to: wholeNumber('to', to, 0) }
-    return this.#events(key, range, signalOf(signal), false)
+    return this.#events(key, range, signalOf(signal), false, isInAnyFormat(options))
   }
 
   subscribe(
@@ -363,14 +363,21 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
   ): AsyncIterable<SessionEvent<M>> {
     const key = keyOf(userId, sessionId)
     const { from, signal } = optionsOf(options)
-    return this.#events(key, { from: wholeNumber('from', from, 1) ?? 1, to: undefined }, signalOf(signal), true)
+    const range = { from: wholeNumber('from', from, 1) ?? 1, to: undefined }
+    return this.#events(key, range, signalOf(signal), true, isInAnyFormat(options))
   }
 
-  #events(key: SessionKey, range: EventRange, signal: AbortSignal | undefined, follows: boolean): Events<M> {
+  #events(
+    key: SessionKey,
+    range: EventRange,
+    signal: AbortSignal | undefined,
+    follows: boolean,
+    inAnyFormat: boolean
+  ): Events<M> {
     return {
       [Symbol.asyncIterator]: () => {
         const left = new AbortController()
-        const events = this.#read(key, range, [signal, left.signal], follows)
+        const events = this.#read(key, range, [signal, left.signal], follows, inAnyFormat)
         return {
           next: () => events.next(),
           // A generator would first wait for a `next` that is under way, and so for an event that may never come.
@@ -388,7 +395,8 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     key: SessionKey,
     { from, to }: EventRange,
     causes: readonly (AbortSignal | undefined)[],
-    follows: boolean
+    follows: boolean,
+    inAnyFormat: boolean
   ): AsyncGenerator<SessionEvent<M>, undefined> {
     const span = this.#engine.span(causes)
     const { store } = this.#engine
@@ -402,7 +410,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
         if (logId !== undefined && head?.logId !== logId) return
         if (!head) continue
         // From the first event on, each `created` tells the format of what follows; else that of the newest has to do.
-        if (logId === undefined && from > 1) checkFormat(head.summary, this.#format.name)
+        if (logId === undefined && from > 1 && !inAnyFormat) checkFormat(head.summary, this.#format.name)
         logId = head.logId
         const range = { from: next, ...(to !== undefined && { to }), signal: span.signal }
         for await (const page of store.read(logId, range)) {
@@ -410,7 +418,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
             if (span.hasEnded) throw span.signal.reason
             next = stored.version + 1
             const event = upcast(stored)
-            if (event?.type === 'created') checkFormat(event.data, this.#format.name)
+            if (event?.type === 'created' && !inAnyFormat) checkFormat(event.data, this.#format.name)
             if (event) yield event as SessionEvent<M>
           }
         }
@@ -647,6 +655,10 @@ interface Given {
 interface WriteTerms<M, Input> {
   readonly turn?: HeldTurn<M, Input> | undefined
   readonly missing?: 'warn' | 'create' | 'throw'
+}
+
+function isInAnyFormat(options: object | undefined): boolean {
+  return options !== undefined && IN_ANY_FORMAT in options
 }
 
 /** Versions, both ends inclusive. */

@@ -271,10 +271,12 @@ export function api(history: AnyHistory, { about, actors, signal }: ApiOptions):
   })
 
   app.get('/follow', (c) => {
-    const query = ask(c, z.object({ ...named, from: whole(1).prefault('1'), last: z.string().max(100).optional() }))
-    const { user, session, from } = query
+    const { user, session, from, after } = ask(
+      c,
+      z.object({ ...named, from: whole(1).prefault('1'), after: z.string().max(100).optional() })
+    )
     // Where the browser has lost the connection, it says what it had last; where the page has closed it, the page does.
-    const last = c.req.header('last-event-id') ?? query.last
+    const last = c.req.header('last-event-id') ?? after
     return live(c, signal, (sse, ended) => follow(sse, logs.of(user, session), last, from, ended))
   })
 
@@ -399,6 +401,8 @@ async function momentOf(
   const all = shownOf(reading).length
   const middle = Math.min(change.at, all) + Math.ceil(change.added / 2)
   const first = from ?? Math.max(0, Math.min(middle - Math.floor(count / 2), all - count))
+  // One of a newer release may be passed over, and is not given; then what follows is told by its version.
+  const newestEvent = version === newest.latest ? event : await log.event(newest.latest).catch(() => undefined)
   const { forkedFrom, turn } = session ?? {}
   const title = session ? titleOf(session.metadata) : undefined
   return {
@@ -406,6 +410,7 @@ async function momentOf(
     id: log.sessionId,
     version,
     latest: newest.latest,
+    ...(newestEvent && { latestId: sentId(newestEvent) }),
     ...(newest.damagedAt !== undefined && { damagedAt: newest.damagedAt }),
     isLive: session !== null,
     // Of one that is deleted, it is that of the state before.
@@ -539,7 +544,12 @@ async function follow(
       await sse.writeSSE({ event: 'events', id: sentId(last), data: JSON.stringify(data) })
     }
   }
-  if (!ended.aborted) await sse.writeSSE({ event: 'gone', data: '{}' })
+  if (ended.aborted) return
+  // What is followed ends also where the service stops, or the store is away.
+  await log.newest().catch((error: unknown) => {
+    if (!isTurnlogError(error, 'SESSION_NOT_FOUND') && !isTurnlogError(error, 'CORRUPT_LOG')) throw error
+  })
+  await sse.writeSSE({ event: 'gone', data: '{}' })
 }
 
 // By its version alone one cannot tell it from one of a log that was begun anew. An id may have line feeds in it.

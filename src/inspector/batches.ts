@@ -21,6 +21,7 @@ export async function* batches<T>(source: AsyncIterable<T>, most: number): Async
       yield batch
     }
   } finally {
-    await values.return?.()
+    // Not waited for for long: a generator first waits for a `next` that is under way, and so for what may never come.
+    await Promise.race([values.return?.(), setImmediate(undefined)])
   }
 }

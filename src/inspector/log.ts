@@ -1,5 +1,5 @@
 import { DEFAULT_FORMAT, readerOf } from '../adapters/shared/reading.ts'
-import { noSessionThen } from '../content.ts'
+import { IN_ANY_FORMAT, noSessionThen } from '../content.ts'
 import { isTurnlogError } from '../errors.ts'
 import type { SessionEvent } from '../event.ts'
 import { equalJson, type Json } from '../json.ts'
@@ -15,6 +15,9 @@ export type AnyHistory = SessionHistoryService<unknown, unknown>
 
 /** What is stored is taken as it is. */
 const ANYTHING: StandardSchema = { '~standard': { version: 1, vendor: 'turnlog', validate: (value) => ({ value }) } }
+
+// A log has messages of as many formats as it was begun with.
+const ANY_FORMAT = { [IN_ANY_FORMAT]: true } as const
 
 /** How many logs are kept, more than a tree has, and how many events they may have; and how many messages that had to be read as such, of two versions at least. */
 const KEPT = 300
@@ -182,7 +185,8 @@ export class Log {
    */
   async versionOf(at: number | Date | undefined, { latest }: Newest): Promise<number> {
     if (at === undefined) return latest
-    const version = typeof at === 'number' ? at : (await this.#synced()).versionAt(at.getTime())
+    // What was appended since is in the outline, and not in what is answered with.
+    const version = typeof at === 'number' ? at : Math.min((await this.#synced()).versionAt(at.getTime()), latest)
     if (version < 1 || version > latest) throw noSessionThen(version, latest, at instanceof Date ? at : undefined)
     return version
   }
@@ -208,37 +212,18 @@ export class Log {
   }
 
   /** The events of versions `from` to `to`, of whatever formats. */
-  events(from: number, to: number): AsyncGenerator<SessionEvent<unknown>, undefined> {
-    return this.#inAnyFormat(from, (history, next) =>
-      history.readEvents(this.userId, this.sessionId, { from: next, to: Math.max(to, next - 1) })
-    )
+  events(from: number, to: number): AsyncIterable<SessionEvent<unknown>> {
+    const range = { from, to: Math.max(to, from - 1), ...ANY_FORMAT }
+    return this.#logs.withFormat(DEFAULT_FORMAT).readEvents(this.userId, this.sessionId, range)
   }
 
-  /** The events from a version on, and then each that is stored. Ends when the session is purged, or `signal` is aborted. */
-  live(from: number, signal: AbortSignal): AsyncGenerator<SessionEvent<unknown>, undefined> {
-    return this.#inAnyFormat(from, (history, next) =>
-      history.subscribe(this.userId, this.sessionId, { from: next, signal })
-    )
-  }
-
-  async *#inAnyFormat(
-    from: number,
-    ask: (history: AnyHistory, next: number) => AsyncIterable<SessionEvent<unknown>>
-  ): AsyncGenerator<SessionEvent<unknown>, undefined> {
-    let format = this.#format
-    for (let next = from; ;) {
-      try {
-        for await (const event of ask(this.#logs.withFormat(format), next)) {
-          next = event.version + 1
-          yield event
-        }
-        return
-      } catch (error) {
-        // It has started over with messages of another format; or this is the first that is asked.
-        if (!isTurnlogError(error, 'FORMAT_MISMATCH') || error.actual === format) throw error
-        format = error.actual
-      }
-    }
+  /**
+   * The events from a version on, and then each that is stored. Ends when the session is purged, `signal` is aborted or the
+   * service stops.
+   */
+  live(from: number, signal: AbortSignal): AsyncIterable<SessionEvent<unknown>> {
+    const range = { from, signal, ...ANY_FORMAT }
+    return this.#logs.withFormat(DEFAULT_FORMAT).subscribe(this.userId, this.sessionId, range)
   }
 
   /**
@@ -307,19 +292,25 @@ export class Log {
 
   async #sync(): Promise<LogOutline> {
     const { latest } = await this.newest()
-    const known = this.#outline
-    if (!(await this.#isStill(known, latest))) this.#outline = new LogOutline()
-    await this.#outline.add(this.events(this.#outline.latest + 1, latest), latest)
+    if (!(await this.#isStill(latest))) this.#outline = new LogOutline()
+    const { latest: known } = this.#outline
+    await this.#outline.add(this.events(known + 1, latest), latest)
     // It was purged meanwhile.
     if (this.#outline.latest === 0) throw sessionNotFound(this.ref)
-    return this.#outline
+    // Or purged and begun anew: then what was added is of another log.
+    const hasGrown = known > 0 && this.#outline.latest > known
+    return hasGrown && !(await this.#isStill(latest)) ? this.#sync() : this.#outline
   }
 
-  // Where the last event that is known is another now, the session was purged, and begun anew.
-  async #isStill({ last }: LogOutline, latest: number): Promise<boolean> {
-    if (!last) return true
-    if (last.version > latest) return false
-    for await (const { id } of this.events(last.version, last.version)) return id === last.id
+  // Where the first or the last event that is known is another now, the session was purged, and begun anew.
+  async #isStill(latest: number): Promise<boolean> {
+    const { first, last } = this.#outline
+    if (!first || !last) return true
+    return last.version <= latest && (await this.#isThere(first)) && (await this.#isThere(last))
+  }
+
+  async #isThere({ version, id }: SessionEvent<unknown>): Promise<boolean> {
+    for await (const event of this.events(version, version)) return event.id === id
     return false
   }
 }

@@ -17,6 +17,8 @@ export class LogOutline {
   #read: Reader | undefined
   /** What some events say, kept by whoever asked. */
   readonly said = new Map<number, string>()
+  /** The first event that was given. */
+  first: SessionEvent<unknown> | undefined
   /** The newest event that was given. */
   last: SessionEvent<unknown> | undefined
 
@@ -59,6 +61,7 @@ export class LogOutline {
     const { kind, problem } = kindAndProblem(event, read)
     this.#kinds.push(KINDS.indexOf(kind))
     this.#times.push(at)
+    this.first ??= event
     this.last = event
     if (problem !== undefined) this.#problems.add(version)
     if (event.type === 'rewound')

@@ -18,43 +18,81 @@ type Name = Pick<ForkOrigin, 'userId' | 'sessionId'>
 
 /** All sessions that have one origin with this one: parents before their forks, in order of their creation. */
 export async function treeOf(logs: Logs, userId: string, sessionId: string): Promise<Tree> {
-  const ancestors = await ancestorsOf(logs.of(userId, sessionId))
-  const waiting: { readonly name: Name; readonly summary?: Session<unknown> }[] = [{ name: ancestors[0]! }]
-  const known = new Set<string>()
-  const sessions: TreeSession[] = []
   const until = performance.now() + LONGEST_MS
-  let left = BYTES
+  const { line, isCut } = await lineOf(logs.of(userId, sessionId), until)
+  // The line to the session comes first where there is no room for all.
+  let left = BYTES - line.reduce((sum, session) => sum + bytesOfJson(session), 0)
+  const inLine = new Map(line.map((session) => [keyOf(nameOf(session)), session]))
+  const waiting: { readonly name: Name; readonly summary?: Session<unknown> }[] = [{ name: nameOf(line[0]!) }]
+  const sessions = new Map<string, TreeSession>()
+  let places = SESSIONS - line.length
+  let more = isCut
   for (let next = waiting.shift(); next; next = waiting.shift()) {
     const { name, summary } = next
-    if (known.has(keyOf(name))) continue
-    known.add(keyOf(name))
+    const key = keyOf(name)
+    if (sessions.has(key)) continue
+    const known = inLine.get(key)
     const log = logs.of(name.userId, name.sessionId)
-    const isBrief = summary !== undefined && performance.now() > until
-    const session = isBrief ? briefly(summary) : await sessionIn(log)
-    const forks = await log.with((history) => history.forks(log.ref))
+    const isBrief = known ? known.isBrief : performance.now() > until
+    const session = summary && isBrief ? briefly(summary) : (known ?? (await sessionIn(log)))
+    if (!known) {
+      left -= bytesOfJson(session)
+      more ||= left < 0 || places === 0
+      // Of what is left, only the line.
+      if (more) break
+      places--
+    }
+    // Another may have the name of one that was purged: its forks are of another tree.
+    const forks = session.isGone ? [] : await forksOf(log)
     const said = isBrief || session.isGone ? {} : await saidIn(log, session, forks, until)
-    left -= bytesOfJson(session) + bytesOfJson(said)
-    if (left < 0 || sessions.length === SESSIONS) return { sessions, more: true }
-    sessions.push({ ...session, ...(Object.keys(said).length > 0 && { said }) })
+    left -= bytesOfJson(said)
+    sessions.set(key, { ...session, ...(left >= 0 && Object.keys(said).length > 0 && { said }) })
     for (const fork of forks) waiting.push({ name: { userId: fork.userId, sessionId: fork.id }, summary: fork })
     // One that was deleted is no fork that is listed, but may be on the way to this one.
-    const heir = ancestors[ancestors.findIndex((each) => keyOf(each) === keyOf(name)) + 1]
-    if (heir && keyOf(ancestors[0]!) !== keyOf(heir)) waiting.push({ name: heir })
+    const heir = known && line[line.indexOf(known) + 1]
+    if (heir) waiting.push({ name: nameOf(heir) })
   }
-  return { sessions, more: false }
+  for (const [key, session] of inLine) if (!sessions.has(key)) sessions.set(key, session)
+  return { sessions: [...sessions.values()], more }
 }
 
-// From the oldest of which anything is known to the session itself.
-async function ancestorsOf(log: Log): Promise<Name[]> {
-  const names: Name[] = [log]
+// From the oldest of which anything is known to the session itself; cut where that is too much.
+async function lineOf(
+  log: Log,
+  until: number
+): Promise<{ readonly line: readonly TreeSession[]; readonly isCut: boolean }> {
   // Whether it is there at all.
-  let parent = (await sessionIn(log, true)).forkedFrom
-  // A session may be named as one that was purged, and be its descendant.
-  while (parent && names.length < SESSIONS && !names.some((name) => keyOf(name) === keyOf(parent!))) {
-    names.unshift(parent)
-    parent = (await sessionIn(log.sibling(parent))).forkedFrom
+  const line = [await sessionIn(log, true)]
+  let left = BYTES - bytesOfJson(line[0])
+  for (let child = line[0]!; child.forkedFrom; child = line[0]!) {
+    const name = child.forkedFrom
+    // A session may be named as one that was purged, and be its descendant.
+    if (line.some((each) => keyOf(nameOf(each)) === keyOf(name))) break
+    const parent = log.sibling(name)
+    const session = await parentIn(parent, child, until)
+    left -= bytesOfJson(session)
+    if (left < 0 || line.length === SESSIONS) return { line, isCut: true }
+    line.unshift(session)
   }
-  return names.map(({ userId, sessionId }) => ({ userId, sessionId }))
+  return { line, isCut: false }
+}
+
+async function parentIn(parent: Log, child: TreeSession, until: number): Promise<TreeSession> {
+  // A fork that is there is listed, except by another session that has got the name since.
+  const isListed =
+    child.isDeleted ??
+    child.isBrief ??
+    (await forksOf(parent)).some((fork) => keyOf(nameOf(fork)) === keyOf(nameOf(child)))
+  if (!isListed) return gone(parent)
+  return performance.now() > until ? brieflyIn(parent, child.forkedFrom!.version) : sessionIn(parent)
+}
+
+function forksOf(log: Log): Promise<Session<unknown>[]> {
+  return log.with((history) => history.forks(log.ref))
+}
+
+function nameOf({ userId, id }: Pick<TreeSession, 'userId' | 'id'>): Name {
+  return { userId, sessionId: id }
 }
 
 function keyOf({ userId, sessionId }: Name): string {
@@ -85,7 +123,7 @@ async function sessionIn(log: Log, mustBeThere = false): Promise<TreeSession> {
   } catch (error) {
     if (mustBeThere || !(isTurnlogError(error, 'SESSION_NOT_FOUND') || isTurnlogError(error, 'CORRUPT_LOG')))
       throw error
-    return { userId, id, version: 0, latest: 0, count: 0, isGone: true, rewinds: [] }
+    return gone(log)
   }
 }
 
@@ -110,6 +148,21 @@ async function saidIn(
   )
 }
 
+function gone({ userId, sessionId: id }: Log): TreeSession {
+  return { userId, id, version: 0, latest: 0, count: 0, isGone: true, rewinds: [] }
+}
+
+// Of a fork, what its first event tells: its state takes those of its parents. It has had this version.
+async function brieflyIn(log: Log, version: number): Promise<TreeSession> {
+  const { userId, sessionId: id } = log
+  const forkedFrom = await originOf(log).catch((error: unknown) => {
+    if (isTurnlogError(error, 'SESSION_NOT_FOUND') || isTurnlogError(error, 'CORRUPT_LOG')) return undefined
+    throw error
+  })
+  if (!forkedFrom) return sessionIn(log)
+  return { userId, id, version, latest: version, count: 0, forkedFrom, isBrief: true, rewinds: [] }
+}
+
 function briefly({ userId, id, version, metadata, forkedFrom }: Session<unknown>): TreeSession {
   const title = titleOf(metadata)
   return {
@@ -125,7 +178,7 @@ function briefly({ userId, id, version, metadata, forkedFrom }: Session<unknown>
   }
 }
 
-// Of one that is deleted.
+// By its first event.
 async function originOf(log: Log): Promise<ForkOrigin | undefined> {
   const created = await log.event(1)
   return created.type === 'created' ? created.data.forkedFrom : undefined

@@ -1,5 +1,5 @@
 import * as fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect } from 'vitest'
+import { afterAll, beforeAll, describe, expect, vi } from 'vitest'
 import {
   createSessionHistory,
   memoryStore,
@@ -752,6 +752,48 @@ describe('the tree', () => {
       said: { 2: 'one', 3: 'two', 4: 'three' }
     })
     expect(b).toMatchObject({ count: 3, version: 2, rewinds: [] })
+  })
+
+  it('is told in a moment, however long its states take: of those above, what their names say', async ({ begin }) => {
+    const { history, asked } = await begin()
+    await history.appendMessage(await history.createSession('ada', 'c0'), say('one'))
+    for (let i = 1; i <= 6; i++) {
+      await history.fork(ref(`c${i - 1}`), { sessionId: `c${i}` })
+      await history.updateMetadata(ref(`c${i}`), { set: { title: `T${i}` } })
+    }
+    let time = performance.now()
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => (time += 400))
+    const { sessions } = await asked.get('tree', { user: 'ada', session: 'c6' })
+    clock.mockRestore()
+    expect(sessions.map(({ id }) => id)).toEqual(['c0', 'c1', 'c2', 'c3', 'c4', 'c5', 'c6'])
+    expect(sessions.slice(1).map(({ version, title }) => `${version} ${title}`)).toEqual(
+      [1, 2, 3, 4, 5, 6].map((i) => `2 T${i}`)
+    )
+    // A fork's state takes those of its parents.
+    expect(sessions.flatMap(({ id, isBrief }) => (isBrief ? [id] : []))).toEqual(['c1', 'c2', 'c3'])
+  })
+
+  it('has the session that was asked for, however many have the same origin', async ({ begin }) => {
+    const { history, asked } = await begin()
+    await history.createSession('ada', 'root')
+    for (let i = 0; i < 203; i++) await history.fork(ref('root'), { sessionId: `f${i}` })
+    await history.fork(ref('f202'), { sessionId: 'last' })
+    const { sessions, more } = await asked.get('tree', { user: 'ada', session: 'last' })
+    expect(more).toBe(true)
+    expect(sessions).toHaveLength(200)
+    expect(sessions[0]).toMatchObject({ id: 'root' })
+    expect(sessions.slice(-2).map(({ id }) => id)).toEqual(['f202', 'last'])
+  })
+
+  it('has no other session in the place of a parent that was purged', async ({ begin }) => {
+    const { history, asked } = await begin()
+    await history.appendMessage(await history.createSession('ada', 'root'), say('one'))
+    await history.fork(ref('root'), { sessionId: 'b' })
+    await history.purgeSession('ada', 'root')
+    await history.createSession('ada', 'root')
+    await history.fork(ref('root'), { sessionId: 'stranger' })
+    expect(await idsOf(asked, 'b')).toEqual(['root gone', 'b root@2'])
+    expect(await idsOf(asked, 'root')).toEqual(['root', 'stranger root@1'])
   })
 
   it('goes through what was deleted, and ends at what was purged', async ({ begin }) => {

@@ -71,6 +71,29 @@ describe('following', () => {
     await later.return(undefined)
   })
 
+  it('of a log that was begun with one format after another is told from each version', async ({ begin }) => {
+    const { history, asked } = await begin()
+    for (const format of ['message', 'notes', 'message', 'other', 'notes', 'message']) {
+      const service = format === 'message' ? history : history.withMessage(ANYTHING, { format })
+      await service.appendMessage(await service.createSession('ada', 's1'), text(format))
+    }
+    const all = Array.from({ length: 12 }, (_, i) => i + 1)
+    for (const from of all) {
+      const rest = all.slice(from - 1)
+      expect((await asked.get('events', { ...S1, from })).events.map(({ version }) => version)).toEqual(rest)
+      const sent = asked.events('follow', { ...S1, from })
+      await next(sent)
+      expect(await versions(sent, rest.length)).toEqual(rest)
+      await sent.return(undefined)
+    }
+    expect(await asked.get('outline', S1)).toMatchObject({ latest: 12 })
+    expect((await asked.get('tree', S1)).sessions).toMatchObject([{ id: 's1', version: 12, count: 1 }])
+    expect((await asked.get('event', { ...S1, version: 10 })).line).toMatchObject({
+      version: 10,
+      what: expect.any(String)
+    })
+  })
+
   it('goes on after what the browser had last, and tells where that is of another log', async ({ begin }) => {
     const { history, asked } = await begin()
     await begun(history, 2)
@@ -97,6 +120,23 @@ describe('following', () => {
       await next(sent)
       expect([await next(sent), await next(sent)]).toMatchObject([{ event: 'gone' }, { event: 'end' }])
     }
+  })
+
+  it('goes on after the newest event of a moment, and tells where that is of another log', async ({ begin }) => {
+    const { history, asked } = await begin()
+    await begun(history, 4)
+    const { latestId } = await asked.get('moment', S1)
+    expect((await asked.get('moment', { ...S1, at: 2 })).latestId).toBe(latestId)
+    await history.appendMessage(ADA, text('later'))
+    const sent = asked.events('follow', { ...S1, from: 6, after: latestId })
+    await next(sent)
+    expect(await versions(sent, 1)).toEqual([6])
+    await sent.return(undefined)
+    await history.purgeSession('ada', 's1')
+    await begun(history, 6)
+    const other = asked.events('follow', { ...S1, from: 6, after: latestId })
+    await next(other)
+    expect([await next(other), await next(other)]).toMatchObject([{ event: 'gone' }, { event: 'end' }])
   })
 
   it('ends when the session is purged, and tells of what is not there or fails', async ({ begin }) => {
@@ -135,6 +175,19 @@ describe('following', () => {
       expect((await asked.failed(path, S1)).slice(0, 2), path).toEqual([503, 'STORE_UNAVAILABLE'])
     isAway = false
     expect(await asked.get('moment', S1)).toMatchObject({ latest: 2 })
+  })
+
+  it('fails where the service stops: nothing was purged', async ({ begin }) => {
+    const { history, asked } = await begin()
+    await begun(history)
+    const sent = asked.events('follow', { ...S1, from: 2 })
+    await next(sent)
+    expect(await versions(sent, 1)).toEqual([2])
+    await history.stop()
+    expect([await next(sent), await next(sent)]).toMatchObject([
+      { event: 'failure', data: { error: { code: 'STOPPED' } } },
+      { event: 'end' }
+    ])
   })
 
   it('ends with the server, and the service goes on', async ({ begin }) => {
@@ -260,5 +313,17 @@ describe('batches', () => {
     }
     for await (const batch of batches(source(), 2)) if (batch.includes(4)) break
     expect(isLeft).toBe(true)
+  })
+
+  it('end where they are left while the source waits for what does not come', async () => {
+    async function* source(): AsyncGenerator<number> {
+      yield 1
+      await new Promise(() => undefined)
+    }
+    await expect(
+      (async () => {
+        for await (const batch of batches(source(), 2)) throw new Error(`no more after ${batch.join()}`)
+      })()
+    ).rejects.toThrow('no more after 1')
   })
 })

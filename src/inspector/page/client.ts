@@ -129,7 +129,7 @@ export function listen(
   onState?: (isConnected: boolean) => void
 ): () => void {
   let source: EventSource | undefined
-  let last: string | undefined
+  let after = query['after']
   let timer: ReturnType<typeof setTimeout> | undefined
   const close = (): void => {
     clearTimeout(timer)
@@ -138,10 +138,10 @@ export function listen(
   }
   const open = (): void => {
     close()
-    const mine = (source = new EventSource(urlOf(path, { ...query, last })))
+    const mine = (source = new EventSource(urlOf(path, { ...query, after })))
     for (const [name, listener] of Object.entries(listeners)) {
       mine.addEventListener(name, (event: MessageEvent<string>) => {
-        if (event.lastEventId !== '') last = event.lastEventId
+        if (event.lastEventId !== '') after = event.lastEventId
         listener(event.data === '' ? undefined : JSON.parse(event.data), event.lastEventId)
       })
     }

@@ -285,7 +285,7 @@ function follow(): void {
   let wasAway = false
   const close = listen(
     'follow',
-    { ...here(), from: latest.peek() + 1 },
+    { ...here(), from: latest.peek() + 1, after: moment.peek()?.latestId },
     {
       events(data) {
         const page = data as EventPage
