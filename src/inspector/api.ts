@@ -14,7 +14,7 @@ import { atPath, beginningOf, bytesOfJson, cutJson, fitting, pictureOf } from '.
 import { failure, failureOf, InvalidRequest } from './failure.ts'
 import { isSought, sessionLine, titleOf, turnOf } from './lines.ts'
 import { type Log, Logs, type AnyHistory } from './log.ts'
-import { factsOf, itemsOf, placesOf, rawItemsOf, short, shownOf, type Reading } from './messages.ts'
+import { areSame, factsOf, itemsOf, placesOf, rawItemsOf, short, shownOf, type Reading } from './messages.ts'
 import { treeOf } from './tree.ts'
 import type {
   About,
@@ -471,20 +471,12 @@ async function sideOf(log: Log, at: number | Date | undefined): Promise<Side> {
   return { side, session, reading }
 }
 
-// Whoever scrolls asks for the same again: the last is kept.
+// Whoever scrolls asks for the same again: the last is kept, by the messages themselves, as those of a version may be others after a purge.
 function keptAlignments(): (a: Side, b: Side) => Alignment {
-  let last: { readonly key: string; readonly alignment: Alignment } | undefined
-  return (a, b) => {
-    const key = JSON.stringify(
-      [a, b].map(({ side: { userId, id: name, version }, session }) => [
-        userId,
-        name,
-        version,
-        session?.createdAt,
-        session?.updatedAt
-      ])
-    )
-    if (last?.key !== key) last = { key, alignment: align(a.reading, b.reading) }
+  let last: { readonly a: Reading; readonly b: Reading; readonly alignment: Alignment } | undefined
+  return ({ reading: a }, { reading: b }) => {
+    if (!last || !areSame(shownOf(last.a), shownOf(a)) || !areSame(shownOf(last.b), shownOf(b)))
+      last = { a, b, alignment: align(a, b) }
     return last.alignment
   }
 }

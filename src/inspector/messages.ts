@@ -17,6 +17,12 @@ export function shownOf({ messages, items }: Reading): readonly unknown[] {
   return messages ?? items
 }
 
+/** Whether two lists have the very same in them: messages are frozen, so nothing tells two readings of them apart. */
+export function areSame(a: readonly unknown[], b: readonly unknown[]): boolean {
+  // From the end, where most differ.
+  return a === b || (a.length === b.length && a.findLastIndex((each, i) => each !== b[i]) === -1)
+}
+
 /** Whether a value can be taken for a message: an import takes whatever it is given. */
 export function isMessage(value: unknown): value is Message {
   return typeof value === 'object' && value !== null && 'type' in value && typeof value.type === 'string'

@@ -11,7 +11,7 @@ import { startInspector } from '../../src/inspector.ts'
 import type { Item, Moment, SessionLine } from '../../src/inspector/wire.ts'
 import { openDatabase } from '../../src/stores/sqlite/database.ts'
 import type { Summary } from '../../src/store.ts'
-import { eventsOf, hooked } from '../service/kit.ts'
+import { clockOf, eventsOf, hooked } from '../service/kit.ts'
 import { ANYTHING, Asked, it, LARGEST, S1, STORES, stringOf, TOKEN } from './kit.ts'
 
 const ADA = { userId: 'ada', id: 's1' }
@@ -679,6 +679,29 @@ describe('two sides', () => {
       404,
       'SESSION_NOT_FOUND',
       expect.any(String)
+    ])
+  })
+
+  it('are those of a log that was begun anew, also at the same versions and times', async ({ begin }) => {
+    const { history, asked } = await begin({ service: { clock: clockOf(() => 1_000) } })
+    const others = { otherUser: 'ada', otherSession: 'other' }
+    const custom = history.withMessage(ANYTHING, { format: 'openai-agents' })
+    const item = (content: string) => ({ role: 'user', content })
+    const seen: unknown[] = []
+    await custom.appendMessage(await custom.createSession('ada', 'other'), [item('one'), item('two'), item('three')])
+    for (const texts of [['one', 'two', 'three'], ['one', 'TWO', 'three'], []]) {
+      await custom.createSession('ada', 's1')
+      if (texts.length > 0) await custom.appendMessage(ADA, texts.map(item))
+      for (let n = texts.length; n < 3; n++) await custom.updateMetadata(ADA, { set: { n } })
+      const { rows, counts } = await asked.get('diff', { ...S1, ...others })
+      const { items } = await asked.get('messages', { ...S1, at: 4 })
+      seen.push([counts, rows.length, items.map(textOf)])
+      await history.purgeSession('ada', 's1')
+    }
+    expect(seen).toEqual([
+      [{ same: 3, changed: 0, a: 0, b: 0 }, 3, ['one', 'two', 'three']],
+      [{ same: 2, changed: 1, a: 0, b: 0 }, 3, ['one', 'TWO', 'three']],
+      [{ same: 0, changed: 0, a: 0, b: 3 }, 3, []]
     ])
   })
 
