@@ -74,6 +74,7 @@ const LEAST_TOKEN = 16
 /**
  * Serves a web page on which the sessions of a service are looked at: their conversations at any version, what each event changed, what tells two
  * versions or sessions apart, and the tree of their forks. It only reads, unless `allowEdit` is set; what it reads does not count as use of a session.
+ * Only what has expired by `retention` is deleted when it comes upon it, as by every read.
  * Who has the token can read all of the store. `stop` it before the service.
  *
  * @throws `TypeError` for options that make no sense, also where others could reach it and no `token` is given; an error of Node's, such as

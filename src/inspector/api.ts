@@ -370,8 +370,8 @@ async function deletedOf(logs: Logs, userId: string, name: string): Promise<Sess
   if (!id.safeParse(name).success) return []
   const log = logs.of(userId, name)
   try {
-    const { latest, session } = await log.newest()
-    if (session) return []
+    const { latest, session, isExpired } = await log.newest()
+    if (session && !isExpired) return []
     const [first, last] = [await log.event(1), await log.event(latest)]
     const [createdAt, updatedAt] = [first.at, last.at]
     return [{ userId, id: name, version: latest, createdAt, updatedAt, facts: [], format: '', isDeleted: true }]
@@ -560,7 +560,7 @@ async function edited(logs: Logs, change: z.output<typeof edit>): Promise<Edited
   const log = logs.of(change.user, change.session)
   const { ref } = log
   // Of what is absent, some calls say nothing, and some would make it.
-  const { latest, session } = await log.newest()
+  const { latest, session, isExpired } = await log.newest()
   try {
     switch (change.type) {
       case 'fork': {
@@ -580,7 +580,7 @@ async function edited(logs: Logs, change: z.output<typeof edit>): Promise<Edited
         return { ...ref, version }
       }
       case 'metadata': {
-        if (!session) throw sessionNotFound(ref)
+        if (!session || isExpired) throw sessionNotFound(ref)
         const { set, unset, expectedVersion } = change
         const after = await log.with((history) => history.updateMetadata(ref, { set, unset }, { expectedVersion }))
         return { ...ref, version: after?.version ?? latest }

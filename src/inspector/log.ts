@@ -81,6 +81,8 @@ export interface Newest {
   readonly latest: number
   /** `null`: it is deleted. */
   readonly session: Session<unknown> | null
+  /** Nobody has used it for longer than it is kept: it is about to be deleted, but is not yet at `latest`. */
+  readonly isExpired?: true
   /** The first version that cannot be read: then `latest` is the one before. */
   readonly damagedAt?: number
 }
@@ -151,7 +153,11 @@ export class Log {
       const session = await this.with((history) =>
         history.getSession(this.userId, this.sessionId, { missing: 'null', countsAsUse: false })
       )
-      return { latest: session?.version ?? (await this.#latestOfDeleted()), session }
+      if (session) return { latest: session.version, session }
+      const latest = await this.#latestOfAbsent()
+      // What has expired is absent, and yet there is a session at each version until the event that says so.
+      const then = await this.at(latest)
+      return { latest, session: then, ...(then && { isExpired: true as const }) }
     } catch (error) {
       if (!isTurnlogError(error, 'CORRUPT_LOG') || error.version <= 1) throw error
       // What is before the damage is still given. Of a fork, it may be the parent that is damaged: then nothing is.
@@ -161,7 +167,7 @@ export class Log {
   }
 
   // The error for a version that there cannot be knows how far the log goes.
-  async #latestOfDeleted(): Promise<number> {
+  async #latestOfAbsent(): Promise<number> {
     const latest = await this.at(Number.MAX_SAFE_INTEGER).then(
       () => 0,
       (error: unknown) => {

@@ -853,6 +853,20 @@ describe('reading', () => {
   })
 })
 
+it('what has expired is shown as it is at its newest version, until the event that deletes it', async ({ begin }) => {
+  let now = 1_000
+  const { history, asked } = await begin({ service: { clock: clockOf(() => now), retention: { ttlMs: 100 } } })
+  await history.createSession('ada', 's1')
+  await history.appendMessage(ADA, say('one', 'two'))
+  now += 1_000
+  const moment = await asked.get('moment', S1)
+  expect(moment).toMatchObject({ version: 3, latest: 3, isLive: true, count: 2, change: { removed: 0, added: 1 } })
+  expect(textsOf(moment)).toEqual(['one', 'two'])
+  // To come upon it deletes it, as everywhere.
+  await expect.poll(async () => (await asked.get('moment', S1)).latest, { interval: 1 }).toBe(4)
+  expect(await asked.get('moment', S1)).toMatchObject({ isLive: false, event: { line: { what: 'expired' } } })
+})
+
 describe('a request that makes no sense', () => {
   it.for<[string, string]>([
     ['moment', 'user'],
