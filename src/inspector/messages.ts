@@ -1,6 +1,6 @@
 import type { Json, JsonObject } from '../json.ts'
 import type { Message } from '../message.ts'
-import { bytesOfJson, cutJson } from './cut.ts'
+import { bytesOfJson, cutJson, fitting } from './cut.ts'
 import type { Facts, Item, Kind } from './wire.ts'
 
 // What a session's messages come to on the page. Where the format is unknown they are items: JSON that is shown as it is.
@@ -51,11 +51,13 @@ export function itemsOf(reading: Reading, from: number, count: number): Item[] {
 /** One message, or where it is none that is known, what is stored. */
 export function itemOf(reading: Reading, index: number, budget: number, pairs?: Pairs): Item {
   const message = shownOf(reading)[index]
-  const { value, cuts } = cutJson(message as Json, budget)
+  const places = { outputs: pairs?.outputs.get(index), calls: pairs?.calls.get(index) }
+  // A message may have thousands of calls: of the room, those take half at most.
+  const { value, cuts } = cutJson(message as Json, budget - Math.min(bytesOfJson(places), budget / 2))
   if (!reading.messages || !isMessage(message)) return { index, raw: value, cuts }
   const problem = problemOf(message)
-  const outputs = pairs?.outputs.get(index)
-  const calls = pairs?.calls.get(index)
+  const outputs = placesIn(value, places.outputs)
+  const calls = placesIn(value, places.calls)
   return {
     index,
     // By its type it is shown, also where that comes after what takes all the room.
@@ -65,6 +67,14 @@ export function itemOf(reading: Reading, index: number, budget: number, pairs?: 
     ...(calls && { calls }),
     ...(problem !== undefined && { problem })
   }
+}
+
+// Of the parts that are shown.
+function placesIn(shown: Json, places: Places | undefined): Places | undefined {
+  const { content } = shown as { readonly content?: Json }
+  if (!places || !Array.isArray(content)) return undefined
+  const kept = Object.entries(places).filter(([part]) => Number(part) < content.length)
+  return kept.length > 0 ? Object.fromEntries(kept) : undefined
 }
 
 /** The items as they are stored. */
@@ -190,17 +200,19 @@ export function factsOf(reading: Reading): Facts {
   return {
     messages: shownOf(reading).length,
     bytes,
-    // Of types there may be any number.
-    roles: Object.fromEntries([...roles].slice(0, MOST)),
+    // Of types there may be any number, and texts of control characters take six bytes for each.
+    roles: Object.fromEntries(fitting([...roles].slice(0, MOST), LIST_BYTES).kept),
     ...(carriesUsage && { tokens: sums }),
     toolCalls,
     openCount: open.length,
-    open: open.slice(0, MOST),
-    problems
+    open: fitting(open.slice(0, MOST), LIST_BYTES).kept,
+    problems: fitting(problems, LIST_BYTES).kept
   }
 }
 
+/** Of roles, of open calls and of problems: so many each, in so many bytes. */
 const MOST = 100
+const LIST_BYTES = 50_000
 
 /** What a message adds to the counts. */
 interface Note {

@@ -136,15 +136,15 @@ export interface Facts {
   readonly messages: number
   /** Of their JSON in UTF-8. */
   readonly bytes: number
-  /** How many of each role; those without one under their type. */
+  /** How many of each role, of at most a hundred; those without one under their type. */
   readonly roles: { readonly [role: string]: number }
   /** Sums over the messages that carry `usage`; absent where none does. */
   readonly tokens?: { readonly input: number; readonly output: number; readonly total: number }
   readonly toolCalls: number
-  /** Tool calls without an output: how many, and the first hundred. */
+  /** Tool calls without an output: how many, and the first hundred, or as many as there is room for. */
   readonly openCount: number
   readonly open: readonly { readonly message: number; readonly part: number; readonly name?: string }[]
-  /** The first hundred messages that carry a problem. */
+  /** The first hundred messages that carry a problem, or as many as there is room for. */
   readonly problems: readonly { readonly message: number; readonly what: string }[]
 }
 

@@ -955,6 +955,43 @@ describe('a request that makes no sense', () => {
 })
 
 describe('hostile sessions', () => {
+  it('of thousands of calls in one message are no larger answers', async ({ begin }) => {
+    const { history, asked } = await begin()
+    await history.createSession('ada', 's1')
+    const content = Array.from({ length: 8_000 }, (_, n) => ({ type: 'data' as const, data: { call_id: `c${n}` } }))
+    await history.appendMessage(ADA, [
+      { type: 'function_call', role: 'assistant', content },
+      { type: 'function_call_output', role: 'tool', content }
+    ])
+    const { items } = (await asked.get('moment', S1)).window
+    for (const [i, item] of items.entries()) {
+      // Each part that is shown is told of its other half.
+      const places = Object.entries((i === 0 ? item.outputs : item.calls) ?? {})
+      const shown = item.message!.content!.length
+      expect(shown).toBeGreaterThan(100)
+      expect(places).toEqual(Array.from({ length: shown }, (_, part) => [String(part), { message: 1 - i, part }]))
+      expect(JSON.stringify(item).length).toBeLessThan(30_000)
+    }
+    expect(items).toHaveLength(2)
+  })
+
+  it('of roles, tools and errors that are long have facts with room', async ({ begin }) => {
+    const { history, asked } = await begin()
+    await history.createSession('ada', 's1')
+    const long = '\u0001'.repeat(195)
+    await history.appendMessage(
+      ADA,
+      Array.from({ length: 120 }, (_, n): MessageInput => ({
+        type: `${n}${long}_call`,
+        error: { code: 'x', message: long },
+        content: [{ type: 'data', data: { call_id: `c${n}`, name: long } }]
+      }))
+    )
+    const facts = await asked.get('facts', { ...S1, at: 121 })
+    expect([facts.messages, facts.openCount]).toEqual([120, 120])
+    for (const list of [facts.open, facts.problems, Object.keys(facts.roles)]) expect(list.length).toBeGreaterThan(30)
+  })
+
   let history: SessionHistoryService
   let asked: Asked
   const SESSIONS = [
