@@ -346,6 +346,10 @@ describe('options', () => {
     [{ token: 'fifteen letters' }, /at least 16 characters/],
     [{ token: '' }, /at least 16 characters/],
     [{ token: 5 }, /at least 16 characters/],
+    [{ token: `${'x'.repeat(16)}\ud800` }, /printable ASCII/],
+    [{ token: `${'x'.repeat(16)}é` }, /printable ASCII/],
+    [{ token: `${'x'.repeat(16)}\n` }, /printable ASCII/],
+    [{ token: 'x'.repeat(513) }, /at most 512/],
     [{ port: -1 }, /port must be a whole number from 0 to 65535/],
     [{ port: 65_536 }, /port must be/],
     [{ port: '80' }, /port must be/],
@@ -369,6 +373,18 @@ describe('options', () => {
     expect(asked.origin).toBe(`http://127.0.0.1:${asked.port}`)
     expect((await asked.ask('/api/users')).status).toBe(200)
     expect(codeOf(await asked.ask('/api/users', { isKnown: false }))).toEqual([401, 'UNAUTHORIZED'])
+  })
+
+  it('of a token of any characters that it may have open the page', async ({ begin }) => {
+    const token = Array.from({ length: 95 }, (_, i) => String.fromCharCode(32 + i))
+      .join('')
+      .padEnd(512, '%;')
+    const { asked } = await begin({ inspector: { token } })
+    const { pathname, search } = new URL(asked.inspector.url)
+    const { status, headers } = await asked.ask(pathname + search, { isKnown: false })
+    expect(status).toBe(303)
+    const cookie = headers['set-cookie']![0]!.split(';')[0]!
+    expect((await asked.ask('/api/about', { isKnown: false, headers: { cookie } })).status).toBe(200)
   })
 
   it('of a port that is in use are an error of Node', async ({ begin }) => {
