@@ -3,7 +3,7 @@ import { bodyLimit } from 'hono/body-limit'
 import { stream, streamSSE, type SSEStreamingApi } from 'hono/streaming'
 import { z } from 'zod'
 import { idOf } from '../arguments.ts'
-import { isTurnlogError } from '../errors.ts'
+import { isTurnlogError, turnlogError } from '../errors.ts'
 import type { SessionEvent } from '../event.ts'
 import { hashJson, type Json, type JsonObject } from '../json.ts'
 import { sessionNotFound, type Session } from '../session.ts'
@@ -115,7 +115,7 @@ const edit = z.discriminatedUnion('type', [
     unset: z.array(z.string()),
     expectedVersion: versionNumber
   }),
-  z.strictObject({ type: z.literal('delete'), ...named })
+  z.strictObject({ type: z.literal('delete'), ...named, expectedVersion: versionNumber })
 ])
 
 /** The HTTP API: the service's own calls, in pieces that a page has room for. Reads make no session and do not count as use of one. */
@@ -556,6 +556,11 @@ async function sendActors(sse: SSEStreamingApi, actors: ActorLog, ended: AbortSi
   }
 }
 
+function hasMoved(expected: number, actual: number): Error {
+  const message = `Expected version ${expected}; the log is at version ${actual}`
+  return turnlogError('VERSION_CONFLICT', message, { expected, actual })
+}
+
 async function edited(logs: Logs, change: z.output<typeof edit>): Promise<Edited> {
   const log = logs.of(change.user, change.session)
   const { ref } = log
@@ -586,6 +591,8 @@ async function edited(logs: Logs, change: z.output<typeof edit>): Promise<Edited
         return { ...ref, version: after?.version ?? latest }
       }
       case 'delete':
+        // The service deletes whatever there is: what was written since it was shown would be hidden unseen.
+        if (latest !== change.expectedVersion) throw hasMoved(change.expectedVersion, latest)
         await log.with((history) => history.deleteSession(log.userId, log.sessionId))
         return { ...ref, version: (await log.newest()).latest }
     }

@@ -320,7 +320,7 @@ export interface ActorEvent {
   readonly type: string
 }
 
-/** What the calls that write take, as the JSON of a `POST` to `/api/edit`. `expectedVersion` is the newest version that was shown. */
+/** What the calls that write take, as the JSON of a `POST` to `/api/edit`. `expectedVersion` is the newest version that was shown; a fork needs none. */
 export type Edit = { readonly user: string; readonly session: string } & (
   | { readonly type: 'fork'; readonly at: number; readonly as?: string }
   | {
@@ -336,7 +336,7 @@ export type Edit = { readonly user: string; readonly session: string } & (
       readonly unset: readonly string[]
       readonly expectedVersion: number
     }
-  | { readonly type: 'delete' }
+  | { readonly type: 'delete'; readonly expectedVersion: number }
 )
 
 /** What an edit came to: the session to look at then. */

@@ -229,7 +229,8 @@ describe.for(Object.keys(STORES) as (keyof typeof STORES)[])('over %s', (kind) =
       { type: 'rewind', ...S1, toVersion: 2, expectedVersion: 6 },
       { type: 'undo', ...S1, expectedVersion: 6 },
       { type: 'redo', ...S1, expectedVersion: 6 },
-      { type: 'metadata', ...S1, set: {}, unset: [], expectedVersion: 6 }
+      { type: 'metadata', ...S1, set: {}, unset: [], expectedVersion: 6 },
+      { type: 'delete', ...S1, expectedVersion: 6 }
     ])
       expect((await asked.refused(edit)).slice(0, 2)).toEqual([409, 'VERSION_CONFLICT'])
     expect((await asked.refused({ type: 'fork', ...S1, at: 2, as: 'other' })).slice(0, 2)).toEqual([
@@ -249,7 +250,7 @@ describe.for(Object.keys(STORES) as (keyof typeof STORES)[])('over %s', (kind) =
     ])
       expect((await asked.refused(edit)).slice(0, 2)).toEqual([409, 'TURN_BUSY'])
     await turn.end()
-    expect(await asked.edit({ type: 'delete', ...S1 })).toMatchObject({ version: 10 })
+    expect(await asked.edit({ type: 'delete', ...S1, expectedVersion: 9 })).toMatchObject({ version: 10 })
     expect(await history.listSessions('ada')).toHaveLength(2)
     // Of a deleted session only a rewind makes one; of none, nothing.
     for (const type of ['undo', 'redo', 'metadata'])
@@ -264,7 +265,7 @@ describe.for(Object.keys(STORES) as (keyof typeof STORES)[])('over %s', (kind) =
         ).slice(0, 2),
         type
       ).toEqual([404, 'SESSION_NOT_FOUND'])
-    expect(await asked.edit({ type: 'delete', ...S1 })).toMatchObject({ version: 10 })
+    expect(await asked.edit({ type: 'delete', ...S1, expectedVersion: 10 })).toMatchObject({ version: 10 })
     expect(await asked.edit({ type: 'rewind', ...S1, toVersion: 2, expectedVersion: 10 })).toMatchObject({
       version: 11
     })
@@ -273,7 +274,7 @@ describe.for(Object.keys(STORES) as (keyof typeof STORES)[])('over %s', (kind) =
       { type: 'rewind', toVersion: 1, expectedVersion: 1 },
       { type: 'undo', expectedVersion: 1 },
       { type: 'metadata', set: {}, unset: [], expectedVersion: 1 },
-      { type: 'delete' }
+      { type: 'delete', expectedVersion: 1 }
     ])
       expect((await asked.refused({ ...edit, user: 'ada', session: 'none' })).slice(0, 2)).toEqual([
         404,

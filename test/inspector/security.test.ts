@@ -50,7 +50,10 @@ describe('the token', () => {
         expect((await asked.ask(path, { isKnown: false, headers: { cookie } })).status, path).toBe(401)
       }
     }
-    expect(codeOf(await asked.post({ type: 'delete', ...S1 }, { isKnown: false }))).toEqual([401, 'UNAUTHORIZED'])
+    expect(codeOf(await asked.post({ type: 'delete', ...S1, expectedVersion: 1 }, { isKnown: false }))).toEqual([
+      401,
+      'UNAUTHORIZED'
+    ])
     // Of another server on this host.
     const headers = { cookie: `turnlog_1=${encodeURIComponent(TOKEN)}` }
     expect((await asked.ask('/', { isKnown: false, headers })).status).toBe(401)
@@ -165,7 +168,7 @@ describe('another site', () => {
   it('changes nothing', async ({ begin }) => {
     const { asked, history } = await begin({ inspector: { allowEdit: true } })
     await history.createSession('ada', 's1')
-    const edit = { type: 'delete', ...S1 }
+    const edit = { type: 'delete', ...S1, expectedVersion: 1 }
     for (const origin of [
       'null',
       'http://evil.example',
@@ -324,7 +327,7 @@ describe('read-only, as it is by default,', () => {
       { type: 'undo', ...S1, expectedVersion: 2 },
       { type: 'redo', ...S1, expectedVersion: 2 },
       { type: 'metadata', ...S1, set: { a: 1 }, unset: [], expectedVersion: 2 },
-      { type: 'delete', ...S1 },
+      { type: 'delete', ...S1, expectedVersion: 1 },
       { type: 'none' }
     ]
     for (const edit of edits) expect((await asked.refused(edit)).slice(0, 2)).toEqual([403, 'READ_ONLY'])
