@@ -924,7 +924,7 @@ describe('a request that makes no sense', () => {
       ['{"type":"none"}', /^type: /],
       ['{"type":"delete","user":"ada"}', /^session: /],
       ['{"type":"delete","user":"ada","session":5}', /^session: /],
-      ['{"type":"delete","user":"ada","session":"s1","extra":1}', /extra/],
+      ['{"type":"delete","user":"ada","session":"s1","expectedVersion":1,"extra":1}', /extra/],
       ['{"type":"rewind","user":"ada","session":"s1","toVersion":1}', /^expectedVersion: /],
       ['{"type":"rewind","user":"ada","session":"s1","toVersion":0,"expectedVersion":1}', /^toVersion: /],
       ['{"type":"fork","user":"ada","session":"s1","at":1.5}', /^at: /],
