@@ -31,13 +31,11 @@ export function isMessage(value: unknown): value is Message {
 /** An answer has room for so many bytes of messages, and each message for so many. */
 const WINDOW_BYTES = 90_000
 const ITEM_BYTES = 24_000
-/** How far from a window the other half of a tool call is looked for, in messages. */
-const NEAR = 200
 
 /** The messages from a place on, at most `count` and as many as there is room for, at least one. */
 export function itemsOf(reading: Reading, from: number, count: number): Item[] {
   const { messages } = reading
-  const pairs = messages && pairsIn(messages, Math.max(0, from - NEAR), from + count + NEAR)
+  const pairs = messages && pairsIn(messages, from, from + count)
   const shown: Item[] = []
   let left = WINDOW_BYTES
   for (let index = from; index < Math.min(from + count, shownOf(reading).length) && left > 0; index++) {
@@ -96,37 +94,70 @@ interface Pairs {
   readonly open: readonly (Place & { readonly name?: string })[]
 }
 
-// As `openToolCalls` pairs them: an output belongs to the oldest open call before it of the same id.
-function pairsIn(messages: readonly unknown[], from: number, to: number): Pairs {
-  const open = new Map<unknown, Pairs['open'][number][]>()
+// As `openToolCalls` pairs them: an output belongs to the oldest open call before it of the same id. With a window, only what has a half in it is paired,
+// however far away the other half is.
+function pairsIn(messages: readonly unknown[], from = 0, to = Infinity): Pairs {
+  const isWhole = from === 0 && to >= messages.length
+  const sought = isWhole
+    ? undefined
+    : new Set(messages.slice(from, to).flatMap((each) => halvesOf(each).map(({ callId }) => callId)))
+  const byId = new Map<unknown, { readonly calls: Pairs['open'][number][]; answered: number }>()
   const [outputs, calls] = [new Map<number, Places>(), new Map<number, Places>()]
   const note = (places: Map<number, Places>, of: Place, { message, part }: Place): void => {
+    if (of.message < from || of.message >= to) return
     const known = places.get(of.message) ?? {}
     known[of.part] = { message, part }
     places.set(of.message, known)
   }
-  for (let message = from; message < Math.min(to, messages.length); message++) {
-    const given = messages[message]
-    const half = isMessage(given) ? halfOf(given) : undefined
-    if (!half) continue
-    for (const { part, data } of dataParts((given as Message).content)) {
-      const { call_id: callId, name } = data
+  for (let message = 0; message < messages.length && sought?.size !== 0; message++) {
+    for (const { half, part, callId, name } of halvesOf(messages[message])) {
+      if (sought && !sought.has(callId)) continue
+      const place = { message, part }
+      const sameId = byId.get(callId)
       if (half === 'call') {
-        const call = { message, part, ...(typeof name === 'string' && { name: short(name) }) }
-        const sameId = open.get(callId)
-        if (sameId) sameId.push(call)
-        else open.set(callId, [call])
+        const call = { ...place, ...(name !== undefined && { name }) }
+        if (sameId) sameId.calls.push(call)
+        else byId.set(callId, { calls: [call], answered: 0 })
         continue
       }
-      const call = open.get(callId)?.shift()
-      if (!call) continue
-      const place = { message, part }
+      const call = sameId?.calls[sameId.answered]
+      if (!sameId || !call) continue
+      sameId.answered++
       note(outputs, call, place)
       note(calls, place, call)
     }
   }
-  const left = [...open.values()].flat().sort((a, b) => a.message - b.message || a.part - b.part)
-  return { outputs, calls, open: left }
+  const open = [...byId.values()].flatMap(({ calls: all, answered }) => all.slice(answered))
+  return { outputs, calls, open: open.sort((a, b) => a.message - b.message || a.part - b.part) }
+}
+
+/** A call or an output of a tool, in a message. */
+interface Half {
+  readonly half: 'call' | 'output'
+  readonly part: number
+  readonly callId: unknown
+  readonly name?: string
+}
+
+// Messages are frozen, and shared by the versions of a session: each is looked at once.
+const halves = new WeakMap<object, readonly Half[]>()
+const NO_HALVES: readonly Half[] = []
+
+function halvesOf(message: unknown): readonly Half[] {
+  const half = isMessage(message) ? halfOf(message) : undefined
+  if (!half) return NO_HALVES
+  const given = message as Message
+  let known = halves.get(given)
+  if (!known) {
+    known = dataParts(given.content).map(({ part, data: { call_id: callId, name } }) => ({
+      half,
+      part,
+      callId,
+      ...(typeof name === 'string' && { name: short(name) })
+    }))
+    halves.set(given, known)
+  }
+  return known
 }
 
 function halfOf({ type }: Message): 'call' | 'output' | undefined {
@@ -196,7 +227,7 @@ export function factsOf(reading: Reading): Facts {
     toolCalls += calls
     if (problem !== undefined && problems.length < MOST) problems.push({ message: index, what: problem })
   }
-  const { open } = pairsIn(messages ?? [], 0, Infinity)
+  const { open } = pairsIn(messages ?? [])
   return {
     messages: shownOf(reading).length,
     bytes,

@@ -72,7 +72,8 @@ export interface Item {
   readonly message?: Message
   readonly raw?: Json
   readonly cuts: readonly Cut[]
-  /** Of each tool call in it, by the place of the part: where its output is. A call that is not named here has none. */
+  /** Of each tool call in it, by the place of the part: where its output is. A call that is shown and not named here has none; of rows
+   * of a comparison none is named. */
   readonly outputs?: { readonly [part: number]: { readonly message: number; readonly part: number } }
   /** Of each tool output in it: where its call is. */
   readonly calls?: { readonly [part: number]: { readonly message: number; readonly part: number } }

@@ -438,6 +438,25 @@ describe('messages', () => {
     )
   })
 
+  it('have their calls and outputs also far away', async ({ begin }) => {
+    const { history, asked } = await begin()
+    await history.createSession('ada', 's1')
+    // The first is answered by what comes last: an output in between, of its id, would be taken for its.
+    const words = say(...Array.from({ length: 300 }, (_, i) => `m${i}`))
+    await history.appendMessage(ADA, [call('c'), call('d'), ...words, call('c'), ...words, output('c'), output('d')])
+    const at = (from: number) => asked.get('messages', { ...S1, at: 606, from, count: 2 })
+    expect((await at(0)).items.map(({ outputs }) => outputs)).toEqual([
+      { 0: { message: 603, part: 0 } },
+      { 0: { message: 604, part: 0 } }
+    ])
+    expect((await at(302)).items.map(({ outputs }) => outputs)).toEqual([undefined, undefined])
+    expect((await at(603)).items.map(({ calls }) => calls)).toEqual([
+      { 0: { message: 0, part: 0 } },
+      { 0: { message: 1, part: 0 } }
+    ])
+    expect((await asked.get('facts', { ...S1, at: 606 })).open).toMatchObject([{ message: 302 }])
+  })
+
   it('are found by what they say', async ({ begin }) => {
     const { history, asked } = await begin()
     await history.createSession('ada', 's1')
