@@ -248,7 +248,7 @@ export function api(history: AnyHistory, { about, actors, signal }: ApiOptions):
       sideOf(logs.of(given.user, given.session), given.at),
       sideOf(logs.of(given.otherUser, given.otherSession), given.otherAt)
     ])
-    const alignment = alignedAs(a, b)
+    const alignment = await alignedAs(a, b)
     const { counts, places, lengths, rows } = alignment
     const from = given.from ?? Math.max(0, (places[0] ?? 0) - 3)
     return c.json<Diff>({
@@ -472,8 +472,8 @@ async function sideOf(log: Log, at: number | Date | undefined): Promise<Side> {
 }
 
 // Whoever scrolls asks for the same again: the last is kept, by the messages themselves, as those of a version may be others after a purge.
-function keptAlignments(): (a: Side, b: Side) => Alignment {
-  let last: { readonly a: Reading; readonly b: Reading; readonly alignment: Alignment } | undefined
+function keptAlignments(): (a: Side, b: Side) => Promise<Alignment> {
+  let last: { readonly a: Reading; readonly b: Reading; readonly alignment: Promise<Alignment> } | undefined
   return ({ reading: a }, { reading: b }) => {
     if (!last || !areSame(shownOf(last.a), shownOf(a)) || !areSame(shownOf(last.b), shownOf(b)))
       last = { a, b, alignment: align(a, b) }
