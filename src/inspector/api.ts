@@ -162,7 +162,7 @@ export function api(history: AnyHistory, { about, actors, signal }: ApiOptions):
   app.get('/facts', async (c) => {
     const { user, session, at } = ask(c, z.object({ ...named, at: whole(1) }))
     const log = logs.of(user, session)
-    return c.json(factsOf(await log.reading(await log.at(at))))
+    return c.json(await factsOf(await log.reading(await log.at(at))))
   })
 
   app.get('/find', async (c) => {

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import type { Json, JsonObject } from '../json.ts'
 import type { Message } from '../message.ts'
 import { bytesOfJson, cutJson, fitting } from './cut.ts'
@@ -205,14 +206,21 @@ export function kindOf({ role, type }: Message): Kind {
   return role === 'user' || role === 'assistant' || role === 'system' ? role : 'message'
 }
 
-/** Counts over all of them. */
-export function factsOf(reading: Reading): Facts {
+/** Counts over all of them. Of those that it has not seen yet each takes a while, in which others are answered. */
+export async function factsOf(reading: Reading): Promise<Facts> {
   const { messages, items } = reading
   const roles = new Map<string, number>()
   const sums = { input: 0, output: 0, total: 0 }
   const problems: { message: number; what: string }[] = []
   let [bytes, carriesUsage, toolCalls] = [0, false, 0]
   const isStoredSo = (messages as readonly unknown[] | undefined) === items
+  let until = performance.now() + SLICE_MS
+  for (const item of isStoredSo ? items : [...items, ...((messages ?? []) as readonly unknown[] as readonly Json[])]) {
+    noted(item)
+    if (performance.now() < until) continue
+    await setImmediate()
+    until = performance.now() + SLICE_MS
+  }
   if (!isStoredSo) for (const item of items) bytes += noted(item).bytes
   for (const [index, message] of (messages ?? []).entries()) {
     const { bytes: size, speaker, usage, calls, problem } = noted(message as unknown as Json)
@@ -240,6 +248,9 @@ export function factsOf(reading: Reading): Facts {
     problems: fitting(problems, LIST_BYTES).kept
   }
 }
+
+/** After so long others are answered before it goes on. */
+const SLICE_MS = 10
 
 /** Of roles, of open calls and of problems: so many each, in so many bytes. */
 const MOST = 100
