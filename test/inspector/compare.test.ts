@@ -65,7 +65,7 @@ it('an error that nobody has foreseen is warned of', () => {
   expect(failureOf(new InvalidRequest('no'))).toMatchObject({ status: 400 })
   expect(told).not.toHaveBeenCalled()
   expect(failureOf(new Error('a fault at postgres://ada:secret@box'))).toMatchObject({ code: 'UNEXPECTED' })
-  expect(told).toHaveBeenCalledWith(expect.stringMatching(/^turnlog inspector: Error: a fault at [^]*compare\.test/))
+  expect(told).toHaveBeenCalledWith(expect.stringMatching(/^turnlog inspector: Error: a fault at /))
   expect(told).not.toHaveBeenCalledWith(expect.stringContaining('secret'))
   told.mockRestore()
 })
