@@ -238,16 +238,11 @@ export class Engine {
   }
 
   /** The session at a version or time, with at most `last` of its messages; `null` where there was none. */
-  async read(
-    key: SessionKey,
-    at?: number | Date,
-    last = Infinity,
-    isAccepted = false,
-    isUse = true
-  ): Promise<Session<Json> | null> {
-    const isShort = at === undefined && last !== Infinity && isUse && this.#isAccepting
+  async read(key: SessionKey, options: ReadSettings = {}): Promise<Session<Json> | null> {
+    const { at, last = Infinity, isAccepted = false, isUse = true } = options
+    const isShort = at === undefined && last !== Infinity && this.#isAccepting
     if (isShort && !this.#registry!.getSnapshot().context.isActive(key)) {
-      const session = await this.#readEnd(key, last, isAccepted)
+      const session = await this.#readEnd(key, last, isAccepted, isUse)
       if (session) return session
     }
     return this.#read(key, at, at, isAccepted, (log, state) => log.session(state, last), isUse)
@@ -282,7 +277,7 @@ export class Engine {
   }
 
   // Of a long log that is not in memory, the end is enough for few messages. `undefined` where it is not, or there is more to do.
-  #readEnd(key: SessionKey, count: number, isAccepted: boolean): Promise<Session<Json> | undefined> {
+  #readEnd(key: SessionKey, count: number, isAccepted: boolean, isUse: boolean): Promise<Session<Json> | undefined> {
     return this.ask(async (store) => {
       const head = await store.head(key)
       // What a fork begins with may be long, however short its own log is.
@@ -291,7 +286,7 @@ export class Engine {
       if (hasExpired(usedAt, now, this.#retention)) return undefined
       const messages = await readLastMessages(store, head.logId, head.version, count)
       if (!messages) return undefined
-      if (isWorthNoting(usedAt, now, this.#retention)) noteUse(store, head.logId, now)
+      if (isUse && isWorthNoting(usedAt, now, this.#retention)) noteUse(store, head.logId, now)
       return sessionOf(head.summary, messages)
     }, isAccepted)
   }
@@ -600,6 +595,18 @@ export interface Origin {
   readonly logId: string | null
   readonly newest: number
   readonly state: SessionState
+}
+
+/** What is read of a session. */
+export interface ReadSettings {
+  /** By default the newest version. */
+  readonly at?: number | Date | undefined
+  /** How many of the newest messages, by default all. */
+  readonly last?: number
+  /** Part of a call that was accepted: see {@link Engine.during}. */
+  readonly isAccepted?: boolean
+  /** Whether it renews the time of `retention`; by default it does. */
+  readonly isUse?: boolean
 }
 
 /** How a write is done, beside what is written. */

@@ -28,7 +28,7 @@ export interface InspectorOptions {
    */
   readonly host?: string | undefined
   /**
-   * What whoever opens the page has to have: at least 16 characters.
+   * What whoever opens the page has to have: 16 to 512 characters of printable ASCII, as it stands in a link and in a cookie.
    * @default a random one
    */
   readonly token?: string | undefined
@@ -69,11 +69,13 @@ const OPTIONS: OptionKeys<InspectorOptions> = {
 /** The page as `npm run build` leaves it: from here the same way in the source and as it ships. */
 const PAGE = fileURLToPath(new URL('../dist/inspector/page', import.meta.url))
 
-const LEAST_TOKEN = 16
+/** What a browser keeps in a cookie, and sends back as it is. */
+const TOKEN = /^[\x20-\x7e]{16,512}$/
 
 /**
  * Serves a web page on which the sessions of a service are looked at: their conversations at any version, what each event changed, what tells two
  * versions or sessions apart, and the tree of their forks. It only reads, unless `allowEdit` is set; what it reads does not count as use of a session.
+ * Only what has expired by `retention` is deleted when it comes upon it, as by every read.
  * Who has the token can read all of the store. `stop` it before the service.
  *
  * @throws `TypeError` for options that make no sense, also where others could reach it and no `token` is given; an error of Node's, such as
@@ -86,8 +88,8 @@ export async function startInspector(history: AnyHistory, given?: InspectorOptio
   const options = knownOptions(optionsOf(given), OPTIONS)
   const { host = '127.0.0.1', allowEdit = false, store, actors } = options
   const port = requiredWholeNumber('port', options.port ?? 0, 0, 65_535)
-  if (options.token !== undefined && (typeof options.token !== 'string' || options.token.length < LEAST_TOKEN))
-    throw new TypeError(`token must be a text of at least ${LEAST_TOKEN} characters`)
+  if (options.token !== undefined && (typeof options.token !== 'string' || !TOKEN.test(options.token)))
+    throw new TypeError('token must be a text of at least 16 characters and at most 512, of printable ASCII')
   if (typeof host !== 'string' || host === '') throw misuse('host', 'an address or a name', host)
   if (!isLocal(host) && options.token === undefined)
     throw new TypeError(`host is ${JSON.stringify(host)}, which others can reach: then token must be given, too`)

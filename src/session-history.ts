@@ -155,9 +155,10 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     const session =
       at === undefined
         ? await this.#engine.during(
-            async () => (await this.#engine.read(key, at, last, true, isUse)) ?? this.#missing(key, last, missing)
+            async () =>
+              (await this.#engine.read(key, { last, isAccepted: true, isUse })) ?? this.#missing(key, last, missing)
           )
-        : await this.#engine.read(key, at, last, false, isUse)
+        : await this.#engine.read(key, { at, last, isUse })
     return session && this.#typed(session)
   }
 
@@ -539,7 +540,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
           return (await this.#send(key, command, { isAccepted: true })).session
         } catch (error) {
           // Somebody else was first, and may have appended already.
-          if (isTurnlogError(error, 'VERSION_CONFLICT')) return this.#engine.read(key, undefined, last, true)
+          if (isTurnlogError(error, 'VERSION_CONFLICT')) return this.#engine.read(key, { last, isAccepted: true })
           throw error
         }
     }

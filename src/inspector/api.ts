@@ -3,7 +3,7 @@ import { bodyLimit } from 'hono/body-limit'
 import { stream, streamSSE, type SSEStreamingApi } from 'hono/streaming'
 import { z } from 'zod'
 import { idOf } from '../arguments.ts'
-import { isTurnlogError } from '../errors.ts'
+import { isTurnlogError, turnlogError } from '../errors.ts'
 import type { SessionEvent } from '../event.ts'
 import { hashJson, type Json, type JsonObject } from '../json.ts'
 import { sessionNotFound, type Session } from '../session.ts'
@@ -14,7 +14,7 @@ import { atPath, beginningOf, bytesOfJson, cutJson, fitting, pictureOf } from '.
 import { failure, failureOf, InvalidRequest } from './failure.ts'
 import { isSought, sessionLine, titleOf, turnOf } from './lines.ts'
 import { type Log, Logs, type AnyHistory } from './log.ts'
-import { factsOf, itemsOf, placesOf, rawItemsOf, short, shownOf, type Reading } from './messages.ts'
+import { areSame, factsOf, itemsOf, placesOf, rawItemsOf, short, shownOf, type Reading } from './messages.ts'
 import { treeOf } from './tree.ts'
 import type {
   About,
@@ -116,7 +116,7 @@ const edit = z.discriminatedUnion('type', [
     unset: z.array(z.string()),
     expectedVersion: versionNumber
   }),
-  z.strictObject({ type: z.literal('delete'), ...named })
+  z.strictObject({ type: z.literal('delete'), ...named, expectedVersion: versionNumber })
 ])
 
 /** The HTTP API: the service's own calls, in pieces that a page has room for. Reads make no session and do not count as use of one. */
@@ -163,7 +163,7 @@ export function api(history: AnyHistory, { about, actors, signal }: ApiOptions):
   app.get('/facts', async (c) => {
     const { user, session, at } = ask(c, z.object({ ...named, at: whole(1) }))
     const log = logs.of(user, session)
-    return c.json(factsOf(await log.reading(await log.at(at))))
+    return c.json(await factsOf(await log.reading(await log.at(at))))
   })
 
   app.get('/find', async (c) => {
@@ -249,7 +249,7 @@ export function api(history: AnyHistory, { about, actors, signal }: ApiOptions):
       sideOf(logs.of(given.user, given.session), given.at),
       sideOf(logs.of(given.otherUser, given.otherSession), given.otherAt)
     ])
-    const alignment = alignedAs(a, b)
+    const alignment = await alignedAs(a, b)
     const { counts, places, lengths, rows } = alignment
     const from = given.from ?? Math.max(0, (places[0] ?? 0) - 3)
     return c.json<Diff>({
@@ -374,8 +374,8 @@ async function deletedOf(logs: Logs, userId: string, name: string): Promise<Sess
   if (!id.safeParse(name).success) return []
   const log = logs.of(userId, name)
   try {
-    const { latest, session } = await log.newest()
-    if (session) return []
+    const { latest, session, isExpired } = await log.newest()
+    if (session && !isExpired) return []
     const [first, last] = [await log.event(1), await log.event(latest)]
     const [createdAt, updatedAt] = [first.at, last.at]
     return [{ userId, id: name, version: latest, createdAt, updatedAt, facts: [], format: '', isDeleted: true }]
@@ -479,20 +479,12 @@ async function sideOf(log: Log, at: number | Date | undefined): Promise<Side> {
   return { side, session, reading }
 }
 
-// Whoever scrolls asks for the same again: the last is kept.
-function keptAlignments(): (a: Side, b: Side) => Alignment {
-  let last: { readonly key: string; readonly alignment: Alignment } | undefined
-  return (a, b) => {
-    const key = JSON.stringify(
-      [a, b].map(({ side: { userId, id: name, version }, session }) => [
-        userId,
-        name,
-        version,
-        session?.createdAt,
-        session?.updatedAt
-      ])
-    )
-    if (last?.key !== key) last = { key, alignment: align(a.reading, b.reading) }
+// Whoever scrolls asks for the same again: the last is kept, by the messages themselves, as those of a version may be others after a purge.
+function keptAlignments(): (a: Side, b: Side) => Promise<Alignment> {
+  let last: { readonly a: Reading; readonly b: Reading; readonly alignment: Promise<Alignment> } | undefined
+  return ({ reading: a }, { reading: b }) => {
+    if (!last || !areSame(shownOf(last.a), shownOf(a)) || !areSame(shownOf(last.b), shownOf(b)))
+      last = { a, b, alignment: align(a, b) }
     return last.alignment
   }
 }
@@ -577,11 +569,16 @@ async function sendActors(sse: SSEStreamingApi, actors: ActorLog, ended: AbortSi
   }
 }
 
+function hasMoved(expected: number, actual: number): Error {
+  const message = `Expected version ${expected}; the log is at version ${actual}`
+  return turnlogError('VERSION_CONFLICT', message, { expected, actual })
+}
+
 async function edited(logs: Logs, change: z.output<typeof edit>): Promise<Edited> {
   const log = logs.of(change.user, change.session)
   const { ref } = log
   // Of what is absent, some calls say nothing, and some would make it.
-  const { latest, session } = await log.newest()
+  const { latest, session, isExpired } = await log.newest()
   try {
     switch (change.type) {
       case 'fork': {
@@ -601,12 +598,14 @@ async function edited(logs: Logs, change: z.output<typeof edit>): Promise<Edited
         return { ...ref, version }
       }
       case 'metadata': {
-        if (!session) throw sessionNotFound(ref)
+        if (!session || isExpired) throw sessionNotFound(ref)
         const { set, unset, expectedVersion } = change
         const after = await log.with((history) => history.updateMetadata(ref, { set, unset }, { expectedVersion }))
         return { ...ref, version: after?.version ?? latest }
       }
       case 'delete':
+        // The service deletes whatever there is: what was written since it was shown would be hidden unseen.
+        if (latest !== change.expectedVersion) throw hasMoved(change.expectedVersion, latest)
         await log.with((history) => history.deleteSession(log.userId, log.sessionId))
         return { ...ref, version: (await log.newest()).latest }
     }

@@ -1,6 +1,7 @@
+import { setImmediate } from 'node:timers/promises'
 import { diffArrays } from 'diff'
 import { diff } from '../diff.ts'
-import { canonical, type Json, type JsonObject } from '../json.ts'
+import { canonical, hashJson, type Json, type JsonObject } from '../json.ts'
 import type { Message } from '../message.ts'
 import type { Session } from '../session.ts'
 import { bytesOfJson, cutJson, fitting } from './cut.ts'
@@ -16,6 +17,8 @@ export interface Alignment {
   readonly lengths: readonly number[]
 }
 
+/** After so long others are answered before it goes on. */
+const SLICE_MS = 10
 /** What is compared for longer, or has more edits, is set side by side as it comes. */
 const LONGEST_MS = 300
 const MOST_EDITS = 10_000
@@ -24,9 +27,10 @@ const PLACES = 1_000
 
 /**
  * Sets messages side by side. They are alike if they say the same: two runs that say the same words are alike, though each message has an id of its
- * own. What differs between two that are alike is set in pairs.
+ * own. What differs between two that are alike is set in pairs. Of messages that it has not seen yet each takes a while, in which others are answered.
  */
-export function align(a: Reading, b: Reading): Alignment {
+export async function align(a: Reading, b: Reading): Promise<Alignment> {
+  await lookThrough(shownOf(a), shownOf(b))
   const rows: { kind: DiffRow['kind']; a?: number; b?: number }[] = []
   const counts = { same: 0, changed: 0, a: 0, b: 0 }
   const runs: { readonly at: number; readonly length: number }[] = []
@@ -46,6 +50,20 @@ export function align(a: Reading, b: Reading): Alignment {
   for (const { kind } of rows) counts[kind]++
   const told = runs.slice(0, PLACES)
   return { rows, counts, places: told.map(({ at }) => at), lengths: told.map(({ length }) => length) }
+}
+
+// What the messages say, but for those that both sides begin with: versions and forks share them.
+async function lookThrough(a: readonly unknown[], b: readonly unknown[]): Promise<void> {
+  let start = 0
+  while (start < a.length && a[start] === b[start]) start++
+  let until = performance.now() + SLICE_MS
+  for (const list of [a, b])
+    for (let i = start; i < list.length; i++) {
+      contentOf(list[i])
+      if (performance.now() < until) continue
+      await setImmediate()
+      until = performance.now() + SLICE_MS
+    }
 }
 
 /** Messages that follow each other on both sides, alike. */
@@ -117,14 +135,14 @@ export function rowsOf({ rows }: Alignment, a: Reading, b: Reading, from: number
 const ROWS_BYTES = 105_000
 const ITEM_BYTES = 12_000
 
-// Messages are frozen, and most are compared more than once.
+// Messages are frozen, and most are compared more than once. Hashes: the texts would be a second copy of all that was compared.
 const contents = new WeakMap<object, string>()
 
 // What a message says, without what only tells it apart from others.
 function contentOf(item: unknown): string {
   if (typeof item !== 'object' || item === null) return canonical(item as Json)
   let said = contents.get(item)
-  if (said === undefined) contents.set(item, (said = canonical(withoutNames(item as Json))))
+  if (said === undefined) contents.set(item, (said = hashJson(withoutNames(item as Json))))
   return said
 }
 

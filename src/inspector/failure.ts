@@ -29,11 +29,14 @@ export function failure(c: Context, status: ContentfulStatusCode, code: string, 
   return c.json<Failure>({ error: { code, message } }, status)
 }
 
-/** What went wrong, as it is answered. */
+/** What went wrong, as it is answered. What nobody has foreseen is warned of in the process, too: it is a fault of this server's. */
 export function failureOf(error: unknown): Failure['error'] & { readonly status: ContentfulStatusCode } {
   const message = withoutCredentials(error instanceof Error ? error.message : String(error)).slice(0, LONGEST)
   if (isTurnlogError(error)) return { status: STATUS[error.code] ?? 500, code: error.code, message }
   if (error instanceof InvalidRequest) return { status: 400, code: 'INVALID_REQUEST', message }
+  process.emitWarning(
+    `turnlog inspector: ${withoutCredentials(error instanceof Error ? (error.stack ?? message) : message)}`
+  )
   return { status: 500, code: 'UNEXPECTED', message }
 }
 

@@ -6,7 +6,7 @@ import { equalJson, type Json } from '../json.ts'
 import { messageSchema, type Message, type StandardSchema } from '../message.ts'
 import type { SessionHistoryService } from '../service.ts'
 import { sessionNotFound, type Session } from '../session.ts'
-import { shownOf, type Reading } from './messages.ts'
+import { areSame, shownOf, type Reading } from './messages.ts'
 import { eventLine, LogOutline } from './outline.ts'
 import type { Change, EventLine, Outline } from './wire.ts'
 
@@ -29,7 +29,8 @@ export class Logs {
   readonly #history: AnyHistory
   readonly #byFormat = new Map<string, AnyHistory>()
   readonly #logs = new Map<string, Log>()
-  readonly #readings = new Map<string, Reading>()
+  /** The one that was used last is the last. */
+  #readings: { readonly format: string; readonly reading: Reading }[] = []
 
   constructor(history: AnyHistory) {
     this.#history = history
@@ -66,17 +67,14 @@ export class Logs {
     if (!session) return { messages: [], items: [] }
     const items = session.messages as readonly Json[]
     if (session.format === DEFAULT_FORMAT) return { messages: items as unknown as readonly Message[], items }
-    const { userId, id, version, createdAt, updatedAt } = session
-    const key = JSON.stringify([userId, id, version, createdAt, updatedAt])
-    const reading = this.#readings.get(key) ?? { messages: (await readerOf(session.format))(items), items }
-    this.#readings.delete(key)
-    this.#readings.set(key, reading)
-    let count = [...this.#readings.values()].reduce((sum, each) => sum + each.items.length, 0)
-    for (const [oldest, each] of this.#readings) {
-      if (count <= KEPT_MESSAGES || this.#readings.size <= 2) break
-      this.#readings.delete(oldest)
-      count -= each.items.length
-    }
+    const { format } = session
+    // By the items themselves, which are frozen: a log that was purged and begun anew may have others at the same version and time.
+    const known = this.#readings.find((each) => each.format === format && areSame(each.reading.items, items))
+    const reading = known?.reading ?? { messages: (await readerOf(format))(items), items }
+    this.#readings = [...this.#readings.filter((each) => each !== known), { format, reading }]
+    let count = this.#readings.reduce((sum, each) => sum + each.reading.items.length, 0)
+    while ((count > KEPT_MESSAGES && this.#readings.length > 2) || this.#readings.length > KEPT)
+      count -= this.#readings.shift()!.reading.items.length
     return reading
   }
 }
@@ -86,6 +84,8 @@ export interface Newest {
   readonly latest: number
   /** `null`: it is deleted. */
   readonly session: Session<unknown> | null
+  /** Nobody has used it for longer than it is kept: it is about to be deleted, but is not yet at `latest`. */
+  readonly isExpired?: true
   /** The first version that cannot be read: then `latest` is the one before. */
   readonly damagedAt?: number
 }
@@ -156,7 +156,11 @@ export class Log {
       const session = await this.with((history) =>
         history.getSession(this.userId, this.sessionId, { missing: 'null', countsAsUse: false })
       )
-      return { latest: session?.version ?? (await this.#latestOfDeleted()), session }
+      if (session) return { latest: session.version, session }
+      const latest = await this.#latestOfAbsent()
+      // What has expired is absent, and yet there is a session at each version until the event that says so.
+      const then = await this.at(latest)
+      return { latest, session: then, ...(then && { isExpired: true as const }) }
     } catch (error) {
       if (!isTurnlogError(error, 'CORRUPT_LOG') || error.version <= 1) throw error
       // What is before the damage is still given. Of a fork, it may be the parent that is damaged: then nothing is.
@@ -166,7 +170,7 @@ export class Log {
   }
 
   // The error for a version that there cannot be knows how far the log goes.
-  async #latestOfDeleted(): Promise<number> {
+  async #latestOfAbsent(): Promise<number> {
     const latest = await this.at(Number.MAX_SAFE_INTEGER).then(
       () => 0,
       (error: unknown) => {

@@ -1,6 +1,7 @@
+import { setImmediate } from 'node:timers/promises'
 import type { Json, JsonObject } from '../json.ts'
 import type { Message } from '../message.ts'
-import { bytesOfJson, cutJson } from './cut.ts'
+import { bytesOfJson, cutJson, fitting } from './cut.ts'
 import type { Facts, Item, Kind } from './wire.ts'
 
 // What a session's messages come to on the page. Where the format is unknown they are items: JSON that is shown as it is.
@@ -17,6 +18,12 @@ export function shownOf({ messages, items }: Reading): readonly unknown[] {
   return messages ?? items
 }
 
+/** Whether two lists have the very same in them: messages are frozen, so nothing tells two readings of them apart. */
+export function areSame(a: readonly unknown[], b: readonly unknown[]): boolean {
+  // From the end, where most differ.
+  return a === b || (a.length === b.length && a.findLastIndex((each, i) => each !== b[i]) === -1)
+}
+
 /** Whether a value can be taken for a message: an import takes whatever it is given. */
 export function isMessage(value: unknown): value is Message {
   return typeof value === 'object' && value !== null && 'type' in value && typeof value.type === 'string'
@@ -25,13 +32,11 @@ export function isMessage(value: unknown): value is Message {
 /** An answer has room for so many bytes of messages, and each message for so many. */
 const WINDOW_BYTES = 90_000
 const ITEM_BYTES = 24_000
-/** How far from a window the other half of a tool call is looked for, in messages. */
-const NEAR = 200
 
 /** The messages from a place on, at most `count` and as many as there is room for, at least one. */
 export function itemsOf(reading: Reading, from: number, count: number): Item[] {
   const { messages } = reading
-  const pairs = messages && pairsIn(messages, Math.max(0, from - NEAR), from + count + NEAR)
+  const pairs = messages && pairsIn(messages, from, from + count)
   const shown: Item[] = []
   let left = WINDOW_BYTES
   for (let index = from; index < Math.min(from + count, shownOf(reading).length) && left > 0; index++) {
@@ -45,11 +50,13 @@ export function itemsOf(reading: Reading, from: number, count: number): Item[] {
 /** One message, or where it is none that is known, what is stored. */
 export function itemOf(reading: Reading, index: number, budget: number, pairs?: Pairs): Item {
   const message = shownOf(reading)[index]
-  const { value, cuts } = cutJson(message as Json, budget)
+  const places = { outputs: pairs?.outputs.get(index), calls: pairs?.calls.get(index) }
+  // A message may have thousands of calls: of the room, those take half at most.
+  const { value, cuts } = cutJson(message as Json, budget - Math.min(bytesOfJson(places), budget / 2))
   if (!reading.messages || !isMessage(message)) return { index, raw: value, cuts }
   const problem = problemOf(message)
-  const outputs = pairs?.outputs.get(index)
-  const calls = pairs?.calls.get(index)
+  const outputs = placesIn(value, places.outputs)
+  const calls = placesIn(value, places.calls)
   return {
     index,
     // By its type it is shown, also where that comes after what takes all the room.
@@ -59,6 +66,14 @@ export function itemOf(reading: Reading, index: number, budget: number, pairs?: 
     ...(calls && { calls }),
     ...(problem !== undefined && { problem })
   }
+}
+
+// Of the parts that are shown.
+function placesIn(shown: Json, places: Places | undefined): Places | undefined {
+  const { content } = shown as { readonly content?: Json }
+  if (!places || !Array.isArray(content)) return undefined
+  const kept = Object.entries(places).filter(([part]) => Number(part) < content.length)
+  return kept.length > 0 ? Object.fromEntries(kept) : undefined
 }
 
 /** The items as they are stored. */
@@ -80,37 +95,70 @@ interface Pairs {
   readonly open: readonly (Place & { readonly name?: string })[]
 }
 
-// As `openToolCalls` pairs them: an output belongs to the oldest open call before it of the same id.
-function pairsIn(messages: readonly unknown[], from: number, to: number): Pairs {
-  const open = new Map<unknown, Pairs['open'][number][]>()
+// As `openToolCalls` pairs them: an output belongs to the oldest open call before it of the same id. With a window, only what has a half in it is paired,
+// however far away the other half is.
+function pairsIn(messages: readonly unknown[], from = 0, to = Infinity): Pairs {
+  const isWhole = from === 0 && to >= messages.length
+  const sought = isWhole
+    ? undefined
+    : new Set(messages.slice(from, to).flatMap((each) => halvesOf(each).map(({ callId }) => callId)))
+  const byId = new Map<unknown, { readonly calls: Pairs['open'][number][]; answered: number }>()
   const [outputs, calls] = [new Map<number, Places>(), new Map<number, Places>()]
   const note = (places: Map<number, Places>, of: Place, { message, part }: Place): void => {
+    if (of.message < from || of.message >= to) return
     const known = places.get(of.message) ?? {}
     known[of.part] = { message, part }
     places.set(of.message, known)
   }
-  for (let message = from; message < Math.min(to, messages.length); message++) {
-    const given = messages[message]
-    const half = isMessage(given) ? halfOf(given) : undefined
-    if (!half) continue
-    for (const { part, data } of dataParts((given as Message).content)) {
-      const { call_id: callId, name } = data
+  for (let message = 0; message < messages.length && sought?.size !== 0; message++) {
+    for (const { half, part, callId, name } of halvesOf(messages[message])) {
+      if (sought && !sought.has(callId)) continue
+      const place = { message, part }
+      const sameId = byId.get(callId)
       if (half === 'call') {
-        const call = { message, part, ...(typeof name === 'string' && { name: short(name) }) }
-        const sameId = open.get(callId)
-        if (sameId) sameId.push(call)
-        else open.set(callId, [call])
+        const call = { ...place, ...(name !== undefined && { name }) }
+        if (sameId) sameId.calls.push(call)
+        else byId.set(callId, { calls: [call], answered: 0 })
         continue
       }
-      const call = open.get(callId)?.shift()
-      if (!call) continue
-      const place = { message, part }
+      const call = sameId?.calls[sameId.answered]
+      if (!sameId || !call) continue
+      sameId.answered++
       note(outputs, call, place)
       note(calls, place, call)
     }
   }
-  const left = [...open.values()].flat().sort((a, b) => a.message - b.message || a.part - b.part)
-  return { outputs, calls, open: left }
+  const open = [...byId.values()].flatMap(({ calls: all, answered }) => all.slice(answered))
+  return { outputs, calls, open: open.sort((a, b) => a.message - b.message || a.part - b.part) }
+}
+
+/** A call or an output of a tool, in a message. */
+interface Half {
+  readonly half: 'call' | 'output'
+  readonly part: number
+  readonly callId: unknown
+  readonly name?: string
+}
+
+// Messages are frozen, and shared by the versions of a session: each is looked at once.
+const halves = new WeakMap<object, readonly Half[]>()
+const NO_HALVES: readonly Half[] = []
+
+function halvesOf(message: unknown): readonly Half[] {
+  const half = isMessage(message) ? halfOf(message) : undefined
+  if (!half) return NO_HALVES
+  const given = message as Message
+  let known = halves.get(given)
+  if (!known) {
+    known = dataParts(given.content).map(({ part, data: { call_id: callId, name } }) => ({
+      half,
+      part,
+      callId,
+      ...(typeof name === 'string' && { name: short(name) })
+    }))
+    halves.set(given, known)
+  }
+  return known
 }
 
 function halfOf({ type }: Message): 'call' | 'output' | undefined {
@@ -158,14 +206,21 @@ export function kindOf({ role, type }: Message): Kind {
   return role === 'user' || role === 'assistant' || role === 'system' ? role : 'message'
 }
 
-/** Counts over all of them. */
-export function factsOf(reading: Reading): Facts {
+/** Counts over all of them. Of those that it has not seen yet each takes a while, in which others are answered. */
+export async function factsOf(reading: Reading): Promise<Facts> {
   const { messages, items } = reading
   const roles = new Map<string, number>()
   const sums = { input: 0, output: 0, total: 0 }
   const problems: { message: number; what: string }[] = []
   let [bytes, carriesUsage, toolCalls] = [0, false, 0]
   const isStoredSo = (messages as readonly unknown[] | undefined) === items
+  let until = performance.now() + SLICE_MS
+  for (const item of isStoredSo ? items : [...items, ...((messages ?? []) as readonly unknown[] as readonly Json[])]) {
+    noted(item)
+    if (performance.now() < until) continue
+    await setImmediate()
+    until = performance.now() + SLICE_MS
+  }
   if (!isStoredSo) for (const item of items) bytes += noted(item).bytes
   for (const [index, message] of (messages ?? []).entries()) {
     const { bytes: size, speaker, usage, calls, problem } = noted(message as unknown as Json)
@@ -180,21 +235,26 @@ export function factsOf(reading: Reading): Facts {
     toolCalls += calls
     if (problem !== undefined && problems.length < MOST) problems.push({ message: index, what: problem })
   }
-  const { open } = pairsIn(messages ?? [], 0, Infinity)
+  const { open } = pairsIn(messages ?? [])
   return {
     messages: shownOf(reading).length,
     bytes,
-    // Of types there may be any number.
-    roles: Object.fromEntries([...roles].slice(0, MOST)),
+    // Of types there may be any number, and texts of control characters take six bytes for each.
+    roles: Object.fromEntries(fitting([...roles].slice(0, MOST), LIST_BYTES).kept),
     ...(carriesUsage && { tokens: sums }),
     toolCalls,
     openCount: open.length,
-    open: open.slice(0, MOST),
-    problems
+    open: fitting(open.slice(0, MOST), LIST_BYTES).kept,
+    problems: fitting(problems, LIST_BYTES).kept
   }
 }
 
+/** After so long others are answered before it goes on. */
+const SLICE_MS = 10
+
+/** Of roles, of open calls and of problems: so many each, in so many bytes. */
 const MOST = 100
+const LIST_BYTES = 50_000
 
 /** What a message adds to the counts. */
 interface Note {

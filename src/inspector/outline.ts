@@ -1,5 +1,6 @@
 import { DEFAULT_FORMAT, readerOf } from '../adapters/shared/reading.ts'
 import type { SessionEvent } from '../event.ts'
+import { bytesOfJson } from './cut.ts'
 import { isMessage, kindOf, lineOf, problemOf, short } from './messages.ts'
 import type { EventLine, Kind, Outline } from './wire.ts'
 
@@ -151,7 +152,7 @@ export function eventLine(event: SessionEvent<unknown>, read: Reader): EventLine
     type,
     kind,
     what: short(whatOf(event, read)),
-    bytes: Buffer.byteLength(JSON.stringify(event)),
+    bytes: bytesOf(event),
     // Those of an import may be of any length.
     commitId: commitId.slice(0, LONGEST_ID),
     ...(turnId !== undefined && { turnId: turnId.slice(0, LONGEST_ID) }),
@@ -161,6 +162,15 @@ export function eventLine(event: SessionEvent<unknown>, read: Reader): EventLine
 }
 
 const LONGEST_ID = 200
+
+// Events are frozen, and a store may give the same to all who follow a session.
+const sizes = new WeakMap<object, number>()
+
+function bytesOf(event: SessionEvent<unknown>): number {
+  let size = sizes.get(event)
+  if (size === undefined) sizes.set(event, (size = bytesOfJson(event)))
+  return size
+}
 
 const KIND_OF = {
   'created': 'created',

@@ -72,7 +72,8 @@ export interface Item {
   readonly message?: Message
   readonly raw?: Json
   readonly cuts: readonly Cut[]
-  /** Of each tool call in it, by the place of the part: where its output is. A call that is not named here has none. */
+  /** Of each tool call in it, by the place of the part: where its output is. A call that is shown and not named here has none; of rows
+   * of a comparison none is named. */
   readonly outputs?: { readonly [part: number]: { readonly message: number; readonly part: number } }
   /** Of each tool output in it: where its call is. */
   readonly calls?: { readonly [part: number]: { readonly message: number; readonly part: number } }
@@ -138,15 +139,15 @@ export interface Facts {
   readonly messages: number
   /** Of their JSON in UTF-8. */
   readonly bytes: number
-  /** How many of each role; those without one under their type. */
+  /** How many of each role, of at most a hundred; those without one under their type. */
   readonly roles: { readonly [role: string]: number }
   /** Sums over the messages that carry `usage`; absent where none does. */
   readonly tokens?: { readonly input: number; readonly output: number; readonly total: number }
   readonly toolCalls: number
-  /** Tool calls without an output: how many, and the first hundred. */
+  /** Tool calls without an output: how many, and the first hundred, or as many as there is room for. */
   readonly openCount: number
   readonly open: readonly { readonly message: number; readonly part: number; readonly name?: string }[]
-  /** The first hundred messages that carry a problem. */
+  /** The first hundred messages that carry a problem, or as many as there is room for. */
   readonly problems: readonly { readonly message: number; readonly what: string }[]
 }
 
@@ -324,7 +325,7 @@ export interface ActorEvent {
   readonly type: string
 }
 
-/** What the calls that write take, as the JSON of a `POST` to `/api/edit`. `expectedVersion` is the newest version that was shown. */
+/** What the calls that write take, as the JSON of a `POST` to `/api/edit`. `expectedVersion` is the newest version that was shown; a fork needs none. */
 export type Edit = { readonly user: string; readonly session: string } & (
   | { readonly type: 'fork'; readonly at: number; readonly as?: string }
   | {
@@ -340,7 +341,7 @@ export type Edit = { readonly user: string; readonly session: string } & (
       readonly unset: readonly string[]
       readonly expectedVersion: number
     }
-  | { readonly type: 'delete' }
+  | { readonly type: 'delete'; readonly expectedVersion: number }
 )
 
 /** What an edit came to: the session to look at then. */

@@ -11,7 +11,7 @@ import { startInspector } from '../../src/inspector.ts'
 import type { Item, Moment, SessionLine } from '../../src/inspector/wire.ts'
 import { openDatabase } from '../../src/stores/sqlite/database.ts'
 import type { Summary } from '../../src/store.ts'
-import { eventsOf, hooked } from '../service/kit.ts'
+import { clockOf, eventsOf, hooked } from '../service/kit.ts'
 import { ANYTHING, Asked, it, LARGEST, S1, STORES, stringOf, TOKEN } from './kit.ts'
 
 const ADA = { userId: 'ada', id: 's1' }
@@ -230,7 +230,8 @@ describe.for(Object.keys(STORES) as (keyof typeof STORES)[])('over %s', (kind) =
       { type: 'rewind', ...S1, toVersion: 2, expectedVersion: 6 },
       { type: 'undo', ...S1, expectedVersion: 6 },
       { type: 'redo', ...S1, expectedVersion: 6 },
-      { type: 'metadata', ...S1, set: {}, unset: [], expectedVersion: 6 }
+      { type: 'metadata', ...S1, set: {}, unset: [], expectedVersion: 6 },
+      { type: 'delete', ...S1, expectedVersion: 6 }
     ])
       expect((await asked.refused(edit)).slice(0, 2)).toEqual([409, 'VERSION_CONFLICT'])
     expect((await asked.refused({ type: 'fork', ...S1, at: 2, as: 'other' })).slice(0, 2)).toEqual([
@@ -250,7 +251,7 @@ describe.for(Object.keys(STORES) as (keyof typeof STORES)[])('over %s', (kind) =
     ])
       expect((await asked.refused(edit)).slice(0, 2)).toEqual([409, 'TURN_BUSY'])
     await turn.end()
-    expect(await asked.edit({ type: 'delete', ...S1 })).toMatchObject({ version: 10 })
+    expect(await asked.edit({ type: 'delete', ...S1, expectedVersion: 9 })).toMatchObject({ version: 10 })
     expect(await history.listSessions('ada')).toHaveLength(2)
     // Of a deleted session only a rewind makes one; of none, nothing.
     for (const type of ['undo', 'redo', 'metadata'])
@@ -265,7 +266,7 @@ describe.for(Object.keys(STORES) as (keyof typeof STORES)[])('over %s', (kind) =
         ).slice(0, 2),
         type
       ).toEqual([404, 'SESSION_NOT_FOUND'])
-    expect(await asked.edit({ type: 'delete', ...S1 })).toMatchObject({ version: 10 })
+    expect(await asked.edit({ type: 'delete', ...S1, expectedVersion: 10 })).toMatchObject({ version: 10 })
     expect(await asked.edit({ type: 'rewind', ...S1, toVersion: 2, expectedVersion: 10 })).toMatchObject({
       version: 11
     })
@@ -274,7 +275,7 @@ describe.for(Object.keys(STORES) as (keyof typeof STORES)[])('over %s', (kind) =
       { type: 'rewind', toVersion: 1, expectedVersion: 1 },
       { type: 'undo', expectedVersion: 1 },
       { type: 'metadata', set: {}, unset: [], expectedVersion: 1 },
-      { type: 'delete' }
+      { type: 'delete', expectedVersion: 1 }
     ])
       expect((await asked.refused({ ...edit, user: 'ada', session: 'none' })).slice(0, 2)).toEqual([
         404,
@@ -443,6 +444,25 @@ describe('messages', () => {
     expect(later.bytes).toBe(
       session.messages.reduce((sum, message) => sum + Buffer.byteLength(JSON.stringify(message)), 0)
     )
+  })
+
+  it('have their calls and outputs also far away', async ({ begin }) => {
+    const { history, asked } = await begin()
+    await history.createSession('ada', 's1')
+    // The first is answered by what comes last: an output in between, of its id, would be taken for its.
+    const words = say(...Array.from({ length: 300 }, (_, i) => `m${i}`))
+    await history.appendMessage(ADA, [call('c'), call('d'), ...words, call('c'), ...words, output('c'), output('d')])
+    const at = (from: number) => asked.get('messages', { ...S1, at: 606, from, count: 2 })
+    expect((await at(0)).items.map(({ outputs }) => outputs)).toEqual([
+      { 0: { message: 603, part: 0 } },
+      { 0: { message: 604, part: 0 } }
+    ])
+    expect((await at(302)).items.map(({ outputs }) => outputs)).toEqual([undefined, undefined])
+    expect((await at(603)).items.map(({ calls }) => calls)).toEqual([
+      { 0: { message: 0, part: 0 } },
+      { 0: { message: 1, part: 0 } }
+    ])
+    expect((await asked.get('facts', { ...S1, at: 606 })).open).toMatchObject([{ message: 302 }])
   })
 
   it('are found by what they say', async ({ begin }) => {
@@ -690,6 +710,29 @@ describe('two sides', () => {
     ])
   })
 
+  it('are those of a log that was begun anew, also at the same versions and times', async ({ begin }) => {
+    const { history, asked } = await begin({ service: { clock: clockOf(() => 1_000) } })
+    const others = { otherUser: 'ada', otherSession: 'other' }
+    const custom = history.withMessage(ANYTHING, { format: 'openai-agents' })
+    const item = (content: string) => ({ role: 'user', content })
+    const seen: unknown[] = []
+    await custom.appendMessage(await custom.createSession('ada', 'other'), [item('one'), item('two'), item('three')])
+    for (const texts of [['one', 'two', 'three'], ['one', 'TWO', 'three'], []]) {
+      await custom.createSession('ada', 's1')
+      if (texts.length > 0) await custom.appendMessage(ADA, texts.map(item))
+      for (let n = texts.length; n < 3; n++) await custom.updateMetadata(ADA, { set: { n } })
+      const { rows, counts } = await asked.get('diff', { ...S1, ...others })
+      const { items } = await asked.get('messages', { ...S1, at: 4 })
+      seen.push([counts, rows.length, items.map(textOf)])
+      await history.purgeSession('ada', 's1')
+    }
+    expect(seen).toEqual([
+      [{ same: 3, changed: 0, a: 0, b: 0 }, 3, ['one', 'two', 'three']],
+      [{ same: 2, changed: 1, a: 0, b: 0 }, 3, ['one', 'TWO', 'three']],
+      [{ same: 0, changed: 0, a: 0, b: 3 }, 3, []]
+    ])
+  })
+
   it('of five thousand messages each, alike or not at all, are no work', async ({ begin }) => {
     const { history, asked } = await begin()
     const count = 5_000
@@ -882,6 +925,20 @@ describe('reading', () => {
   })
 })
 
+it('what has expired is shown as it is at its newest version, until the event that deletes it', async ({ begin }) => {
+  let now = 1_000
+  const { history, asked } = await begin({ service: { clock: clockOf(() => now), retention: { ttlMs: 100 } } })
+  await history.createSession('ada', 's1')
+  await history.appendMessage(ADA, say('one', 'two'))
+  now += 1_000
+  const moment = await asked.get('moment', S1)
+  expect(moment).toMatchObject({ version: 3, latest: 3, isLive: true, count: 2, change: { removed: 0, added: 1 } })
+  expect(textsOf(moment)).toEqual(['one', 'two'])
+  // To come upon it deletes it, as everywhere.
+  await expect.poll(async () => (await asked.get('moment', S1)).latest, { interval: 1 }).toBe(4)
+  expect(await asked.get('moment', S1)).toMatchObject({ isLive: false, event: { line: { what: 'expired' } } })
+})
+
 describe('a request that makes no sense', () => {
   it.for<[string, string]>([
     ['moment', 'user'],
@@ -938,7 +995,7 @@ describe('a request that makes no sense', () => {
       ['{"type":"none"}', /^type: /],
       ['{"type":"delete","user":"ada"}', /^session: /],
       ['{"type":"delete","user":"ada","session":5}', /^session: /],
-      ['{"type":"delete","user":"ada","session":"s1","extra":1}', /extra/],
+      ['{"type":"delete","user":"ada","session":"s1","expectedVersion":1,"extra":1}', /extra/],
       ['{"type":"rewind","user":"ada","session":"s1","toVersion":1}', /^expectedVersion: /],
       ['{"type":"rewind","user":"ada","session":"s1","toVersion":0,"expectedVersion":1}', /^toVersion: /],
       ['{"type":"fork","user":"ada","session":"s1","at":1.5}', /^at: /],
@@ -970,6 +1027,43 @@ describe('a request that makes no sense', () => {
 })
 
 describe('hostile sessions', () => {
+  it('of thousands of calls in one message are no larger answers', async ({ begin }) => {
+    const { history, asked } = await begin()
+    await history.createSession('ada', 's1')
+    const content = Array.from({ length: 8_000 }, (_, n) => ({ type: 'data' as const, data: { call_id: `c${n}` } }))
+    await history.appendMessage(ADA, [
+      { type: 'function_call', role: 'assistant', content },
+      { type: 'function_call_output', role: 'tool', content }
+    ])
+    const { items } = (await asked.get('moment', S1)).window
+    for (const [i, item] of items.entries()) {
+      // Each part that is shown is told of its other half.
+      const places = Object.entries((i === 0 ? item.outputs : item.calls) ?? {})
+      const shown = item.message!.content!.length
+      expect(shown).toBeGreaterThan(100)
+      expect(places).toEqual(Array.from({ length: shown }, (_, part) => [String(part), { message: 1 - i, part }]))
+      expect(JSON.stringify(item).length).toBeLessThan(30_000)
+    }
+    expect(items).toHaveLength(2)
+  })
+
+  it('of roles, tools and errors that are long have facts with room', async ({ begin }) => {
+    const { history, asked } = await begin()
+    await history.createSession('ada', 's1')
+    const long = '\u0001'.repeat(195)
+    await history.appendMessage(
+      ADA,
+      Array.from({ length: 120 }, (_, n): MessageInput => ({
+        type: `${n}${long}_call`,
+        error: { code: 'x', message: long },
+        content: [{ type: 'data', data: { call_id: `c${n}`, name: long } }]
+      }))
+    )
+    const facts = await asked.get('facts', { ...S1, at: 121 })
+    expect([facts.messages, facts.openCount]).toEqual([120, 120])
+    for (const list of [facts.open, facts.problems, Object.keys(facts.roles)]) expect(list.length).toBeGreaterThan(30)
+  })
+
   let history: SessionHistoryService
   let asked: Asked
   const SESSIONS = [

@@ -50,7 +50,10 @@ describe('the token', () => {
         expect((await asked.ask(path, { isKnown: false, headers: { cookie } })).status, path).toBe(401)
       }
     }
-    expect(codeOf(await asked.post({ type: 'delete', ...S1 }, { isKnown: false }))).toEqual([401, 'UNAUTHORIZED'])
+    expect(codeOf(await asked.post({ type: 'delete', ...S1, expectedVersion: 1 }, { isKnown: false }))).toEqual([
+      401,
+      'UNAUTHORIZED'
+    ])
     // Of another server on this host.
     const headers = { cookie: `turnlog_1=${encodeURIComponent(TOKEN)}` }
     expect((await asked.ask('/', { isKnown: false, headers })).status).toBe(401)
@@ -165,7 +168,7 @@ describe('another site', () => {
   it('changes nothing', async ({ begin }) => {
     const { asked, history } = await begin({ inspector: { allowEdit: true } })
     await history.createSession('ada', 's1')
-    const edit = { type: 'delete', ...S1 }
+    const edit = { type: 'delete', ...S1, expectedVersion: 1 }
     for (const origin of [
       'null',
       'http://evil.example',
@@ -324,7 +327,7 @@ describe('read-only, as it is by default,', () => {
       { type: 'undo', ...S1, expectedVersion: 2 },
       { type: 'redo', ...S1, expectedVersion: 2 },
       { type: 'metadata', ...S1, set: { a: 1 }, unset: [], expectedVersion: 2 },
-      { type: 'delete', ...S1 },
+      { type: 'delete', ...S1, expectedVersion: 1 },
       { type: 'none' }
     ]
     for (const edit of edits) expect((await asked.refused(edit)).slice(0, 2)).toEqual([403, 'READ_ONLY'])
@@ -346,6 +349,10 @@ describe('options', () => {
     [{ token: 'fifteen letters' }, /at least 16 characters/],
     [{ token: '' }, /at least 16 characters/],
     [{ token: 5 }, /at least 16 characters/],
+    [{ token: `${'x'.repeat(16)}\ud800` }, /printable ASCII/],
+    [{ token: `${'x'.repeat(16)}é` }, /printable ASCII/],
+    [{ token: `${'x'.repeat(16)}\n` }, /printable ASCII/],
+    [{ token: 'x'.repeat(513) }, /at most 512/],
     [{ port: -1 }, /port must be a whole number from 0 to 65535/],
     [{ port: 65_536 }, /port must be/],
     [{ port: '80' }, /port must be/],
@@ -369,6 +376,18 @@ describe('options', () => {
     expect(asked.origin).toBe(`http://127.0.0.1:${asked.port}`)
     expect((await asked.ask('/api/users')).status).toBe(200)
     expect(codeOf(await asked.ask('/api/users', { isKnown: false }))).toEqual([401, 'UNAUTHORIZED'])
+  })
+
+  it('of a token of any characters that it may have open the page', async ({ begin }) => {
+    const token = Array.from({ length: 95 }, (_, i) => String.fromCharCode(32 + i))
+      .join('')
+      .padEnd(512, '%;')
+    const { asked } = await begin({ inspector: { token } })
+    const { pathname, search } = new URL(asked.inspector.url)
+    const { status, headers } = await asked.ask(pathname + search, { isKnown: false })
+    expect(status).toBe(303)
+    const cookie = headers['set-cookie']![0]!.split(';')[0]!
+    expect((await asked.ask('/api/about', { isKnown: false, headers: { cookie } })).status).toBe(200)
   })
 
   it('of a port that is in use are an error of Node', async ({ begin }) => {

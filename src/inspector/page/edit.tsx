@@ -140,7 +140,7 @@ function EditDialog({ kind, moment, onClose }: EditDialogProps): VNode {
       case 'metadata':
         return keys && { type: kind, ...ref, ...keys, expectedVersion }
       case 'delete':
-        return { type: kind, ...ref }
+        return { type: kind, ...ref, expectedVersion }
     }
   }
 
