@@ -207,7 +207,7 @@ program
     '--host <host>',
     'who may reach it: other machines, too, with 0.0.0.0 and --token (default: only this machine)'
   )
-  .option('--token <token>', 'what the link has, at least 16 characters; or set TURNLOG_TOKEN (default: a random one)')
+  .option('--token <token>', 'what the link has, 16 to 512 characters; or set TURNLOG_TOKEN (default: a random one)')
   .option('--allow-host <name...>', 'other names of this machine that browsers may ask for')
   .option('--allow-edit', 'fork, rewind, undo, redo, delete and change metadata from the page')
   .addHelpText(

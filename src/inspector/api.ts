@@ -45,6 +45,8 @@ export interface ApiOptions {
 
 // An answer has at most so many things.
 const PAGE = 100
+/** How many events are sent at once: each line may have 1,500 bytes. */
+const FRAME = 60
 /** How many users and sessions are looked at for one answer to a search. */
 const LOOKED_AT = 5_000
 /** Of an event, or of the metadata: bytes that are shown. */
@@ -313,14 +315,14 @@ function parsed<S extends z.ZodType>(schema: S, value: unknown): z.output<S> {
 }
 
 async function usersOf(history: AnyHistory, search: string, after: string | undefined): Promise<UserPage> {
-  const sought = search.trim().toLowerCase()
+  const wanted = search.trim().toLowerCase()
   const users: string[] = []
   let left = LIST_BYTES
   let last = after
   for (let seen = 0; seen < LOOKED_AT;) {
     const page = await history.listUsers({ limit: PAGE, after: last })
     for (const user of page) {
-      if (user.toLowerCase().includes(sought)) {
+      if (user.toLowerCase().includes(wanted)) {
         left -= bytesOfJson(user) + 1
         if (left < 0 || users.length === PAGE) return { users, ...(last !== undefined && { after: last }) }
         users.push(user)
@@ -528,7 +530,7 @@ async function follow(
   const isStill = sent === 0 || (sent <= latest && sentId(await log.event(sent)) === lastSent)
   if (isStill) {
     const line = log.lines()
-    for await (const batch of batches(log.live(sent > 0 ? sent + 1 : from, ended), PAGE)) {
+    for await (const batch of batches(log.live(sent > 0 ? sent + 1 : from, ended), FRAME)) {
       const events: EventLine[] = []
       for (const event of batch) events.push(await line(event))
       const last = batch.at(-1)!

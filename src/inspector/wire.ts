@@ -289,7 +289,7 @@ export interface Found {
 
 /**
  * `GET /api/follow?user&session&from&after`, server-sent, from a version or after an event that is known: `following` once it is known that there is such a session, then `events` with an
- * {@link EventPage} of at most a hundred events that are there at once, whose id is for `Last-Event-ID`; `gone` where the session was purged, or purged
+ * {@link EventPage} of at most sixty events that are there at once, whose id is for `Last-Event-ID`; `gone` where the session was purged, or purged
  * and begun anew while nobody listened; `failure` with a {@link Failure}. After the last two the server ends the answer, and a browser asks again by itself
  * unless it is closed. `beat` comes every 15 s.
  */

@@ -3,6 +3,7 @@ import type { About, EventLine, EventPage, Facts, Item, Moment, Outline, Window 
 import { change, hrefOf, place, sessionPlace } from './address.ts'
 import { ApiError, get, listen } from './client.ts'
 import { asApiError } from './loaded.tsx'
+import { plain } from './text.tsx'
 import type { ScrollWish } from './virtual-list.tsx'
 import { Windows } from './windows.ts'
 
@@ -122,7 +123,7 @@ function leave(): void {
 function enter(at: { readonly user: string; readonly session: string; readonly at?: number | undefined }): void {
   session = { user: at.user, session: at.session }
   addressed = wanted.value = at.at
-  document.title = `${at.session} · turnlog`
+  document.title = `${plain(at.session)} · turnlog`
   want()
 }
 
@@ -239,7 +240,7 @@ function show(next: Moment, isTail: boolean): void {
       scrollWish.value = { index, align: index === count - 1 ? 'end' : 'center' }
     }
   })
-  document.title = `${next.title ?? next.id} · ${next.version} · turnlog`
+  document.title = `${plain(next.title ?? next.id)} · ${next.version} · turnlog`
   if (!before) follow()
   outlineSoon(before ? OUTLINE_MS : 0)
   detailSoon()
