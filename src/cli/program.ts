@@ -3,7 +3,7 @@ import { Command, CommanderError, Option } from 'commander'
 import { fork, purge, remove, rewind, step } from './changes.ts'
 import { countOf, Interrupted, interruptionOf, UsageError, withHistory, type Context } from './context.ts'
 import { copy } from './copy.ts'
-import { inspect, type InspectOptions } from './inspect.ts'
+import type { InspectOptions } from './inspect.ts'
 import { say, visibleLine } from './output.ts'
 import { exportSessions, importFiles, IMPORT_USER, type ExportOptions, type ImportOptions } from './transfer.ts'
 import { verify } from './verify.ts'
@@ -216,9 +216,11 @@ program
 
 It prints a link with a token: who has that can read the whole store. Ends with Ctrl-C.`
   )
-  .action((store: string | undefined, options: InspectOptions, self: Command) =>
-    inspect(store ?? storeOf(self), options)
-  )
+  .action(async (store: string | undefined, options: InspectOptions, self: Command) => {
+    // Its server is not loaded by the other commands.
+    const { inspect } = await import('./inspect.ts')
+    await inspect(store ?? storeOf(self), options)
+  })
 
 program
   .command('help [command]')
