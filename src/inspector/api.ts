@@ -13,7 +13,7 @@ import { align, metadataChanges, rowsOf, type Alignment } from './compare.ts'
 import { atPath, beginningOf, bytesOfJson, cutJson, fitting, pictureOf } from './cut.ts'
 import { failure, failureOf, InvalidRequest } from './failure.ts'
 import { isSought, sessionLine, titleOf, turnOf } from './lines.ts'
-import { type Log, Logs, type AnyHistory } from './log.ts'
+import { type Log, Logs, type AnyHistory, type Newest } from './log.ts'
 import { areSame, factsOf, itemsOf, placesOf, rawItemsOf, short, shownOf, type Reading } from './messages.ts'
 import { treeOf } from './tree.ts'
 import type {
@@ -387,15 +387,23 @@ async function deletedOf(logs: Logs, userId: string, name: string): Promise<Sess
   }
 }
 
+// The state at a version or time, by default the newest.
+async function stateOf(
+  log: Log,
+  at: number | Date | undefined
+): Promise<{ readonly newest: Newest; readonly version: number; readonly session: Session<unknown> | null }> {
+  const newest = await log.newest()
+  const version = await log.versionOf(at, newest)
+  return { newest, version, session: version === newest.latest ? newest.session : await log.at(version) }
+}
+
 async function momentOf(
   log: Log,
   at: number | Date | undefined,
   from: number | undefined,
   count: number
 ): Promise<Moment> {
-  const newest = await log.newest()
-  const version = await log.versionOf(at, newest)
-  const session = version === newest.latest ? newest.session : await log.at(version)
+  const { newest, version, session } = await stateOf(log, at)
   const before = await log.before(version)
   const { event, shown } = await eventOf(log, version)
   const reading = await log.reading(session)
@@ -465,9 +473,7 @@ interface Side {
 }
 
 async function sideOf(log: Log, at: number | Date | undefined): Promise<Side> {
-  const newest = await log.newest()
-  const version = await log.versionOf(at, newest)
-  const session = version === newest.latest ? newest.session : await log.at(version)
+  const { newest, version, session } = await stateOf(log, at)
   const reading = await log.reading(session)
   const title = session ? titleOf(session.metadata) : undefined
   const side = {

@@ -66,32 +66,26 @@ export function EditMenu({ moment }: { readonly moment: Moment }): VNode | null 
   )
 }
 
-const FORK = (
-  <svg
-    width="14"
-    height="14"
-    viewBox="0 0 14 14"
-    fill="none"
-    stroke="currentColor"
-    stroke-width="1.6"
-    aria-hidden="true"
-  >
-    <path d="M3.5 1v12M3.5 8.5c0-3 7-1.5 7-5.5M8.5 4.5l2-2 2 2" stroke-linecap="round" stroke-linejoin="round" />
-  </svg>
-)
-const REWIND = (
-  <svg
-    width="14"
-    height="14"
-    viewBox="0 0 14 14"
-    fill="none"
-    stroke="currentColor"
-    stroke-width="1.6"
-    aria-hidden="true"
-  >
-    <path d="M4.5 2 2 4.5 4.5 7M2 4.5h6a4 4 0 0 1 0 8H4" stroke-linecap="round" stroke-linejoin="round" />
-  </svg>
-)
+function icon(path: string): VNode {
+  return (
+    <svg
+      width="14"
+      height="14"
+      viewBox="0 0 14 14"
+      fill="none"
+      stroke="currentColor"
+      stroke-width="1.6"
+      stroke-linecap="round"
+      stroke-linejoin="round"
+      aria-hidden="true"
+    >
+      <path d={path} />
+    </svg>
+  )
+}
+
+const FORK = icon('M3.5 1v12M3.5 8.5c0-3 7-1.5 7-5.5M8.5 4.5l2-2 2 2')
+const REWIND = icon('M4.5 2 2 4.5 4.5 7M2 4.5h6a4 4 0 0 1 0 8H4')
 
 interface EditDialogProps {
   readonly kind: Kind

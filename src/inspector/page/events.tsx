@@ -7,7 +7,7 @@ import { JsonView } from './json.tsx'
 import { Problem } from './problem.tsx'
 import { current, events, hrefOfVersion, latest } from './session-state.ts'
 import { beginningOf, Line } from './text.tsx'
-import { isoOf, isTime } from './time.tsx'
+import { isoOf, timeOf } from './time.tsx'
 import { Glyph, kindNameOf } from './track.tsx'
 import { VirtualList } from './virtual-list.tsx'
 import { sizeOf } from './whole-text.tsx'
@@ -198,11 +198,4 @@ function MetadataChanges({ changes }: { readonly changes: readonly MetadataChang
 function shortOf(value: Json): string {
   const text = JSON.stringify(value)
   return text.length <= 60 ? text : `${beginningOf(text, 59)}…`
-}
-
-const TIME = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' })
-
-/** A time, for people. */
-export function timeOf(at: number): string {
-  return isTime(at) ? TIME.format(at) : String(at)
 }

@@ -2,10 +2,11 @@ import type { VNode } from 'preact'
 import type { Facts, MetadataChange, Moment, Shown } from '../wire.ts'
 import type { Json, JsonObject } from '../../json.ts'
 import { hrefOf } from './address.ts'
-import { isFork, timeOf } from './events.tsx'
+import { isFork } from './events.tsx'
 import { JsonView } from './json.tsx'
 import { facts, jumpTo, latest, moment as shown, target } from './session-state.ts'
 import { Line } from './text.tsx'
+import { timeOf } from './time.tsx'
 import { sizeOf, type Whence } from './whole-text.tsx'
 
 /** What the session is called, where it comes from, and how it stands. */

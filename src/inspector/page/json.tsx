@@ -82,14 +82,7 @@ function Entries(props: ValueProps & { readonly value: Exclude<Json, string | nu
           <ul>
             {entries.slice(0, most).map(([key, each]) => (
               <li key={key}>
-                {!isList && (
-                  <>
-                    <span class="json-key">
-                      <Line text={key} />
-                    </span>
-                    {': '}
-                  </>
-                )}
+                {!isList && <Key text={key} />}
                 <Value {...props} value={each} at={[...at, isList ? Number(key) : key]} />
               </li>
             ))}
@@ -109,6 +102,17 @@ function Entries(props: ValueProps & { readonly value: Exclude<Json, string | nu
           {end}
         </>
       )}
+    </>
+  )
+}
+
+function Key({ text }: { readonly text: string }): VNode {
+  return (
+    <>
+      <span class="json-key">
+        <Line text={text} />
+      </span>
+      {': '}
     </>
   )
 }
@@ -133,14 +137,7 @@ function Short({ entries, isList }: { readonly entries: readonly [string, Json][
       {isList ? '[' : '{ '}
       {entries.map(([key, value], n) => (
         <span key={key}>
-          {!isList && (
-            <>
-              <span class="json-key">
-                <Line text={key} />
-              </span>
-              {': '}
-            </>
-          )}
+          {!isList && <Key text={key} />}
           <span class={`json-${value === null ? 'null' : typeof value}`}>
             <Line text={JSON.stringify(value)} />
           </span>

@@ -2,6 +2,8 @@ import type { VNode } from 'preact'
 
 const RELATIVE = new Intl.RelativeTimeFormat('en', { numeric: 'auto' })
 const EXACT = new Intl.DateTimeFormat('en', { dateStyle: 'medium', timeStyle: 'long' })
+// As the reader's language has it.
+const TIME = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' })
 const DAY = new Intl.DateTimeFormat('en', { dateStyle: 'medium' })
 
 const MINUTE = 60_000
@@ -21,6 +23,11 @@ export function Time({ at }: { readonly at: number }): VNode {
 /** A time, for programs; empty where it is none. */
 export function isoOf(at: number): string {
   return isTime(at) ? new Date(at).toISOString() : ''
+}
+
+/** A time, for people. */
+export function timeOf(at: number): string {
+  return isTime(at) ? TIME.format(at) : String(at)
 }
 
 /** Whether a number is a time: beyond these there are no dates. */
