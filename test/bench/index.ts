@@ -51,15 +51,17 @@ for (const { name, run } of workloads) {
 }
 if (args.json !== undefined) writeFileSync(args.json, `${JSON.stringify({ ...about, rows }, null, 2)}\n`)
 
-const missed = rows.filter(({ isMet }) => !isMet).length
-console.log(`\n${rows.length - missed} met, ${missed} missed`)
+const missed = rows.filter(({ isMet }) => isMet === false).length
+const met = rows.filter(({ isMet }) => isMet === true).length
+console.log(`\n${met} met, ${missed} missed`)
 
-function print({ measure, unit, results, target, reached, isMet }: Row): void {
+function print({ measure, unit, results, target = '', reached, isMet }: Row): void {
+  const verdict = isMet === undefined ? '' : isMet ? 'met: ' : 'MISSED: '
   console.log('─'.repeat(150))
   for (const [i, [name, values]] of Object.entries(results).entries()) {
     const result = `${shown(median(values))} ${unit}`
     const spread = `${shown(Math.min(...values))}–${shown(Math.max(...values))}`
-    if (i === 0) line(measure, name, result, spread, target, `${isMet ? 'met:' : 'MISSED:'} ${reached}`)
+    if (i === 0) line(measure, name, result, spread, target, `${verdict}${reached}`)
     else line('', name, result, spread, '', '')
   }
 }

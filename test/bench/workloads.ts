@@ -20,10 +20,14 @@ export interface Row {
   readonly measure: string
   readonly unit: 'µs' | 'ms' | '/s' | 'bytes' | ''
   readonly results: Results
-  readonly target: string
-  /** What is held against the target, and how it came out. */
+  /** What was to be reached, if anything was. */
+  readonly target?: string
+  /** What is held against the target, and how it came out; without a target, what the row comes to in a word. */
   readonly reached: string
-  readonly isMet: boolean
+  /** Where there is a target. */
+  readonly isMet?: boolean
+  /** The point of a chart that the row is: rows of one chart differ in `x`, and have a line for each of their results. */
+  readonly chart?: { readonly name: string; readonly x: number }
 }
 
 export const workloads: readonly Workload[] = [
