@@ -1,31 +1,30 @@
 import { Hono, type Context } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
-import { stream, streamSSE, type SSEStreamingApi } from 'hono/streaming'
+import { stream } from 'hono/streaming'
 import { z } from 'zod'
-import { idOf } from '../arguments.ts'
-import { isTurnlogError, turnlogError } from '../errors.ts'
-import type { SessionEvent } from '../event.ts'
-import { hashJson, type Json, type JsonObject } from '../json.ts'
-import { sessionNotFound, type Session } from '../session.ts'
+import { isTurnlogError } from '../errors.ts'
+import type { Json } from '../json.ts'
+import type { Session } from '../session.ts'
 import type { ActorLog } from './actors.ts'
-import { batches } from './batches.ts'
 import { align, metadataChanges, rowsOf, type Alignment } from './compare.ts'
-import { atPath, beginningOf, bytesOfJson, cutJson, fitting, pictureOf } from './cut.ts'
-import { failure, failureOf, InvalidRequest } from './failure.ts'
-import { isSought, sessionLine, titleOf, turnOf } from './lines.ts'
-import { type Log, Logs, type AnyHistory, type Newest } from './log.ts'
-import { areSame, factsOf, itemsOf, placesOf, rawItemsOf, short, shownOf, type Reading } from './messages.ts'
+import { atPath, beginningOf, bytesOfJson, fitting, pictureOf } from './cut.ts'
+import { edit, edited } from './edits.ts'
+import { failure, InvalidRequest } from './failure.ts'
+import { follow, live, sendActors } from './live.ts'
+import { isSought, sessionLine, titleOf } from './lines.ts'
+import { type Log, Logs, type AnyHistory } from './log.ts'
+import { areSame, factsOf, itemsOf, placesOf, rawItemsOf, shownOf, type Reading } from './messages.ts'
+import { eventOf, momentOf, stateOf } from './moment.ts'
+import { id, named, PAGE, parsed, point, whole, windowed } from './query.ts'
 import { treeOf } from './tree.ts'
 import type {
   About,
-  Actors,
   Diff,
   DiffSide,
   Edited,
   EventLine,
   EventPage,
   EventShown,
-  Followed,
   Found,
   Moment,
   SessionLine,
@@ -43,48 +42,14 @@ export interface ApiOptions {
   readonly signal: AbortSignal
 }
 
-// An answer has at most so many things.
-const PAGE = 100
-/** How many events are sent at once: each line may have 1,500 bytes. */
-const FRAME = 60
 /** How many users and sessions are looked at for one answer to a search. */
 const LOOKED_AT = 5_000
-/** Of an event, or of the metadata: bytes that are shown. */
-const EVENT_BYTES = 20_000
-const METADATA_BYTES = 10_000
 /** Of a list of users, sessions or events: ids may be long. */
 const LIST_BYTES = 150_000
 /** UTF-16 code units of a text in one answer: six bytes each at worst. */
 const TEXT_LENGTH = 30_000
 
-const id = z.string().transform((text, context) => {
-  try {
-    return idOf('id', text)
-  } catch (error) {
-    context.addIssue({ code: 'custom', message: (error as Error).message })
-    return z.NEVER
-  }
-})
-const whole = (least: number) =>
-  z
-    .string()
-    .regex(/^\d{1,15}$/, 'not a whole number')
-    .transform(Number)
-    .pipe(z.int().min(least, `less than ${least}`))
-const versionNumber = z.int().min(1)
 const sought = z.string().max(1_000, 'longer than 1,000 characters')
-const named = { user: id, session: id }
-// A version, or a date.
-const point = z.union(
-  [whole(1), z.iso.datetime({ offset: true }).transform((text) => new Date(text))],
-  'neither a version nor a date'
-)
-const windowed = {
-  from: whole(0).optional(),
-  count: whole(1)
-    .prefault('40')
-    .transform((count) => Math.min(count, PAGE))
-}
 const source = {
   ...named,
   at: whole(1),
@@ -99,27 +64,6 @@ const source = {
     }
   })
 }
-
-const edit = z.discriminatedUnion('type', [
-  z.strictObject({ type: z.literal('fork'), ...named, at: versionNumber, as: id.optional() }),
-  z.strictObject({
-    type: z.literal('rewind'),
-    ...named,
-    toVersion: versionNumber,
-    expectedVersion: versionNumber,
-    reason: z.string().max(10_000).optional()
-  }),
-  z.strictObject({ type: z.enum(['undo', 'redo']), ...named, expectedVersion: versionNumber }),
-  z.strictObject({
-    type: z.literal('metadata'),
-    ...named,
-    // JSON it is: it was parsed.
-    set: z.custom<JsonObject>((value) => typeof value === 'object' && value !== null, 'not an object'),
-    unset: z.array(z.string()),
-    expectedVersion: versionNumber
-  }),
-  z.strictObject({ type: z.literal('delete'), ...named, expectedVersion: versionNumber })
-])
 
 /** The HTTP API: the service's own calls, in pieces that a page has room for. Reads make no session and do not count as use of one. */
 export function api(history: AnyHistory, { about, actors, signal }: ApiOptions): Hono {
@@ -306,14 +250,6 @@ export function api(history: AnyHistory, { about, actors, signal }: ApiOptions):
   return app
 }
 
-function parsed<S extends z.ZodType>(schema: S, value: unknown): z.output<S> {
-  const result = schema.safeParse(value)
-  if (result.success) return result.data
-  const [issue] = result.error.issues
-  const name = issue?.path.map((key) => String(key)).join('.') ?? ''
-  throw new InvalidRequest(`${name === '' ? 'The request' : name}: ${issue?.message ?? 'cannot be read'}`)
-}
-
 async function usersOf(history: AnyHistory, search: string, after: string | undefined): Promise<UserPage> {
   const wanted = search.trim().toLowerCase()
   const users: string[] = []
@@ -387,66 +323,6 @@ async function deletedOf(logs: Logs, userId: string, name: string): Promise<Sess
   }
 }
 
-// The state at a version or time, by default the newest.
-async function stateOf(
-  log: Log,
-  at: number | Date | undefined
-): Promise<{ readonly newest: Newest; readonly version: number; readonly session: Session<unknown> | null }> {
-  const newest = await log.newest()
-  const version = await log.versionOf(at, newest)
-  return { newest, version, session: version === newest.latest ? newest.session : await log.at(version) }
-}
-
-async function momentOf(
-  log: Log,
-  at: number | Date | undefined,
-  from: number | undefined,
-  count: number
-): Promise<Moment> {
-  const { newest, version, session } = await stateOf(log, at)
-  const before = await log.before(version)
-  const { event, shown } = await eventOf(log, version)
-  const reading = await log.reading(session)
-  const change = await log.change(event, before, session)
-  const all = shownOf(reading).length
-  const middle = Math.min(change.at, all) + Math.ceil(change.added / 2)
-  const first = from ?? Math.max(0, Math.min(middle - Math.floor(count / 2), all - count))
-  // One of a newer release may be passed over, and is not given; then what follows is told by its version.
-  const newestEvent = version === newest.latest ? event : await log.event(newest.latest).catch(() => undefined)
-  const { forkedFrom, turn } = session ?? {}
-  const title = session ? titleOf(session.metadata) : undefined
-  return {
-    userId: log.userId,
-    id: log.sessionId,
-    version,
-    latest: newest.latest,
-    ...(newestEvent && { latestId: sentId(newestEvent) }),
-    ...(newest.damagedAt !== undefined && { damagedAt: newest.damagedAt }),
-    isLive: session !== null,
-    // Of one that is deleted, it is that of the state before.
-    createdAt: (session ?? before)?.createdAt ?? (await log.event(1)).at,
-    updatedAt: event.at,
-    format: short(session?.format ?? ''),
-    ...(title !== undefined && { title }),
-    ...(forkedFrom && { forkedFrom }),
-    ...(turn && { turn: turnOf(turn) }),
-    metadata: cutJson(session?.metadata ?? {}, METADATA_BYTES),
-    count: all,
-    event: shown,
-    change: { ...change, metadata: metadataChanges(before, session) },
-    window: { from: first, items: itemsOf(reading, first, count) }
-  }
-}
-
-async function eventOf(
-  log: Log,
-  version: number
-): Promise<{ readonly event: SessionEvent<unknown>; readonly shown: EventShown }> {
-  const event = await log.event(version)
-  const line = await log.lines()(event)
-  return { event, shown: { ...cutJson(event as unknown as JsonObject, EVENT_BYTES), line } }
-}
-
 async function textAt(
   logs: Logs,
   { user, session, at, of, index, path }: z.output<z.ZodObject<typeof source>>
@@ -494,130 +370,5 @@ function keptAlignments(): (a: Side, b: Side) => Promise<Alignment> {
     if (!last || !areSame(shownOf(last.a), shownOf(a)) || !areSame(shownOf(last.b), shownOf(b)))
       last = { a, b, alignment: align(a, b) }
     return last.alignment
-  }
-}
-
-// What is sent as it comes, until the reader leaves or the server stops.
-function live(
-  c: Context,
-  stopped: AbortSignal,
-  send: (sse: SSEStreamingApi, ended: AbortSignal) => Promise<void>
-): Response {
-  return streamSSE(c, async (sse) => {
-    const left = new AbortController()
-    sse.onAbort(() => left.abort())
-    const ended = AbortSignal.any([stopped, left.signal])
-    // Says that the line is whole, also where nothing comes.
-    const beat = setInterval(() => void sse.writeSSE({ event: 'beat', data: '' }), 15_000)
-    try {
-      await send(sse, ended)
-    } catch (error) {
-      if (ended.aborted) return
-      const { code, message } = failureOf(error)
-      await sse.writeSSE({ event: 'failure', data: JSON.stringify({ error: { code, message } }) })
-    } finally {
-      clearInterval(beat)
-    }
-  })
-}
-
-async function follow(
-  sse: SSEStreamingApi,
-  log: Log,
-  lastSent: string | undefined,
-  from: number,
-  ended: AbortSignal
-): Promise<void> {
-  const { latest } = await log.newest()
-  // Also where nothing is new: then it is known that it follows.
-  await sse.writeSSE({ event: 'following', data: '{}' })
-  const sent = Number(/^(\d{1,15})-/.exec(lastSent ?? '')?.[1] ?? 0)
-  // Where another event is in that place now, the session was purged, and begun anew.
-  const isStill = sent === 0 || (sent <= latest && sentId(await log.event(sent)) === lastSent)
-  if (isStill) {
-    const line = log.lines()
-    for await (const batch of batches(log.live(sent > 0 ? sent + 1 : from, ended), FRAME)) {
-      const events: EventLine[] = []
-      for (const event of batch) events.push(await line(event))
-      const last = batch.at(-1)!
-      const data: Followed = { events, latest: last.version }
-      await sse.writeSSE({ event: 'events', id: sentId(last), data: JSON.stringify(data) })
-    }
-  }
-  if (ended.aborted) return
-  // What is followed ends also where the service stops, or the store is away.
-  await log.newest().catch((error: unknown) => {
-    if (!isTurnlogError(error, 'SESSION_NOT_FOUND') && !isTurnlogError(error, 'CORRUPT_LOG')) throw error
-  })
-  await sse.writeSSE({ event: 'gone', data: '{}' })
-}
-
-// By its version alone one cannot tell it from one of a log that was begun anew. An id may have line feeds in it.
-function sentId({ version, id: eventId }: SessionEvent<unknown>): string {
-  return `${version}-${hashJson(eventId).slice(0, 16)}`
-}
-
-async function sendActors(sse: SSEStreamingApi, actors: ActorLog, ended: AbortSignal): Promise<void> {
-  let after = 0
-  let wake: () => void = () => undefined
-  const off = actors.listen(() => wake())
-  ended.addEventListener('abort', () => wake())
-  try {
-    while (!ended.aborted) {
-      const news = new Promise<void>((resolve) => (wake = resolve))
-      const state: Actors = actors.state(after)
-      after = state.events.at(-1)?.number ?? after
-      await sse.writeSSE({ event: 'actors', data: JSON.stringify(state) })
-      await news
-      // What comes at once goes together.
-      await sse.sleep(100)
-    }
-  } finally {
-    off()
-  }
-}
-
-function hasMoved(expected: number, actual: number): Error {
-  const message = `Expected version ${expected}; the log is at version ${actual}`
-  return turnlogError('VERSION_CONFLICT', message, { expected, actual })
-}
-
-async function edited(logs: Logs, change: z.output<typeof edit>): Promise<Edited> {
-  const log = logs.of(change.user, change.session)
-  const { ref } = log
-  // Of what is absent, some calls say nothing, and some would make it.
-  const { latest, session, isExpired } = await log.newest()
-  try {
-    switch (change.type) {
-      case 'fork': {
-        const options = { at: change.at, sessionId: change.as }
-        const fork = await log.with((history) => history.fork(ref, options))
-        return { userId: fork.userId, id: fork.id, version: fork.version }
-      }
-      case 'rewind': {
-        const { toVersion, expectedVersion, reason } = change
-        const { version } = await log.with((history) => history.rewind(ref, toVersion, { expectedVersion, reason }))
-        return { ...ref, version }
-      }
-      case 'undo':
-      case 'redo': {
-        const { type, expectedVersion } = change
-        const { version } = await log.with((history) => history[type](ref, { expectedVersion }))
-        return { ...ref, version }
-      }
-      case 'metadata': {
-        if (!session || isExpired) throw sessionNotFound(ref)
-        const { set, unset, expectedVersion } = change
-        const after = await log.with((history) => history.updateMetadata(ref, { set, unset }, { expectedVersion }))
-        return { ...ref, version: after?.version ?? latest }
-      }
-      case 'delete':
-        // The service deletes whatever there is: what was written since it was shown would be hidden unseen.
-        if (latest !== change.expectedVersion) throw hasMoved(change.expectedVersion, latest)
-        await log.with((history) => history.deleteSession(log.userId, log.sessionId))
-        return { ...ref, version: (await log.newest()).latest }
-    }
-  } catch (error) {
-    throw error instanceof TypeError ? new InvalidRequest(error.message) : error
   }
 }
