@@ -14,7 +14,7 @@ import { follow, live, sendActors } from './live.ts'
 import { isSought, sessionLine, titleOf } from './lines.ts'
 import { type Log, Logs, type AnyHistory } from './log.ts'
 import { areSame, factsOf, itemsOf, placesOf, rawItemsOf, shownOf, type Reading } from './messages.ts'
-import { eventOf, momentOf, stateOf } from './moment.ts'
+import { briefMomentOf, eventOf, momentOf, stateOf } from './moment.ts'
 import { id, named, PAGE, parsed, point, whole, windowed } from './query.ts'
 import { treeOf } from './tree.ts'
 import type {
@@ -87,8 +87,13 @@ export function api(history: AnyHistory, { about, actors, signal }: ApiOptions):
   })
 
   app.get('/moment', async (c) => {
-    const { user, session, at, from, count } = ask(c, z.object({ ...named, at: point.optional(), ...windowed }))
-    return c.json<Moment>(await momentOf(logs.of(user, session), at, from, count))
+    const { user, session, at, from, count, brief } = ask(
+      c,
+      z.object({ ...named, at: point.optional(), ...windowed, brief: z.literal('1').optional() })
+    )
+    const log = logs.of(user, session)
+    const end = brief && at === undefined ? await briefMomentOf(log, count) : undefined
+    return c.json<Moment>(end ?? (await momentOf(log, at, from, count)))
   })
 
   app.get('/messages', async (c) => {

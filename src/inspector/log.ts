@@ -99,6 +99,8 @@ export class Log {
   #format = DEFAULT_FORMAT
   #outline = new LogOutline()
   #syncing: Promise<LogOutline> | undefined
+  /** Whether the service has been asked for all of it: then it is likely to be in memory. */
+  #isRead = false
 
   constructor(logs: Logs, userId: string, sessionId: string) {
     this.#logs = logs
@@ -156,6 +158,7 @@ export class Log {
       const session = await this.with((history) =>
         history.getSession(this.userId, this.sessionId, { missing: 'null', countsAsUse: false })
       )
+      this.#isRead = true
       if (session) return { latest: session.version, session }
       const latest = await this.#latestOfAbsent()
       // What has expired is absent, and yet there is a session at each version until the event that says so.
@@ -167,6 +170,14 @@ export class Log {
       const latest = error.version - 1
       return { latest, session: await this.at(latest), damagedAt: error.version }
     }
+  }
+
+  /** The newest messages alone, where the log is long and was not read yet: then reading them takes less. */
+  async end(count: number): Promise<Session<unknown> | undefined> {
+    if (this.#isRead) return undefined
+    const options = { last: count, missing: 'null', countsAsUse: false } as const
+    const session = await this.with((history) => history.getSession(this.userId, this.sessionId, options))
+    return session && session.version >= LONG ? session : undefined
   }
 
   // The error for a version that there cannot be knows how far the log goes.
@@ -241,9 +252,8 @@ export class Log {
     throw noSessionThen(version, (await this.newest()).latest)
   }
 
-  /** Lines for events that follow each other. */
-  lines(): (event: SessionEvent<unknown>) => Promise<EventLine> {
-    let format: string | undefined
+  /** Lines for events that follow each other; `format`: of the first, if it is known. */
+  lines(format?: string): (event: SessionEvent<unknown>) => Promise<EventLine> {
     return async (event) => {
       if (event.type === 'created') format = event.data.format
       else if (format === undefined || event.type === 'rewound') format = (await this.at(event.version))?.format
@@ -318,6 +328,9 @@ export class Log {
     return false
   }
 }
+
+/** So many events take about a tenth of a second to read. */
+const LONG = 10_000
 
 /** Events that leave the messages as they are. */
 const UNMOVED = new Set<string>(['metadata-changed', 'turn-started', 'turn-ended'])

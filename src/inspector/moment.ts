@@ -1,3 +1,4 @@
+import { DEFAULT_FORMAT } from '../adapters/shared/reading.ts'
 import { hashJson, type JsonObject } from '../json.ts'
 import type { SessionEvent } from '../event.ts'
 import type { Session } from '../session.ts'
@@ -5,8 +6,8 @@ import { metadataChanges } from './compare.ts'
 import { cutJson } from './cut.ts'
 import { titleOf, turnOf } from './lines.ts'
 import type { Log, Newest } from './log.ts'
-import { itemsOf, short, shownOf } from './messages.ts'
-import type { EventShown, Moment } from './wire.ts'
+import { itemsOf, short, shownOf, type Reading } from './messages.ts'
+import type { EventShown, Item, Moment } from './wire.ts'
 
 // A session at a version, as the page shows it.
 
@@ -41,8 +42,6 @@ export async function momentOf(
   const first = from ?? Math.max(0, Math.min(middle - Math.floor(count / 2), all - count))
   // One of a newer release may be passed over, and is not given; then what follows is told by its version.
   const newestEvent = version === newest.latest ? event : await log.event(newest.latest).catch(() => undefined)
-  const { forkedFrom, turn } = session ?? {}
-  const title = session ? titleOf(session.metadata) : undefined
   return {
     userId: log.userId,
     id: log.sessionId,
@@ -54,15 +53,78 @@ export async function momentOf(
     // Of one that is deleted, it is that of the state before.
     createdAt: (session ?? before)?.createdAt ?? (await log.event(1)).at,
     updatedAt: event.at,
-    format: short(session?.format ?? ''),
-    ...(title !== undefined && { title }),
-    ...(forkedFrom && { forkedFrom }),
-    ...(turn && { turn: turnOf(turn) }),
-    metadata: cutJson(session?.metadata ?? {}, METADATA_BYTES),
+    ...about(session),
     count: all,
     event: shown,
     change: { ...change, metadata: metadataChanges(before, session) },
     window: { from: first, items: itemsOf(reading, first, count) }
+  }
+}
+
+/**
+ * The newest moment of a long log from its end, before the rest is read; `undefined` where that is no quicker, or where the end does not tell what the last event
+ * did.
+ */
+export async function briefMomentOf(log: Log, count: number): Promise<Moment | undefined> {
+  const session = await log.end(count)
+  // Others have messages whose other half may be further up.
+  if (session?.format !== DEFAULT_FORMAT) return undefined
+  const { version, createdAt } = session
+  const event = await log.event(version)
+  if (!TOLD_BY_ITSELF.has(event.type)) return undefined
+  const reading = await log.reading(session)
+  const items = newestOf(reading)
+  const added = event.type === 'message-appended' ? 1 : 0
+  return {
+    userId: log.userId,
+    id: log.sessionId,
+    version,
+    latest: version,
+    latestId: sentId(event),
+    isLive: true,
+    createdAt,
+    updatedAt: event.at,
+    ...about(session),
+    isBrief: true,
+    count: items.length,
+    event: await shownEvent(log, event, DEFAULT_FORMAT),
+    change: { at: items.length - added, removed: 0, added, metadata: [] },
+    window: { from: 0, items }
+  }
+}
+
+/** Events that need no state before them to be understood. */
+const TOLD_BY_ITSELF = new Set<string>(['message-appended', 'turn-started', 'turn-ended'])
+
+// As many of the last as there is room for, as if they were all; nothing refers to a place.
+function newestOf(reading: Reading): Item[] {
+  const { length } = shownOf(reading)
+  let from = 0
+  let items = itemsOf(reading, from, length)
+  while (from + items.length < length) {
+    from = length - items.length
+    items = itemsOf(reading, from, length)
+  }
+  return items.map(({ index, message, raw, problem }) => ({
+    index: index - from,
+    ...(message && { message }),
+    ...(raw !== undefined && { raw }),
+    cuts: [],
+    ...(problem !== undefined && { problem })
+  }))
+}
+
+function about(
+  session: Session<unknown> | null
+): Pick<Moment, 'format' | 'title' | 'forkedFrom' | 'turn' | 'metadata'> {
+  const { forkedFrom, turn, format = '', metadata = {} } = session ?? {}
+  const title = titleOf(metadata)
+  return {
+    format: short(format),
+    ...(title !== undefined && { title }),
+    ...(forkedFrom && { forkedFrom }),
+    ...(turn && { turn: turnOf(turn) }),
+    metadata: cutJson(metadata, METADATA_BYTES)
   }
 }
 
@@ -72,8 +134,11 @@ export async function eventOf(
   version: number
 ): Promise<{ readonly event: SessionEvent<unknown>; readonly shown: EventShown }> {
   const event = await log.event(version)
-  const line = await log.lines()(event)
-  return { event, shown: { ...cutJson(event as unknown as JsonObject, EVENT_BYTES), line } }
+  return { event, shown: await shownEvent(log, event) }
+}
+
+async function shownEvent(log: Log, event: SessionEvent<unknown>, format?: string): Promise<EventShown> {
+  return { ...cutJson(event as unknown as JsonObject, EVENT_BYTES), line: await log.lines(format)(event) }
 }
 
 /** Tells an event from one of a log that was begun anew, which its version alone does not. An id may have line feeds in it. */

@@ -105,7 +105,10 @@ export interface MetadataChange {
 /** An event, whole but for what is long. `GET /api/event?user&session&version` */
 export type EventShown = Shown<JsonObject> & { readonly line: EventLine }
 
-/** A session at a version, and what the event of that version did. `GET /api/moment?user&session[&at][&from&count]` */
+/**
+ * A session at a version, and what the event of that version did. `GET /api/moment?user&session[&at][&from&count][&brief=1]`; with `brief` without a version it
+ * may be brief.
+ */
 export interface Moment {
   readonly userId: string
   readonly id: string
@@ -126,6 +129,11 @@ export interface Moment {
   readonly forkedFrom?: ForkOrigin
   readonly turn?: { readonly owner?: string; readonly expiresAt: number }
   readonly metadata: Shown<JsonObject>
+  /**
+   * Read from the end of a log that is long and was not read yet, which takes a moment: `window` has the newest messages as if there were no others, with what
+   * was cut not to be opened. To be asked for again.
+   */
+  readonly isBrief?: true
   /** How many messages there are. */
   readonly count: number
   readonly event: EventShown

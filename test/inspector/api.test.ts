@@ -1326,3 +1326,65 @@ it('of a damaged log what is before the damage is shown, and the damage is told 
       expect.any(String)
     ])
 })
+
+describe('a long session that was not read yet', () => {
+  const where = { user: 'ada', session: 's1' }
+  const long = Array.from({ length: 10_000 }, (_, i) => `m${i + 1}`)
+
+  it('is shown by its end at first, and whole when it is asked for again', async ({ begin }) => {
+    const store = memoryStore()
+    const { history } = await begin({ store })
+    await history.createSession('ada', 's1', { metadata: { title: 'Long' } })
+    await history.appendMessage(ADA, say(...long, 'x'.repeat(100_000), 'the last'))
+    const { asked } = await begin({ store })
+    const brief = await asked.get('moment', { ...where, count: 3, brief: 1 })
+    expect(brief).toMatchObject({
+      isBrief: true,
+      version: 10_003,
+      latest: 10_003,
+      title: 'Long',
+      count: 3,
+      change: { at: 2, removed: 0, added: 1, metadata: [] },
+      event: { line: { version: 10_003, what: 'the last' } }
+    })
+    expect(brief.window.items.map((item) => [item.index, textOf(item).slice(0, 10), item.cuts])).toEqual([
+      [0, 'm10000', []],
+      [1, 'xxxxxxxxxx', []],
+      [2, 'the last', []]
+    ])
+    // What comes then goes on from the same event.
+    const { isBrief, count, latestId } = await asked.get('moment', { ...where, count: 3 })
+    expect([isBrief, count, latestId]).toEqual([undefined, 10_002, brief.latestId])
+    expect(await asked.get('moment', { ...where, count: 3, brief: 1 })).toMatchObject({ count: 10_002 })
+  })
+
+  it('has as many of the last messages as there is room for', async ({ begin }) => {
+    const { history, asked } = await begin()
+    await history.createSession('ada', 's1')
+    await history.appendMessage(ADA, say(...long, ...Array.from({ length: 20 }, (_, i) => `${i}`.padEnd(20_000, 'x'))))
+    const { count, window, isBrief } = await asked.get('moment', { ...where, count: 20, brief: 1 })
+    expect(isBrief).toBe(true)
+    expect(count).toBe(window.items.length)
+    expect(window.items.map((item) => [item.index, Number.parseInt(textOf(item), 10)])).toEqual(
+      window.items.map((_, i) => [i, 20 - count + i])
+    )
+    expect(count).toBeGreaterThan(2)
+  })
+
+  it('is read whole where its end does not tell what its last event did', async ({ begin }) => {
+    const { history, asked } = await begin()
+    await history.createSession('ada', 's1')
+    await history.appendMessage(ADA, say(...long))
+    await history.updateMetadata(ADA, { set: { n: 1 } })
+    const moment = await asked.get('moment', { ...where, brief: 1 })
+    expect(moment).toMatchObject({ count: 10_000, change: { metadata: [{ key: 'n' }] } })
+    expect(moment).not.toHaveProperty('isBrief')
+  })
+
+  it('is read whole where it is not long', async ({ begin }) => {
+    const { history, asked } = await begin()
+    await history.createSession('ada', 's1')
+    await history.appendMessage(ADA, say(...long.slice(0, 1_000)))
+    expect(await asked.get('moment', { ...where, brief: 1 })).toMatchObject({ count: 1_000 })
+  })
+})

@@ -87,8 +87,8 @@ export class Asked {
   ask(path: string, { method = 'GET', headers = {}, body, isKnown = true }: Question = {}): Promise<Answer> {
     return new Promise((resolve, reject) => {
       const known = isKnown ? { cookie: this.cookie } : {}
-      // A server need not read all of what it refuses: then the connection is used up.
-      const agent = body === undefined ? undefined : false
+      // A connection each: a server closes one that was idle for a while, maybe just when it is used again.
+      const agent = false
       const options = { host: '127.0.0.1', port: this.port, path, method, agent, headers: { ...known, ...headers } }
       const asked = request(options, (response) => {
         let text = ''

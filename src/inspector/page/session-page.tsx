@@ -53,7 +53,7 @@ export function SessionPage(): VNode {
             <Timeline />
             <div class="event-bar">
               <EventAtHand moment={shown} />
-              <EditMenu moment={shown} />
+              {!shown.isBrief && <EditMenu moment={shown} />}
             </div>
           </>
         ) : (

@@ -5,7 +5,7 @@ import { ApiError, get, listen } from './client.ts'
 import { asApiError } from './loaded.tsx'
 import { plain } from './text.tsx'
 import type { ScrollWish } from './virtual-list.tsx'
-import { Windows } from './windows.ts'
+import { PROVISIONAL, Windows } from './windows.ts'
 
 // The session that is looked at. There is one at a time, and the address says which.
 
@@ -66,7 +66,9 @@ async function eventsOf(from: number, count: number, stopped: AbortSignal): Prom
 }
 
 async function itemsOf(from: number, count: number, stopped: AbortSignal, raw?: 1): Promise<readonly Item[]> {
-  const { version } = moment.peek()!
+  const { version, isBrief } = moment.peek()!
+  // Their places are not known yet.
+  if (isBrief) return []
   return (await get<Window>('messages', { ...here(), at: version, from, count, raw }, stopped)).items
 }
 
@@ -188,10 +190,14 @@ function want(isTail = false): void {
     const shown = moment.peek()
     if (failed.peek() && version === wanted.peek()) return
     if (version !== undefined && version === wanted.peek() && shown) lookAhead(version, both)
-    if (version !== wanted.peek() || (version === undefined && shown && shown.version < latest.peek())) want(isTail)
+    const isBehind = shown && (shown.isBrief || shown.version < latest.peek())
+    if (version !== wanted.peek() || (version === undefined && isBehind)) want(isTail)
   }
   const isAhead = version !== undefined && ahead?.version === version && mine.since - ahead.since < AHEAD_MS
-  const answer = isAhead ? ahead!.answer : get<Moment>('moment', { ...here(), at: version, count: SHOWN }, both)
+  // At first the newest messages suffice: of a long log all the rest takes its time.
+  const brief = version === undefined && !moment.peek() ? 1 : undefined
+  const query = { ...here(), at: version, count: SHOWN, brief }
+  const answer = isAhead ? ahead!.answer : get<Moment>('moment', query, both)
   answer
     .then(
       (next) => {
@@ -220,17 +226,19 @@ function lookAhead(version: number, stopped: AbortSignal): void {
 }
 
 function show(next: Moment, isTail: boolean): void {
-  const before = moment.peek()
+  const last = moment.peek()
+  const before = last?.isBrief ? undefined : last
   const { change: what, count, window } = next
+  const stamp = next.isBrief ? PROVISIONAL : next.version
   batch(() => {
     failed.value = undefined
     moment.value = next
-    if (next.latest > latest.value) latest.value = next.latest
+    if (!before || next.latest > latest.value) latest.value = next.latest
     grow([next.event.line])
     if (wanted.value === undefined || !before) newestSeen.value = latest.value
     target.value = undefined
-    messages.become(count, next.version)
-    rawItems.become(count, next.version)
+    messages.become(count, stamp)
+    rawItems.become(count, stamp)
     events.become(latest.value, 0)
     pointedAt.become(latest.value, 0)
     messages.put(window.from, window.items)
@@ -241,6 +249,7 @@ function show(next: Moment, isTail: boolean): void {
     }
   })
   document.title = `${plain(next.title ?? next.id)} · ${next.version} · turnlog`
+  if (next.isBrief) return
   if (!before) follow()
   outlineSoon(before ? OUTLINE_MS : 0)
   detailSoon()

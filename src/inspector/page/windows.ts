@@ -7,6 +7,9 @@ const KEPT = 1_000
 const REST_MS = 40
 const AGAIN_MS = 5_000
 
+/** The stamp of entries whose places are not known yet: with another stamp, nothing of them stays. */
+export const PROVISIONAL = -1
+
 interface Entry<T> {
   readonly value: T
   readonly since: number
@@ -48,6 +51,7 @@ export class Windows<T> {
   become(count: number, stamp: number): void {
     if (count === this.#count && stamp === this.#stamp) return
     if (stamp !== this.#stamp) this.#flight?.abort()
+    if (this.#stamp === PROVISIONAL) this.#entries.clear()
     this.#count = count
     this.#stamp = stamp
     this.#soon()

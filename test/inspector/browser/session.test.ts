@@ -49,6 +49,39 @@ describe.skipIf(chromiumMissing !== undefined)(`a session${because}`, () => {
     expect(new URL(page.url()).searchParams.get('otherSession')).toBe('good')
   })
 
+  it('that is long is shown by its end before the rest is read', async ({ setStage }) => {
+    const { page, goto } = await setStage({
+      allowEdit: true,
+      fill: async (history) => {
+        const session = await history.createSession('ada', 'long')
+        const said = Array.from({ length: 10_000 }, (_, i) => ({ role: 'user' as const, content: `message ${i + 1}.` }))
+        await history.appendMessage(session, said)
+      }
+    })
+    let answer: () => void = () => undefined
+    const isWanted = new Promise<void>((resolve) => (answer = resolve))
+    await page.route('**/api/moment?**', async (route) => {
+      if (!route.request().url().includes('brief=1')) await isWanted
+      await route.continue()
+    })
+    for (const view of ['conversation', 'json']) await goto(`user=ada&session=long&view=${view}`)
+    await goto('user=ada&session=long')
+    const feed = page.getByRole('feed')
+    await feed.getByText('message 10000.').waitFor()
+    expect(await page.getByRole('slider').getAttribute('aria-valuenow')).toBe('10001')
+    // Neither are they the first, nor may anything be done with them.
+    await feed.locator('[aria-setsize="24"]').first().waitFor()
+    expect(await page.getByRole('button', { name: 'Fork' }).count()).toBe(0)
+    answer()
+    await feed.locator('[aria-setsize="10000"]').first().waitFor()
+    await feed.getByText('message 10000.').waitFor()
+    await page.getByRole('button', { name: 'Fork' }).first().waitFor()
+    await page.getByRole('group', { name: 'Conversation' }).focus()
+    await page.keyboard.press('Home')
+    await feed.getByText('message 1.').waitFor()
+    expect(await feed.getByText('message 9977.').count()).toBe(0)
+  })
+
   it('is found, scrubbed through and compared by keyboard', async ({ setStage }) => {
     const { page, history } = await setStage({ fill: trips })
     await page.getByRole('list', { name: 'Users' }).waitFor()
