@@ -1,4 +1,5 @@
-import { createActor, fromTransition, type ActorOptions, type ActorRefFrom } from 'xstate'
+import { createActor, type ActorOptions, type ActorRefFrom } from 'xstate'
+import { fromContext } from './actor-logic.ts'
 import { sessionLogic, type SessionActor, type SessionEnvironment, type SessionCall } from './session-actor.ts'
 import { keyString, type SessionKey } from './store.ts'
 import { backgroundTimer } from './clock.ts'
@@ -15,9 +16,9 @@ export interface RegistryInput {
 /** Finds or starts the actor of a session and hands it the request; stops those that are idle or too many. */
 export type RegistryActor = ActorRefFrom<typeof registryLogic>
 
-export const registryLogic = fromTransition(
-  (context: RegistryContext, event: RegistryEvent, { self }) => context.after(event, self),
-  ({ input }: { input: RegistryInput }) => new RegistryContext(new Registry(input))
+export const registryLogic = fromContext(
+  (context: RegistryContext, event: RegistryEvent, self) => context.after(event, self),
+  (input: RegistryInput) => new RegistryContext(new Registry(input))
 )
 
 type RegistryEvent =

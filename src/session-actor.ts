@@ -1,4 +1,5 @@
-import { fromTransition, type ActorRefFrom } from 'xstate'
+import type { ActorRefFrom } from 'xstate'
+import { fromContext } from './actor-logic.ts'
 import { isTurnlogError, turnlogError } from './errors.ts'
 import type { StoredEvent } from './event.ts'
 import { catchUp, FoldedLog } from './folded-log.ts'
@@ -89,10 +90,10 @@ export interface Reply<T> {
 /** The actor of one session: the only writer of its log in this process. Never ends by itself. */
 export type SessionActor = ActorRefFrom<typeof sessionLogic>
 
-export const sessionLogic = fromTransition(
-  (context: SessionContext, event: ActorEvent, { self }) => context.after(event, self),
-  ({ input }: { input: { key: SessionKey; environment: SessionEnvironment } }) =>
-    new SessionContext(new SessionMailbox(input.key, input.environment))
+export const sessionLogic = fromContext(
+  (context: SessionContext, event: ActorEvent, self) => context.after(event, self),
+  ({ key, environment }: { key: SessionKey; environment: SessionEnvironment }) =>
+    new SessionContext(new SessionMailbox(key, environment))
 )
 
 type ActorEvent = SessionRequest | StoreAnswer | Wake | Cancelled | Rested
