@@ -555,8 +555,9 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     const { expectedVersion, idempotencyKey, signal, onBusy = 'throw' } = optionsOf(options)
     const settings = {
       signal: signalOf(signal),
-      waits: oneOf('onBusy', onBusy, ['throw', 'wait']) === 'wait',
-      holder: turn
+      waits: oneOf('onBusy', onBusy, ON_BUSY) === 'wait',
+      holder: turn,
+      maxMessages: this.#maxMessages
     }
     const isStep = typeof changes === 'string'
     const command = {
@@ -574,7 +575,7 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
       ifAbsent: missing === 'warn' ? ('nothing' as const) : missing,
       turnId: turn?.id
     }
-    return this.#send(key, command, settings)
+    return this.#engine.write(key, command, settings)
   }
 
   #send(key: SessionKey, command: Command, settings?: WriteSettings): Promise<Written> {
@@ -618,9 +619,11 @@ class SessionHistory<M, Input> implements SessionHistoryService<M, Input> {
     messages: readonly Input[],
     pathOf: (index: number) => Path
   ): Given & { readonly change: { readonly messages: readonly Json[] } } {
-    // Array.from visits holes, which no list of messages may have.
-    const copies = Array.from(messages, (message, i) => plain(message, pathOf(i)))
-    const complete = copies.map((copy, i) => this.#complete(copy, pathOf(i)))
+    const copies: Json[] = []
+    const complete: Json[] = []
+    // By number, to come upon holes: no list of messages may have any.
+    for (let i = 0; i < messages.length; i++) copies.push(plain(messages[i], pathOf(i)))
+    for (let i = 0; i < copies.length; i++) complete.push(this.#complete(copies[i]!, pathOf(i)))
     return { change: { type: 'append', messages: complete }, given: { type: 'append', messages: copies } }
   }
 
@@ -669,6 +672,8 @@ interface EventRange {
 }
 
 type Events<M> = AsyncIterable<SessionEvent<M>>
+
+const ON_BUSY = ['throw', 'wait'] as const
 
 const THROWS = { missing: 'throw' } as const
 
