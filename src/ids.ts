@@ -5,7 +5,7 @@ import { urlAlphabet } from 'nanoid'
 const LENGTH = 21
 
 /** How many ids are made at once: one alone, after something else, takes several times as long. */
-const AT_ONCE = 64
+const AT_ONCE = 256
 
 const letters = Buffer.from(urlAlphabet)
 const made = new Map<string, string[]>()

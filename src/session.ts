@@ -1,6 +1,14 @@
 import { Immer } from 'immer'
 import { isTurnlogError, turnlogError, type ExpectedVersion } from './errors.ts'
-import { upcast, type Envelope, type EventOf, type Fact, type ForkOrigin, type SessionEvent, type StoredEvent } from './event.ts'
+import {
+  upcast,
+  type Envelope,
+  type EventOf,
+  type Fact,
+  type ForkOrigin,
+  type SessionEvent,
+  type StoredEvent
+} from './event.ts'
 import { checkFormat, contentAfter, factsOf, NOTHING, type Content, type SessionChange } from './content.ts'
 import { freezeJson, type Json, type JsonObject } from './json.ts'
 import type { Message } from './message.ts'
