@@ -1,33 +1,21 @@
 import { execFileSync } from 'node:child_process'
 import { createSessionHistory } from '../../dist/index.js'
-import { median, ratios, rounds, timed, type Contender, type Results } from './rounds.ts'
+import { median, ratios, rounds, timed, type Contender } from './rounds.ts'
 import { adapterWorkloads } from './adapters.ts'
 import { inspectorWorkloads } from './inspector.ts'
 import { natsWorkloads } from './nats.ts'
 import { postgresWorkloads } from './postgres.ts'
+import type { Row } from './row.ts'
 import { sqliteWorkloads } from './sqlite.ts'
 import { adk, emmett, memorySession, roleOf, textOf, turnlog, type Conversation, type Subject } from './subjects.ts'
+
+export type { Row } from './row.ts'
 
 /** One measure, with its target. */
 export interface Workload {
   /** For `--only`. */
   readonly name: string
   readonly run: (options: { readonly isQuick: boolean }) => Promise<Row[]>
-}
-
-/** A row of the table. The first result is ours. */
-export interface Row {
-  readonly measure: string
-  readonly unit: 'µs' | 'ms' | '/s' | 'bytes' | ''
-  readonly results: Results
-  /** What was to be reached, if anything was. */
-  readonly target?: string
-  /** What is held against the target, and how it came out; without a target, what the row comes to in a word. */
-  readonly reached: string
-  /** Where there is a target. */
-  readonly isMet?: boolean
-  /** The point of a chart that the row is: rows of one chart differ in `x`, and have a line for each of their results. */
-  readonly chart?: { readonly name: string; readonly x: number }
 }
 
 export const workloads: readonly Workload[] = [
