@@ -139,7 +139,7 @@ function optionOf(picture: Picture, colours: Colours, format: Format): { option:
     const height = format.heights[panels.length === 1 || isFull ? 0 : 1] - (isFull && panels.length > 1 ? 70 : 0)
     const hasTitles = row.some((panel) => panel.title !== '')
     // Without a title, room for the label of a line that leaves at the top.
-    const plotTop = top + format.text * (hasTitles ? 2 : isFull ? 1.2 : 2.4)
+    const plotTop = top + format.text * (hasTitles ? 2 : 1.3)
     for (const [i, panel] of row.entries()) {
       const left = i * (width + gap)
       write(panel.title, left, top, { fontSize: format.text, fontWeight: 600, fill: colours.text })
@@ -286,11 +286,16 @@ function ticksOf([min, max]: readonly [number, number]): number[] {
   return ticks
 }
 
-/** What stands at the end of a line: its name, and what it came to; in one line if there is room, and two else. */
-function labelOf({ name, points, exponent }: Line, { unit }: Panel, isFull: boolean): string[] {
-  const end = readable(points.at(-1)!.median, unit)
-  const said = exponent === undefined ? end : `${end}, ${grown(exponent)}`
-  return isFull ? [`${name}  ${said}`] : [name, said]
+/**
+ * What stands at the end of a line: its name, and what it came to; in one line if there is room, and two else. Then one that ends
+ * before others, amid them, has only its name.
+ */
+function labelOf({ name, points, exponent }: Line, { unit, lines }: Panel, isFull: boolean): string[] {
+  const last = points.at(-1)!
+  const said =
+    exponent === undefined ? readable(last.median, unit) : `${readable(last.median, unit)}, ${grown(exponent)}`
+  if (isFull) return [`${name}  ${said}`]
+  return lines.some((other) => other.points.at(-1)!.x > last.x) ? [name] : [name, said]
 }
 
 function addMark({ mark }: Panel, plot: Plot, place: Place, colours: Colours, format: Format, texts: object[]): void {
@@ -328,6 +333,7 @@ function addLabels(
   texts: object[]
 ): void {
   const lineHeight = format.text * 1.2
+  const highest = plot.top - lineHeight
   const ends = panel.lines.map(({ points }) => place(points.at(-1)!.x, points.at(-1)!.median))
   const taken: Box[] = panel.lines.flatMap(({ points }) => boxesAlong(points.map((p) => place(p.x, p.median))))
   const byHeight = panel.lines.map((_, i) => i).sort((a, b) => ends[a]![1] - ends[b]![1])
@@ -347,9 +353,9 @@ function addLabels(
     const height = label.length * lineHeight
     const width = Math.max(...label.map((text) => widthOf(text, format.text)))
     // Beside the end; or above what leads to it, where the line ends before others do.
-    const beside = { left: endX + 10, centre: centres[byHeight.indexOf(i)]!, cost: 0 }
-    const above = { left: endX - width + 4, centre: endY - height / 2 - 7, cost: 22 }
-    const box = free(isAtEdge(endX, plot) ? [beside] : [beside, above], { width, height }, taken)
+    const beside = { left: endX + 10, centre: centres[byHeight.indexOf(i)]!, cost: 0, reach: 100 }
+    const above = { left: endX - width + 4, centre: endY - height / 2 - 7, cost: 22, reach: 6 }
+    const box = free(isAtEdge(endX, plot) ? [beside] : [beside, above], ends[i]!, { width, height }, taken, highest)
     taken.push(box)
     const colour = colours.lines[line.colour % colours.lines.length]!
     const centre = (box.top + box.bottom) / 2
@@ -380,22 +386,34 @@ function addLabels(
   }
 }
 
-/** The cheapest place at which nothing is covered: one of those asked for, or above or below it, at a cost of one a pixel. */
+/** Where a label may stand: there, or at most `reach` above or below. */
+interface Spot {
+  readonly left: number
+  readonly centre: number
+  readonly cost: number
+  readonly reach: number
+}
+
+/** The cheapest place at which nothing is covered. A pixel up or down costs one, and much that something lies between it and the end. */
 function free(
-  places: readonly { readonly left: number; readonly centre: number; readonly cost: number }[],
+  spots: readonly Spot[],
+  [endX, endY]: readonly [number, number],
   { width, height }: { readonly width: number; readonly height: number },
-  taken: readonly Box[]
+  taken: readonly Box[],
+  highest: number
 ): Box {
-  const at = (left: number, centre: number): Box => {
-    return { left, top: centre - height / 2, right: left + width, bottom: centre + height / 2 }
-  }
-  const offs = Array.from({ length: 101 }, (_, i) => (i % 2 === 0 ? 1 : -1) * Math.ceil(i / 2) * 2)
-  const boxes = places.flatMap(({ left, centre, cost }) =>
-    offs.map((off) => ({ box: at(left, centre + off), cost: cost + Math.abs(off) }))
+  const isFree = (box: Box): boolean => !taken.some((other) => areOver(box, other))
+  const places = spots.flatMap(({ left, centre, cost, reach }) =>
+    Array.from({ length: 2 * reach + 1 }, (_, i) => {
+      const middle = centre + i - reach
+      const box = { left, top: middle - height / 2, right: left + width, bottom: middle + height / 2 }
+      const between = { left: endX + 4, top: Math.min(endY, middle), right: left, bottom: Math.max(endY, middle) }
+      const isApart = left > endX && !isFree(between)
+      return { box, cost: cost + Math.abs(i - reach) + (isApart ? 60 : 0) }
+    })
   )
-  const found = boxes.sort((a, b) => a.cost - b.cost).find(({ box }) => !taken.some((other) => areOver(box, other)))
-  if (found !== undefined) return found.box
-  return at(places[0]!.left, places[0]!.centre)
+  places.sort((a, b) => a.cost - b.cost)
+  return (places.find(({ box }) => box.top >= highest && isFree(box)) ?? places[0]!).box
 }
 
 function isAtEdge(x: number, plot: Plot): boolean {
