@@ -56,7 +56,7 @@ export class Bare {
     const database = (this.#database = tables(path))
     fillSessions(
       database,
-      Array.from({ length: sessions }, (_, i) => ['ada', `s${i}`])
+      Array.from({ length: sessions }, (_, i): [string, string] => ['ada', `s${i}`])
     )
     const follow = database.prepare(
       `UPDATE turnlog_sessions SET version = ?, updated = ?, deleted = ?, summary = ?, checksum = ?
@@ -102,6 +102,9 @@ export const SUMMARY = JSON.stringify({
   metadata: {}
 })
 
+/** What each message has. */
+const MESSAGE = { object: 'message', type: 'message', status: 'created' } as const
+
 export const EVENT = JSON.stringify({
   id: 'V1StGXR8_Z5jdHi6B-myT',
   userId: 'ada',
@@ -112,9 +115,7 @@ export const EVENT = JSON.stringify({
   data: {
     message: {
       id: 'msg_V1StGXR8_Z5jdHi6B-myT',
-      object: 'message',
-      type: 'message',
-      status: 'created',
+      ...MESSAGE,
       ...turnlogMessage(roleOf(12), textOf(12))
     }
   },
@@ -150,25 +151,57 @@ const templatePath = await (async () => {
 
 /** `busy` gets `own` sessions, users `u0`, `u1`, … 50 each until there are `total`. */
 export function fill(path: string, own: number, total: number): void {
-  const database = new Database(path)
-  database.pragma('synchronous = OFF')
   const names = Array.from({ length: total }, (_, i): [string, string] =>
     i % Math.floor(total / own) === 0 ? ['busy', `s${i}`] : [`u${Math.floor(i / 50)}`, `s${i}`]
   )
   // The user that is asked for has 50 whatever the others lost to the busy one.
   const given = names.filter(([user]) => user !== 'u7')
+  const database = new Database(path)
+  database.pragma('synchronous = OFF')
   fillSessions(database, [...given, ...Array.from({ length: 50 }, (_, i): [string, string] => ['u7', `x${i}`])])
   database.close()
 }
 
-function fillSessions(database: Database, names: readonly (readonly string[])[]): void {
-  const insert = database.prepare(
-    `INSERT INTO turnlog_sessions (log_id, user, session, version, updated, deleted, summary, checksum)
-     VALUES (?, ?, ?, 1, ?, 0, ?, ?)`
+/** `total` sessions that can be read: `s0`, `s1`, … with a turn each, of users `u0`, `u1`, … with 50 each. */
+export function fillTurns(path: string, total: number): void {
+  const database = new Database(path)
+  database.pragma('synchronous = OFF')
+  fillSessions(
+    database,
+    Array.from({ length: total }, (_, i): [string, string] => [`u${Math.floor(i / 50)}`, `s${i}`]),
+    2
   )
-  const checksum = crc32(SUMMARY)
+  database.pragma('wal_checkpoint(TRUNCATE)')
+  database.close()
+}
+
+function fillSessions(database: Database, names: readonly (readonly [string, string])[], messages = 0): void {
+  const session = database.prepare(
+    `INSERT INTO turnlog_sessions (log_id, user, session, version, updated, deleted, summary, checksum)
+     VALUES (?, ?, ?, ?, ?, 0, ?, ?)`
+  )
+  const event = database.prepare('INSERT INTO turnlog_events (session, version, body, checksum) VALUES (?, ?, ?, ?)')
+  const version = 1 + messages
   database.transaction(() => {
-    for (const [i, [user, session]] of names.entries())
-      insert.run(`log-${i}`, user, session, TIME + i, SUMMARY, checksum)
+    for (const [i, [userId, sessionId]] of names.entries()) {
+      const summary = JSON.stringify({ ...JSON.parse(SUMMARY), userId, sessionId, version })
+      const { lastInsertRowid: key } = session.run(
+        ...[`log-${i}`, userId, sessionId, version, TIME + i, summary, crc32(summary)]
+      )
+      if (messages === 0) continue
+      const known = { userId, sessionId, at: TIME, schemaVersion: 1 }
+      const bodies = [
+        { id: `log-${i}`, ...known, version: 1, type: 'created', data: { format: 'message' }, commitId: `log-${i}` },
+        ...Array.from({ length: messages }, (_, k) => {
+          const id = `log-${i}-${k}`
+          const message = { ...MESSAGE, id: `msg-${i}-${k}`, ...turnlogMessage(roleOf(k), textOf(k)) }
+          return { id, ...known, version: 2 + k, type: 'message-appended', data: { message }, commitId: id }
+        })
+      ]
+      for (const [k, each] of bodies.entries()) {
+        const body = JSON.stringify(each)
+        event.run(key, 1 + k, body, crc32(body))
+      }
+    }
   })()
 }

@@ -27,7 +27,7 @@ export interface Options {
 /** A row of the table. The first result is ours. */
 export interface Row {
   readonly measure: string
-  readonly unit: 'µs' | 'ms' | '/s' | 'bytes' | ''
+  readonly unit: 'µs' | 'ms' | '/s' | 'bytes' | 'MB' | ''
   readonly results: Results
   /** What was to be reached, if anything was. */
   readonly target?: string
