@@ -185,9 +185,15 @@ function fillSessions(database: Database, names: readonly (readonly [string, str
   database.transaction(() => {
     for (const [i, [userId, sessionId]] of names.entries()) {
       const summary = JSON.stringify({ ...JSON.parse(SUMMARY), userId, sessionId, version })
-      const { lastInsertRowid: key } = session.run(
-        ...[`log-${i}`, userId, sessionId, version, TIME + i, summary, crc32(summary)]
-      )
+      const { lastInsertRowid: key } = session.run([
+        `log-${i}`,
+        userId,
+        sessionId,
+        version,
+        TIME + i,
+        summary,
+        crc32(summary)
+      ])
       if (messages === 0) continue
       const known = { userId, sessionId, at: TIME, schemaVersion: 1 }
       const bodies = [

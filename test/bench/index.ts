@@ -83,6 +83,9 @@ const missed = rows.filter(({ isMet }) => isMet === false).length
 const met = rows.filter(({ isMet }) => isMet === true).length
 console.log(`\n${met} met, ${missed} missed`)
 
+// A peer that failed may have left something open.
+process.exit()
+
 function print({ measure, unit, results, target = '', reached, isMet, notes = [] }: Row): void {
   const verdict = isMet === undefined ? '' : isMet ? 'met: ' : 'MISSED: '
   console.log('─'.repeat(150))

@@ -13,6 +13,7 @@ import {
   turnlogMessage,
   turnlogSqlite,
   type Conversation,
+  type Service,
   type Subject
 } from '../subjects.ts'
 import type { Options, Row, Workload } from '../workloads.ts'
@@ -183,14 +184,16 @@ async function listing({ isQuick }: Options): Promise<Row[]> {
   await using place = await Place.make()
   const rows: Row[] = []
   for (const sessions of [10, 1_000, 10_000]) {
+    const open: Service[] = []
     const contender = (subject: Subject, count: number, most: number): Contender => {
-      let made: Promise<() => Promise<readonly unknown[]>> | undefined
+      let made: Promise<Service> | undefined
       return async () => {
         if (sessions > most) throw new LeftOut('to make so many sessions takes minutes')
-        const list = await (made ??= withSessions(subject, sessions, place))
+        const service = await (made ??= withSessions(subject, sessions, place))
+        if (!open.includes(service)) open.push(service)
         return timed(count, async () => {
           for (let i = 0; i < count; i++) {
-            const found = (await list()).length
+            const found = (await service.list!(50)).length
             if (found !== Math.min(50, sessions)) throw new Error(`${found} sessions`)
           }
         })
@@ -202,6 +205,7 @@ async function listing({ isQuick }: Options): Promise<Row[]> {
       'ADK': contender(adk, sessions > 1_000 ? 3 : 20, Infinity),
       'ADK, SQLite': contender(adkSqlite, 20, isQuick ? 10 : 1_000)
     })
+    await Promise.all(open.map((service) => service.close()))
     const inMemory = timesOf(results, ['ADK'])
     const onDisk = median(ratios(results['ADK, SQLite'] ?? [], results['turnlog, SQLite']!))
     rows.push({
@@ -216,14 +220,14 @@ async function listing({ isQuick }: Options): Promise<Row[]> {
   return rows
 }
 
-async function withSessions(subject: Subject, count: number, place: Place): Promise<() => Promise<readonly unknown[]>> {
+async function withSessions(subject: Subject, count: number, place: Place): Promise<Service> {
   const service = await subject.open(place.fresh())
   const begin = (i: number): Promise<Conversation> => service.begin(`session-${i}`)
   // At once, the first two of ADK's user would both make what it keeps of a user, and one of them fails.
   await begin(0)
   for (let i = 1; i < count; i += 100)
     await Promise.all(Array.from({ length: Math.min(100, count - i) }, (_, k) => begin(i + k)))
-  return () => service.list!(50)
+  return service
 }
 
 /** 8 writers read and append to the same 64 sessions. What is not there in the end was acknowledged, and is lost. */
