@@ -156,8 +156,11 @@ async function withSettings(subject: Subject, place: Place): Promise<string> {
 async function loading({ isQuick }: Options): Promise<Row[]> {
   await using place = await Place.make()
   const rows: Row[] = []
-  // ADK appends one by one.
-  const slowest = isQuick ? 1_000 : 10_000
+  // ADK appends one by one; of SqliteSaver's, reading takes many seconds.
+  const most = new Map([
+    [adkSqlite, isQuick ? 1_000 : 10_000],
+    [sqliteSaver, isQuick ? 10_000 : 100_000]
+  ])
   for (const length of [1_000, 10_000, 100_000]) {
     const paths = new Map<Subject, string>()
     const contenders = Object.fromEntries(
@@ -165,7 +168,7 @@ async function loading({ isQuick }: Options): Promise<Row[]> {
         subject.name,
         async () => {
           if (!paths.has(subject))
-            paths.set(subject, await filled(subject, length, subject === adkSqlite ? slowest : Infinity, place))
+            paths.set(subject, await filled(subject, length, most.get(subject) ?? Infinity, place))
           return firstRead(subject, paths.get(subject)!, length)
         }
       ])
@@ -186,7 +189,7 @@ async function loading({ isQuick }: Options): Promise<Row[]> {
 }
 
 async function filled(subject: Subject, length: number, most: number, place: Place): Promise<string> {
-  if (length > most) throw new LeftOut('to store so many messages takes minutes')
+  if (length > most) throw new LeftOut('with so many messages it takes minutes')
   const path = place.fresh()
   const service = await subject.open(path)
   const conversation = await service.begin('long')
