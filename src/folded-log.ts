@@ -3,6 +3,7 @@ import { isTurnlogError, type TurnlogErrorOf } from './errors.ts'
 import type { EventData, ForkOrigin, StoredEvent } from './event.ts'
 import { memoryOf, type Json } from './json.ts'
 import { corruptLog, fold, initialState, toSession, type Session, type SessionState } from './session.ts'
+import { ArrayMaker } from './message-log.ts'
 import type { EventStore, Head, SessionKey } from './store.ts'
 
 /**
@@ -16,6 +17,7 @@ export class FoldedLog {
   /** By version; at 0 the state without a log. */
   readonly #states: SessionState[]
   #newest: Session<Json> | undefined
+  readonly #arrays = new ArrayMaker<Json>()
   /** How many messages that shows. */
   #shown = Infinity
   /** When the session was last read, as far as is known, in ms since the Unix epoch. */
@@ -85,7 +87,7 @@ export class FoldedLog {
     if (!state.isLive) return null
     if (state !== this.state) return toSession(state, last)
     if (this.#newest?.version !== state.version || this.#shown !== last) {
-      this.#newest = toSession(state, last)
+      this.#newest = toSession(state, last, this.#arrays)
       this.#shown = last
     }
     return this.#newest

@@ -102,6 +102,26 @@ export class MessageLog<M> {
     return start & MASK ? items.slice(start & MASK) : items
   }
 
+  /** How many items are in full blocks: what this list shares with those that grow from it. */
+  get settled(): number {
+    return this.#tailStart()
+  }
+
+  /** Whether the first `length` items, which are in full blocks of both, are the same blocks: never wrong where it says yes. */
+  startsAs(other: MessageLog<M>, length: number): boolean {
+    let [a, b] = [this.#root, other.#root]
+    let level = Math.min(this.#shift, other.#shift)
+    for (let above = this.#shift; above > level; above -= BITS) a = a[0] as Node
+    for (let above = other.#shift; above > level; above -= BITS) b = b[0] as Node
+    for (let left = length; a !== b && left > 0; level -= BITS) {
+      const whole = left >>> level
+      for (let i = 0; i < whole; i++) if (a[i] !== b[i]) return false
+      left -= whole << level
+      if (left > 0) [a, b] = [a[whole] as Node, b[whole] as Node]
+    }
+    return true
+  }
+
   #tailStart(): number {
     return this.length === 0 ? 0 : (this.length - 1) & ~MASK
   }
@@ -113,6 +133,35 @@ export class MessageLog<M> {
     return node[(index >>> BITS) & MASK] as M[]
   }
 }
+
+/**
+ * Makes arrays of lists one after the other, as a session is read again and again while it grows: what two of them begin with is kept as one array, which is
+ * copied at once.
+ */
+export class ArrayMaker<M> {
+  #last = MessageLog.empty<M>()
+  // Its beginning. Never given out: V8 copies frozen arrays item by item.
+  #kept: readonly M[] = []
+
+  /** A new array of all items of `log`. */
+  arrayOf(log: MessageLog<M>): M[] {
+    const { settled } = log
+    if (settled < LEAST_KEPT) return log.toArray()
+    const last = this.#last
+    if (log !== last) this.#last = log
+    const { length } = this.#kept
+    if (length === 0 || length > settled || !log.startsAs(last, length)) {
+      // Who reads a list once need not pay for the next.
+      const isNext = last.settled >= LEAST_KEPT && last.settled <= settled && log.startsAs(last, last.settled)
+      this.#kept = isNext ? last.toArray().slice(0, last.settled) : []
+    } else if (settled - length >= LEAST_KEPT)
+      this.#kept = this.#kept.concat(log.toArray(length).slice(0, settled - length))
+    return this.#kept.concat(log.toArray(this.#kept.length))
+  }
+}
+
+/** Of shorter lists an array is made as fast; and the array that is kept is made anew after so many more. */
+const LEAST_KEPT = 1_024
 
 // The tree with `block` as its last: what stood to the right, left over from a longer list, is dropped.
 function setBlock(node: Node, level: number, index: number, block: unknown[]): Node {

@@ -12,7 +12,7 @@ import {
 import { checkFormat, contentAfter, factsOf, NOTHING, type Content, type SessionChange } from './content.ts'
 import { freezeJson, type Json, type JsonObject } from './json.ts'
 import type { Message } from './message.ts'
-import { MessageLog } from './message-log.ts'
+import { MessageLog, type ArrayMaker } from './message-log.ts'
 import {
   checkHolder,
   endedTurnAfter,
@@ -308,14 +308,14 @@ export function fold(state: SessionState, stored: StoredEvent, past: Past): Sess
   }
 }
 
-/** The snapshot of a state; `last`: only that many of the newest messages. */
-export function toSession(state: SessionState, last = Infinity): Session<Json> {
+/** The snapshot of a state; `last`: only that many of the newest messages; `arrays`: what made those of the states before it. */
+export function toSession(state: SessionState, last = Infinity, arrays?: ArrayMaker<Json>): Session<Json> {
   const { userId, id, version, createdAt, updatedAt, metadata, format, forkedFrom, turn } = state
   const known: Known = { userId, id, version, createdAt, updatedAt, metadata, format }
   // Assigned, not spread: V8 makes dictionaries of objects that conditional spreads have made.
   if (forkedFrom) known.forkedFrom = forkedFrom
   if (turn) known.turn = turn.shown
-  return withMessages(known, state.messages, last)
+  return withMessages(known, state.messages, last, arrays)
 }
 
 /** The session that a summary is of, with these messages. */
@@ -521,16 +521,22 @@ class GivenObject {
 class LazyMessages extends GivenObject {
   readonly #log: MessageLog<Json>
   readonly #last: number
+  readonly #arrays: ArrayMaker<Json> | undefined
   #messages: readonly Json[] | undefined
 
-  constructor(object: object, log: MessageLog<Json>, last: number) {
+  constructor(object: object, log: MessageLog<Json>, last: number, arrays: ArrayMaker<Json> | undefined) {
     super(object)
     this.#log = log
     this.#last = last
+    this.#arrays = arrays
   }
 
   static read(session: LazyMessages): readonly Json[] {
-    return (session.#messages ??= Object.freeze(LazyMessages.newest(session, session.#last)))
+    const log = session.#log
+    const isWhole = session.#last >= log.length
+    return (session.#messages ??= Object.freeze(
+      isWhole && session.#arrays ? session.#arrays.arrayOf(log) : LazyMessages.newest(session, session.#last)
+    ))
   }
 
   static newest(session: LazyMessages, count: number): Json[] {
@@ -558,8 +564,13 @@ const INSPECT = {
   }
 }
 
-function withMessages(known: Omit<Session<Json>, 'messages'>, log: MessageLog<Json>, last: number): Session<Json> {
-  new LazyMessages(known, log, last)
+function withMessages(
+  known: Omit<Session<Json>, 'messages'>,
+  log: MessageLog<Json>,
+  last: number,
+  arrays: ArrayMaker<Json> | undefined
+): Session<Json> {
+  new LazyMessages(known, log, last, arrays)
   Object.defineProperty(known, 'messages', MESSAGES)
   Object.defineProperty(known, Symbol.for('nodejs.util.inspect.custom'), INSPECT)
   return Object.freeze(known) as Session<Json>

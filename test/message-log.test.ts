@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { MessageLog } from '../src/message-log.ts'
+import { ArrayMaker, MessageLog } from '../src/message-log.ts'
 
 function logOf(length: number): MessageLog<number> {
   let log = MessageLog.empty<number>()
@@ -9,6 +9,11 @@ function logOf(length: number): MessageLog<number> {
 }
 
 const upTo = (length: number): number[] => Array.from({ length }, (_, i) => i)
+
+// A thousand times as fast as toEqual.
+function isSame(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((item, i) => item === b[i])
+}
 
 // Around the ends of blocks (32), of a tree of one level (32 * 32 + 32) and of two.
 const LENGTHS = [0, 1, 31, 32, 33, 63, 64, 65, 1023, 1024, 1055, 1056, 1057, 1089, 32_800, 32_801, 33_900]
@@ -105,8 +110,9 @@ describe('a message log', () => {
     )
     let next = 0
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
-        const seen: [MessageLog<number>, number[]][] = [[MessageLog.empty<number>(), []]]
+      fc.property(fc.constantFrom(0, 3_000), fc.array(step, { maxLength: 40 }), (length, steps) => {
+        const seen: [MessageLog<number>, number[]][] = [[MessageLog.of(upTo(length)), upTo(length)]]
+        const arrays = new ArrayMaker<number>()
         let [log, model] = seen[0]!
         for (const action of steps) {
           if (action.type === 'push') {
@@ -123,10 +129,24 @@ describe('a message log', () => {
             model = model.with(index, next++)
           } else if (action.type === 'back') [log, model] = seen[Math.floor(action.share * seen.length)]!
           seen.push([log, model])
+          expect(isSame(arrays.arrayOf(log), model)).toBe(true)
         }
-        for (const [earlier, expected] of seen) expect(earlier.toArray()).toEqual(expected)
+        for (const [earlier, expected] of seen) expect(isSame(earlier.toArray(), expected)).toBe(true)
       }),
       { numRuns: 300 }
     )
+  })
+
+  it('gives arrays of its own to all who read one list after the other', () => {
+    const arrays = new ArrayMaker<number>()
+    let log = logOf(2_000)
+    const given: number[][] = []
+    for (let i = 2_000; i < 5_000; i += 700) {
+      given.push(arrays.arrayOf(log))
+      for (let k = 0; k < 700; k++) log = log.push(i + k)
+    }
+    for (const [i, array] of given.entries()) expect(array).toEqual(upTo(2_000 + i * 700))
+    given[0]!.fill(-1)
+    expect(arrays.arrayOf(log)).toEqual(upTo(log.length))
   })
 })

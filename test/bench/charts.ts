@@ -21,7 +21,7 @@ interface Colours {
   readonly text: string
   readonly muted: string
   readonly grid: string
-  /** Told apart by whoever sees colours differently, too, and dark or light enough for text: 4.5 to 1 or more. */
+  /** Dark or light enough for text: 5 to 1 or more. To whoever sees few colours, marks and labels tell lines apart, too. */
   readonly lines: readonly string[]
 }
 
@@ -30,18 +30,18 @@ const COLOURS: Readonly<Record<Theme, Colours>> = {
     text: '#1f2328',
     muted: '#59636e',
     grid: '#d1d9e0',
-    lines: ['#0060c0', '#b3470a', '#00785a', '#a0357f', '#806000', '#00718f', '#59636e']
+    lines: ['#0060c0', '#bf3f0a', '#00785a', '#a0357f', '#5c4500', '#00718f', '#59636e']
   },
   dark: {
     text: '#f0f6fc',
     muted: '#9198a1',
     grid: '#2f3742',
-    lines: ['#58a6ff', '#ff9a56', '#3fc79a', '#f08cc8', '#e3b341', '#56d4ec', '#9198a1']
+    lines: ['#58a6ff', '#f5854a', '#3fc79a', '#f08cc8', '#f7dc7c', '#56d4ec', '#9198a1']
   }
 }
 
 /** Besides the colour: a mark for each line's points. */
-const SYMBOLS = ['circle', 'rect', 'triangle', 'diamond', 'roundRect', 'circle', 'circle']
+const SYMBOLS = ['circle', 'rect', 'triangle', 'diamond', 'path://M0 0H10L5 9Z', 'circle', 'circle']
 
 const FONT = "-apple-system, BlinkMacSystemFont, 'Segoe UI', 'Noto Sans', Helvetica, Arial, sans-serif"
 

@@ -12,13 +12,50 @@ export async function rounds<Name extends string>(
   count: number,
   contenders: Readonly<Record<Name, Contender>>
 ): Promise<Results<Name>> {
+  return take(count, contenders, (_, error) => {
+    throw error
+  })
+}
+
+/**
+ * The same among others' software: one of those after the first that fails has no result, and does not end it. A contender says
+ * with a {@link LeftOut} that it does not take part.
+ */
+export async function contest(
+  count: number,
+  contenders: Readonly<Record<string, Contender>>
+): Promise<{ readonly results: Results; readonly notes: readonly string[] }> {
+  const [ours] = Object.keys(contenders)
+  const notes: string[] = []
+  const results = await take(count, contenders, (name, error) => {
+    if (name === ours || !(error instanceof Error)) throw error
+    const [why] = error.message.split('\n')
+    notes.push(error instanceof LeftOut ? `${name} is left out: ${why}` : `${name} failed: ${why}`)
+  })
+  return { results, notes }
+}
+
+/** Why a contender does not take part, from itself. */
+export class LeftOut extends Error {}
+
+async function take<Name extends string>(
+  count: number,
+  contenders: Readonly<Record<Name, Contender>>,
+  onFailure: (name: Name, error: unknown) => void
+): Promise<Results<Name>> {
   const names = Object.keys(contenders) as Name[]
   const results = Object.fromEntries(names.map((name) => [name, [] as number[]])) as Record<Name, number[]>
   for (let round = -1; round < count; round++) {
     for (let turn = 0; turn < names.length; turn++) {
       const name = names[(round + 1 + turn) % names.length]!
-      const result = await contenders[name]()
-      if (round >= 0) results[name].push(result)
+      if (!(name in results)) continue
+      try {
+        const result = await contenders[name]()
+        if (round >= 0) results[name].push(result)
+      } catch (error) {
+        onFailure(name, error)
+        delete results[name]
+      }
     }
   }
   return results
@@ -45,4 +82,14 @@ export function median(values: readonly number[]): number {
 /** Round by round, as a round's results were taken at about the same time. */
 export function ratios(a: readonly number[], b: readonly number[]): number[] {
   return a.map((value, i) => value / b[i]!)
+}
+
+/** Round by round the least of those of `names` that have results; none if none has. */
+export function fastest(results: Results, names: readonly string[]): readonly number[] {
+  const all = names.flatMap((name) => (results[name] === undefined ? [] : [results[name]]))
+  return all[0]?.map((_, round) => Math.min(...all.map((values) => values[round]!))) ?? []
+}
+
+export function perSecond(micros: Results): Results {
+  return Object.fromEntries(Object.entries(micros).map(([name, values]) => [name, values.map((value) => 1e6 / value)]))
 }

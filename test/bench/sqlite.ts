@@ -1,17 +1,8 @@
-import { mkdtempSync, rmSync, statSync } from 'node:fs'
-import { dirname, join } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
-import { fileURLToPath } from 'node:url'
-import { crc32 } from 'node:zlib'
-import Database from 'better-sqlite3'
-import {
-  createSessionHistory,
-  type EventStore,
-  type SessionHistoryService,
-  type StoredEvent,
-  type Summary
-} from '../../dist/index.js'
+import { type EventStore, type SessionHistoryService, type StoredEvent, type Summary } from '../../dist/index.js'
 import { sqliteStore } from '../../dist/stores/sqlite.js'
+import { Database } from './driver.ts'
+import { Bare, EVENT, fill, Place, SUMMARY } from './files.ts'
 import { median, ratios, rounds, timed } from './rounds.ts'
 import { roleOf, textOf } from './subjects.ts'
 import type { Row, Workload } from './workloads.ts'
@@ -254,38 +245,6 @@ async function forkAll(history: SessionHistoryService, count: number): Promise<n
   return count
 }
 
-/** A folder on the file system of the repository, for as long as a workload takes. */
-class Place {
-  readonly #directory: string
-
-  private constructor(directory: string) {
-    this.#directory = directory
-  }
-
-  static async make(): Promise<Place> {
-    return new Place(mkdtempSync(join(dirname(fileURLToPath(import.meta.url)), 'tmp-')))
-  }
-
-  path(name: string): string {
-    return join(this.#directory, name)
-  }
-
-  history(name: string): Promise<SessionHistoryService> {
-    return createSessionHistory({ store: sqliteStore({ path: this.path(name) }) })
-  }
-
-  async sizeAfterCheckpoint(name: string): Promise<number> {
-    const database = new Database(this.path(name))
-    database.pragma('wal_checkpoint(TRUNCATE)')
-    database.close()
-    return statSync(this.path(name)).size
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    rmSync(this.#directory, { recursive: true })
-  }
-}
-
 /** The store, called by hand with commits that are ready. */
 class StoreAlone {
   readonly #store: EventStore
@@ -323,136 +282,8 @@ class StoreAlone {
   }
 }
 
-/** The statements of an append, by hand. */
-class Bare {
-  readonly #database: Database.Database
-  readonly #append: (session: number) => void
-  readonly #transaction: (from: number, count: number) => void
-  #next = 0
-
-  constructor(path: string, sessions: number) {
-    const database = (this.#database = tables(path))
-    fillSessions(
-      database,
-      Array.from({ length: sessions }, (_, i) => ['ada', `s${i}`])
-    )
-    const follow = database.prepare(
-      `UPDATE turnlog_sessions SET version = ?, updated = ?, deleted = ?, summary = ?, checksum = ?
-       WHERE log_id = ? AND user = ? AND session = ? AND version = ? RETURNING key`
-    )
-    const insert = database.prepare('INSERT INTO turnlog_events (session, version, body, checksum) VALUES (?, ?, ?, ?)')
-    const versions = Array.from({ length: sessions }, () => 1)
-    this.#append = (i) => {
-      const version = versions[i]!++
-      const id = `s${i}`
-      const { key } = follow.get(version + 1, TIME + version, 0, SUMMARY, 1, `log-${i}`, 'ada', id, version) as {
-        key: number
-      }
-      insert.run(key, version + 1, EVENT, 1)
-    }
-    const [begin, commit] = [database.prepare('BEGIN IMMEDIATE'), database.prepare('COMMIT')]
-    this.#transaction = (from, count) => {
-      begin.run()
-      for (let i = from; i < from + count; i++) this.#append(i % sessions)
-      commit.run()
-    }
-  }
-
-  commits(count: number, perCommit: number): void {
-    for (let i = 0; i < count; i += perCommit, this.#next += perCommit) this.#transaction(this.#next, perCommit)
-  }
-
-  close(): void {
-    this.#database.close()
-  }
-}
-
-const TIME = 1_763_856_000_000
-
-const SUMMARY = JSON.stringify({
-  userId: 'ada',
-  sessionId: 's12',
-  version: 1,
-  createdAt: TIME,
-  updatedAt: TIME,
-  deleted: false,
-  format: 'message',
-  metadata: {}
-})
-
-const EVENT = JSON.stringify({
-  id: 'V1StGXR8_Z5jdHi6B-myT',
-  userId: 'ada',
-  sessionId: 's12',
-  version: 12,
-  type: 'message-appended',
-  at: TIME,
-  data: {
-    message: {
-      id: 'msg_V1StGXR8_Z5jdHi6B-myT',
-      object: 'message',
-      type: 'message',
-      status: 'created',
-      ...messageOf(12)
-    }
-  },
-  schemaVersion: 1,
-  commitId: 'V1StGXR8_Z5jdHi6B-myT'
-})
-
 const READY_EVENT = JSON.parse(EVENT) as StoredEvent
 const READY_SUMMARY = JSON.parse(SUMMARY) as Summary
-
-/** A file with the tables of the store. */
-function tables(path: string): Database.Database {
-  const database = new Database(path)
-  database.pragma('journal_mode = WAL')
-  database.pragma('synchronous = FULL')
-  const template = new Database(templatePath)
-  for (const { sql } of template
-    .prepare("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'")
-    .all() as {
-    sql: string
-  }[])
-    database.exec(sql)
-  template.close()
-  return database
-}
-
-/** A file that the store has made: the bare loops have the very tables. */
-const templatePath = await (async () => {
-  const directory = mkdtempSync(join(dirname(fileURLToPath(import.meta.url)), 'tmp-template-'))
-  process.on('exit', () => rmSync(directory, { recursive: true, force: true }))
-  const path = join(directory, 'template.db')
-  const history = await createSessionHistory({ store: sqliteStore({ path }) })
-  await history.stop()
-  return path
-})()
-
-/** `busy` gets `own` sessions, users `u0`, `u1`, … 50 each until there are `total`. */
-function fill(path: string, own: number, total: number): void {
-  const database = new Database(path)
-  database.pragma('synchronous = OFF')
-  const names = Array.from({ length: total }, (_, i): [string, string] =>
-    i % Math.floor(total / own) === 0 ? ['busy', `s${i}`] : [`u${Math.floor(i / 50)}`, `s${i}`]
-  )
-  // The user that is asked for has 50 whatever the others lost to the busy one.
-  const given = names.filter(([user]) => user !== 'u7')
-  fillSessions(database, [...given, ...Array.from({ length: 50 }, (_, i): [string, string] => ['u7', `x${i}`])])
-  database.close()
-}
-
-function fillSessions(database: Database.Database, names: readonly (readonly string[])[]): void {
-  const insert = database.prepare(
-    `INSERT INTO turnlog_sessions (log_id, user, session, version, updated, deleted, summary, checksum)
-     VALUES (?, ?, ?, 1, ?, 0, ?, ?)`
-  )
-  const checksum = crc32(SUMMARY)
-  database.transaction(() => {
-    for (const [i, [user, session]] of names.entries())
-      insert.run(`log-${i}`, user, session, TIME + i, SUMMARY, checksum)
-  })()
-}
 
 function messageOf(i: number): { role: 'user' | 'assistant'; content: { type: 'text'; text: string }[] } {
   return { role: roleOf(i), content: [{ type: 'text', text: textOf(i) }] }

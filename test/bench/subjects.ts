@@ -1,21 +1,25 @@
 import { createRequire } from 'node:module'
-import { getInMemoryEventStore } from '@event-driven-io/emmett'
-// The published entry point loads all of ADK; these two paths are exported, too.
-import { createEvent } from '@google/adk/dist/web/events/event.js'
-import { InMemorySessionService } from '@google/adk/dist/web/sessions/in_memory_session_service.js'
-import { MemorySession } from '@openai/agents-core'
-import { createSessionHistory } from '../../dist/index.js'
+import { createSessionHistory, isTurnlogError, type EventStore, type SessionHistoryService } from '../../dist/index.js'
+import { sqliteStore } from '../../dist/stores/sqlite.js'
+import { Database } from './driver.ts'
 
 /** Something that keeps conversations. What it is given is as fresh as what the others get, in the form that it wants. */
 export interface Subject {
   readonly name: string
   readonly version: string
-  /** A service with nothing in it; what it needs is made anew. */
-  open(): Promise<Service>
+  /** Those in memory begin with nothing; the others go on with what is in the file, or make it. */
+  open(path: string): Promise<Service>
 }
 
 export interface Service {
-  begin(): Promise<Conversation>
+  /** A new session. */
+  begin(id?: string): Promise<Conversation>
+  /** One that is there. */
+  find(id: string): Conversation
+  /** The newest `count` sessions of the one user that there is. */
+  list?(count: number): Promise<readonly unknown[]>
+  /** What its own connection says of `journal_mode` and `synchronous`. */
+  settings?(): Promise<Settings>
   close(): Promise<void>
 }
 
@@ -26,6 +30,20 @@ export interface Conversation {
   load(texts: readonly string[]): Promise<unknown>
   /** All messages, as an array. */
   read(): Promise<readonly unknown[]>
+  /** As they were when there were `count` of them. */
+  readAt?(count: number): Promise<readonly unknown[]>
+  /** Appends if there are exactly `count` messages; says whether it did. */
+  appendIf?(count: number, role: Role, text: string): Promise<boolean>
+  /** Another session with these messages; each goes its own way from there. */
+  fork?(): Promise<unknown>
+  /** Sets it back to what it was when there were `count` messages, and reads it. */
+  rewind?(count: number): Promise<readonly unknown[]>
+}
+
+export interface Settings {
+  readonly journal_mode: string
+  /** 1 is NORMAL, 2 FULL. */
+  readonly synchronous: number
 }
 
 export type Role = 'user' | 'assistant'
@@ -40,120 +58,75 @@ export function textOf(index: number): string {
   return Buffer.from(text.padEnd(220, 'of the later flights would be acceptable instead. ')).toString('latin1')
 }
 
-export const turnlog: Subject = {
+export function texts(count: number): string[] {
+  return Array.from({ length: count }, (_, i) => textOf(i))
+}
+
+export const turnlog = {
   name: 'turnlog',
   version: versionOf('../../package.json'),
-  async open() {
-    const history = await createSessionHistory()
-    return {
-      async begin() {
-        const session = await history.createSession('user')
-        const ref = { userId: session.userId, id: session.id }
-        return {
-          append: (role, text) => history.appendMessage(ref, turnlogMessage(role, text)),
-          load: (texts) =>
-            history.appendMessage(
-              ref,
-              texts.map((text, i) => turnlogMessage(roleOf(i), text))
-            ),
-          read: async () => (await history.getSession(ref.userId, ref.id))!.messages
-        }
-      },
-      close: () => history.stop()
+  open: () => serviceOver()
+} satisfies Subject
+
+export const turnlogSqlite: Subject = {
+  name: 'turnlog',
+  version: turnlog.version,
+  open: async (path) => ({
+    ...(await serviceOver(sqliteStore({ path }))),
+    // It writes on a thread of its own. A connection that is given to it is prepared as that of the thread is, and can be asked.
+    async settings() {
+      const database = new Database(`${path}-asked`)
+      await (await serviceOver(sqliteStore({ database }))).close()
+      const pragma = (name: string): unknown => database.pragma(name, { simple: true })
+      const settings = { journal_mode: pragma('journal_mode') as string, synchronous: pragma('synchronous') as number }
+      database.close()
+      return settings
     }
+  })
+}
+
+async function serviceOver(store?: EventStore): Promise<Service> {
+  const history = await createSessionHistory({ store })
+  return {
+    begin: async (id) => conversation(history, (await history.createSession('user', id)).id),
+    find: (id) => conversation(history, id),
+    list: (count) => history.listSessions('user', { limit: count }),
+    close: () => history.stop()
   }
 }
 
-export const memorySession: Subject = {
-  name: 'MemorySession',
-  version: versionOf('@openai/agents-core'),
-  async open() {
-    return {
-      async begin() {
-        const session = new MemorySession()
-        return {
-          append: (role, text) => session.addItems([openAIItem(role, text)]),
-          load: (texts) => session.addItems(texts.map((text, i) => openAIItem(roleOf(i), text))),
-          read: () => session.getItems()
-        }
-      },
-      async close() {}
-    }
+function conversation(history: SessionHistoryService, id: string): Conversation {
+  const ref = { userId: 'user', id }
+  return {
+    append: (role, text) => history.appendMessage(ref, turnlogMessage(role, text)),
+    load: (all) =>
+      history.appendMessage(
+        ref,
+        all.map((text, i) => turnlogMessage(roleOf(i), text))
+      ),
+    read: async () => (await history.getSession(ref.userId, ref.id))!.messages,
+    // The first event is `created`.
+    readAt: async (count) => (await history.getSession(ref.userId, ref.id, { at: count + 1 }))!.messages,
+    async appendIf(count, role, text) {
+      try {
+        await history.appendMessage(ref, turnlogMessage(role, text), { expectedVersion: count + 1 })
+        return true
+      } catch (error) {
+        if (isTurnlogError(error, 'VERSION_CONFLICT')) return false
+        throw error
+      }
+    },
+    fork: () => history.fork(ref),
+    rewind: async (count) => (await history.rewind(ref, count + 1)).messages
   }
 }
 
-export const emmett: Subject = {
-  name: 'emmett',
-  version: versionOf('@event-driven-io/emmett'),
-  async open() {
-    return {
-      // In emmett's favour, a store for each conversation: an append walks over all the streams of its store.
-      async begin() {
-        const store = getInMemoryEventStore()
-        return {
-          append: (role, text) => store.appendToStream('session', [emmettEvent(role, text)]),
-          load: (texts) =>
-            store.appendToStream(
-              'session',
-              texts.map((text, i) => emmettEvent(roleOf(i), text))
-            ),
-          read: async () => (await store.readStream('session')).events
-        }
-      },
-      async close() {}
-    }
-  }
-}
-
-export const adk: Subject = {
-  name: 'ADK',
-  version: versionOf('@google/adk'),
-  async open() {
-    const service = new InMemorySessionService()
-    return {
-      async begin() {
-        const key = { appName: 'bench', userId: 'user' }
-        // As its runner does: a run gets the session and appends to that object. In ADK's favour, one object for all appends
-        // where nothing is read between them.
-        let session = await service.createSession(key)
-        const append = (role: Role, text: string): Promise<unknown> =>
-          service.appendEvent({ session, event: adkEvent(role, text) })
-        return {
-          append,
-          async load(texts) {
-            for (const [i, text] of texts.entries()) await append(roleOf(i), text)
-          },
-          async read() {
-            session = (await service.getSession({ ...key, sessionId: session.id }))!
-            return session.events
-          }
-        }
-      },
-      async close() {}
-    }
-  }
-}
-
-function turnlogMessage(role: Role, text: string) {
+export function turnlogMessage(role: Role, text: string) {
   return { role, content: [{ type: 'text' as const, text }] }
 }
 
-function openAIItem(role: Role, text: string) {
-  return role === 'user'
-    ? { role, content: [{ type: 'input_text' as const, text }] }
-    : { role, status: 'completed' as const, content: [{ type: 'output_text' as const, text }] }
-}
-
-function emmettEvent(role: Role, text: string) {
-  return { type: 'message-appended', data: { message: turnlogMessage(role, text) } }
-}
-
-// The runner makes an event for each message, with an id and a time, as the others do inside.
-function adkEvent(role: Role, text: string) {
-  return createEvent({ author: role, content: { role, parts: [{ text }] } })
-}
-
-function versionOf(name: string): string {
+/** Of a package, or of a file that is a package's. */
+export function versionOf(name: string): string {
   const require = createRequire(import.meta.url)
   if (name.startsWith('.')) return (require(name) as { version: string }).version
   const found = require.resolve.paths(name)!.map((path) => `${path}/${name}/package.json`)
@@ -162,5 +135,5 @@ function versionOf(name: string): string {
       return (require(path) as { version: string }).version
     } catch {}
   }
-  return 'unknown'
+  return 'not installed'
 }

@@ -190,7 +190,7 @@ function want(isTail = false): void {
     const shown = moment.peek()
     if (failed.peek() && version === wanted.peek()) return
     if (version !== undefined && version === wanted.peek() && shown) lookAhead(version, both)
-    const isBehind = shown && (shown.isBrief || shown.version < latest.peek())
+    const isBehind = shown !== undefined && (shown.isBrief === true || shown.version < latest.peek())
     if (version !== wanted.peek() || (version === undefined && isBehind)) want(isTail)
   }
   const isAhead = version !== undefined && ahead?.version === version && mine.since - ahead.since < AHEAD_MS
