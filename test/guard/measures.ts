@@ -34,7 +34,7 @@ const walksOnAppend: Flaw = {
     async appendMessage(...args) {
       const session = await history.appendMessage(...args)
       let fields = 0
-      for (const message of session!.messages) fields += Object.entries(message).length
+      for (const each of session!.messages) fields += Object.entries(each).length
       if (fields === 0) throw new Error('A message is missing')
       return session
     }
