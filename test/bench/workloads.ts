@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { createSessionHistory } from '../../dist/index.js'
 import { median, ratios, rounds, timed, type Contender, type Results } from './rounds.ts'
 import { adapterWorkloads } from './adapters.ts'
+import { growthWorkloads } from './growth.ts'
 import { inspectorWorkloads } from './inspector.ts'
 import { natsWorkloads } from './nats.ts'
 import { postgresWorkloads } from './postgres.ts'
@@ -37,6 +38,7 @@ export const workloads: readonly Workload[] = [
   { name: 'burst', run: burst },
   { name: 'past', run: past },
   { name: 'memory', run: memory },
+  ...growthWorkloads,
   ...sqliteWorkloads,
   ...postgresWorkloads,
   ...natsWorkloads,
