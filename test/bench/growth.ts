@@ -40,7 +40,7 @@ interface Sweep {
 
 /** A row for each point, and one for the exponents. */
 async function sweep({ chart, measure, unit, points, rounds, at, because = {} }: Sweep): Promise<Row[]> {
-  const found = new Map(points.map((x) => [x, {} as Record<string, number[]>]))
+  const found = new Map<number, Record<string, number[]>>(points.map((x) => [x, {}]))
   // The first round does not count; each begins with another point, so that what drifts, drifts for all.
   for (let round = -1; round < rounds; round++) {
     for (let turn = 0; turn < points.length; turn++) {
@@ -325,7 +325,7 @@ async function inSubscribers({ isQuick }: Options): Promise<Row[]> {
           await heard
         }
       })
-      await Promise.all(ears.map((ear) => ear.return?.()))
+      await Promise.all(ears.map((ear) => ear.return!()))
       await history.stop()
       return { 'all of them': cost, 'for each': cost / x }
     },
