@@ -3,7 +3,7 @@ import { growthOf, mixedLoad } from '../soak/mixed.ts'
 
 // As in npm run soak, for so many appends instead of minutes.
 it(
-  'three processes that do all that can be done to 200 sessions of one file lose and break nothing, though some are killed and all restarted',
+  'three processes that do all that can be done to 100 sessions of one file lose and break nothing, though some are killed and all restarted',
   { timeout: 240_000 },
   async () => {
     const run = await mixedLoad(

@@ -36,7 +36,7 @@ function memory(): void {
 }
 
 async function mixed(): Promise<void> {
-  console.log(`All that can be done to 200 sessions of one SQLite file, by 3 processes, for ${minutes} min`)
+  console.log(`All that can be done to 100 sessions of one SQLite file, by 3 processes, for ${minutes} min`)
   const end = performance.now() + 60_000 * minutes
   const run = await mixedLoad(async (load, round) => {
     // One that ends by itself ends all.

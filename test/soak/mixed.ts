@@ -27,7 +27,7 @@ export interface MixedRun {
 /**
  * Three processes over one SQLite file do all that can be done to sessions, as `goesOn` says. One lives from the beginning to the end; after
  * each round one of the others is killed, and another comes. The service of each is stopped and made anew every now and then, and
- * has room for a tenth of the sessions.
+ * has room for a fifth of the sessions.
  */
 export async function mixedLoad(
   goesOn: (load: Load, round: number) => Promise<boolean>,
@@ -40,7 +40,7 @@ export async function mixedLoad(
     const recipe = { module: 'stores/sqlite.js', factory: 'sqliteStore', options: { path } }
     const program = {
       url: new URL('mixed-writer.mjs', import.meta.url),
-      input: { sessions: 200, turnoverAt: 300, restartsEvery, samplesEvery }
+      input: { sessions: 100, turnoverAt: 60, restartsEvery, samplesEvery }
     }
     await using load = loadOn(compiled.path, recipe, program)
     await load.start(3)
