@@ -1,9 +1,63 @@
+import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { text } from 'node:stream/consumers'
 import type { StoredEvent } from '../src/event.ts'
-import { createSessionHistory, type SessionHistoryService } from '../src/index.ts'
+import { createSessionHistory, openStore, type SessionHistoryService } from '../src/index.ts'
 import type { EventStore, Head } from '../src/store.ts'
 
-// A store with sessions of all kinds, and all that can be seen of one.
+// A store with sessions of all kinds, all that can be seen of one, and the command that copies it as a process.
+
+/** What comes of a process. */
+export interface Result {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly out: string
+  readonly err: string
+}
+
+/** Runs a program with Node, in a folder that it also has for temporary files. `before`: a module that is run first in it. */
+export async function run(program: string, args: readonly string[], cwd: string, before = ''): Promise<Result> {
+  const first = ['--import', `data:text/javascript,${encodeURIComponent(before)}`]
+  const env = { ...process.env, NO_COLOR: '1', TMPDIR: cwd }
+  const child = spawn(process.execPath, [...first, program, ...args], { cwd, env })
+  const [out, err, [code, signal]] = await Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>
+  ])
+  return { code, signal, out, err }
+}
+
+/** Run before `turnlog copy`: it gets a signal when it begins the so many-th log. 32 are under way at once, so the others are there by then. */
+export function signalled(signal: NodeJS.Signals, count: number): string {
+  return `
+    const { throwIfAborted } = AbortSignal.prototype
+    let calls = 0
+    AbortSignal.prototype.throwIfAborted = function () {
+      if (new Error().stack.split('\\n')[2].includes('at worker ') && ++calls === ${count}) process.kill(process.pid, '${signal}')
+      throwIfAborted.call(this)
+    }`
+}
+
+/** Fills the store at an address, and closes it. */
+export async function filled(address: string): Promise<void> {
+  const store = openStore(address)
+  await store.open()
+  await fill(store)
+  await store.close()
+}
+
+/** All that can be seen of the store at an address. */
+export async function seenAt(address: string): Promise<unknown> {
+  const store = openStore(address)
+  await store.open()
+  try {
+    return await seen(store)
+  } finally {
+    await store.close()
+  }
+}
 
 export async function historyOf(store: EventStore): Promise<SessionHistoryService> {
   return createSessionHistory({ store, missing: { get: 'null' } })

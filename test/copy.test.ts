@@ -1,23 +1,16 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { text } from 'node:stream/consumers'
 import { afterAll, describe, expect, it } from 'vitest'
 import { StoreCopy, type CopyCounts } from '../src/cli/store-copy.ts'
 import type { StoredEvent } from '../src/event.ts'
 import { memoryStore, openStore } from '../src/index.ts'
 import type { Commit, EventStore } from '../src/store.ts'
-import { compile } from './compiled.ts'
-import { eventsOf, fill, headsOf, historyOf, seen } from './copy-kit.ts'
+import { PROGRAM } from './compiled.ts'
+import { eventsOf, fill, filled, headsOf, historyOf, run, seen, seenAt, signalled, type Result } from './copy-kit.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'turnlog-copy-'))
-const compiled = compile()
-afterAll(() => {
-  compiled.remove()
-  rmSync(directory, { recursive: true })
-})
+afterAll(() => rmSync(directory, { recursive: true }))
 
 let made = 0
 /** An open store in a new file. */
@@ -297,82 +290,11 @@ describe('a copy', () => {
 })
 
 describe('turnlog copy', () => {
-  interface Result {
-    readonly code: number | null
-    readonly signal: NodeJS.Signals | null
-    readonly out: string
-    readonly err: string
-  }
-
-  async function turnlog(args: readonly string[], before = ''): Promise<Result> {
-    const program = ['--import', `data:text/javascript,${encodeURIComponent(before)}`, join(compiled.path, 'cli.js')]
-    const child = spawn(process.execPath, [...program, ...args], {
-      cwd: directory,
-      env: { ...process.env, NO_COLOR: '1' }
-    })
-    const [out, err, [code, signal]] = await Promise.all([
-      text(child.stdout),
-      text(child.stderr),
-      once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>
-    ])
-    return { code, signal, out, err }
-  }
-
-  /** The process gets a signal when it begins the so many-th log: 32 are under way at once, so the others are there by then. */
-  function signalled(signal: NodeJS.Signals, count: number): string {
-    return `
-      const { throwIfAborted } = AbortSignal.prototype
-      let calls = 0
-      AbortSignal.prototype.throwIfAborted = function () {
-        if (new Error().stack.split('\\n')[2].includes('at worker ') && ++calls === ${count}) process.kill(process.pid, '${signal}')
-        throwIfAborted.call(this)
-      }`
-  }
-
-  async function filled(name: string): Promise<void> {
-    const store = openStore(`sqlite:${join(directory, name)}`)
-    await store.open()
-    await fill(store)
-    await store.close()
-  }
-
-  async function seenIn(name: string): Promise<unknown> {
-    const store = openStore(`sqlite:${join(directory, name)}`)
-    await store.open()
-    const all = await seen(store)
-    await store.close()
-    return all
-  }
-
-  it('goes on where it was killed, as often as that is, and gives all in the end', { timeout: 60_000 }, async () => {
-    await filled('source.db')
-    const args = ['copy', 'sqlite:source.db', 'sqlite:killed.db', '--json']
-    let kills = 0
-    let before = 0
-    for (const count of [34, 40, 50, 68]) {
-      const { signal, out } = await turnlog(args, signalled('SIGKILL', count))
-      expect({ signal, out }).toEqual({ signal: 'SIGKILL', out: '' })
-      kills++
-      const store = openStore(`sqlite:${join(directory, 'killed.db')}`)
-      await store.open()
-      const now = (await store.heads()).length
-      await store.close()
-      expect(now).toBeGreaterThanOrEqual(before)
-      before = now
-    }
-    expect(kills).toBe(4)
-    expect(before).toBeGreaterThan(0)
-    const { code, out, err } = await turnlog(args)
-    expect({ code, err }).toEqual({ code: 0, err: '' })
-    const counts = JSON.parse(out) as CopyCounts
-    expect(counts.same + counts.continued).toBeGreaterThan(0)
-    expect(counts.refused).toEqual([])
-    expect(await seenIn('killed.db')).toEqual(await seenIn('source.db'))
-    expect((await turnlog(['verify', '--store', 'sqlite:killed.db'])).out).toContain('all sound')
-  })
+  const turnlog = (args: readonly string[], before?: string): Promise<Result> => run(PROGRAM, args, directory, before)
+  const at = (name: string): string => `sqlite:${join(directory, name)}`
 
   it('ends with 130 after Ctrl-C, and goes on after that', async () => {
-    await filled('ctrl-c.db')
+    await filled(at('ctrl-c.db'))
     const args = ['copy', 'sqlite:ctrl-c.db', 'sqlite:ctrl-c-copy.db']
     expect(await turnlog(args, signalled('SIGINT', 50))).toMatchObject({
       code: 130,
@@ -386,11 +308,11 @@ describe('turnlog copy', () => {
     expect(out).toMatch(
       /^\d+ sessions? copied, .*\d+ events? stored\n\d+ sessions with \d+ events read back: as they were\n$/
     )
-    expect(await seenIn('ctrl-c-copy.db')).toEqual(await seenIn('ctrl-c.db'))
+    expect(await seenAt(at('ctrl-c-copy.db'))).toEqual(await seenAt(at('ctrl-c.db')))
   })
 
   it('tells of what is another there, and exits with 1', async () => {
-    await filled('one.db')
+    await filled(at('one.db'))
     await turnlog(['copy', 'sqlite:one.db', 'sqlite:other.db', '--no-verify'])
     await turnlog(['undo', 'bob', 'trip-0', '--store', 'sqlite:other.db'])
     const { code, out, err } = await turnlog(['copy', 'sqlite:one.db', 'sqlite:other.db', 'bob'])
@@ -399,7 +321,7 @@ describe('turnlog copy', () => {
   })
 
   it('refuses one store twice, a source that is not there and a user who has nothing', async () => {
-    await filled('same.db')
+    await filled(at('same.db'))
     symlinkSync('same.db', join(directory, 'link.db'))
     for (const [from, to] of [
       ['sqlite:same.db', 'sqlite:same.db'],

@@ -9,18 +9,13 @@ import { fileStore } from '../examples/own-store.ts'
 import type { EventStore } from '../src/index.ts'
 import { testEventStore } from '../src/testing.ts'
 import { missingBinary } from './adapters/claude-agent-kit.ts'
-import { compile, compileExamples } from './compiled.ts'
+import { COMPILED_EXAMPLES } from './compiled.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const REAL_RUNS = join(ROOT, '../shared/data/tau-airline.jsonl')
 
 const directory = mkdtempSync(join(tmpdir(), 'turnlog-examples-'))
-const compiled = compile()
-const examples = compileExamples(compiled.path)
-afterAll(() => {
-  compiled.remove()
-  rmSync(directory, { recursive: true })
-})
+afterAll(() => rmSync(directory, { recursive: true }))
 
 const noClaude = missingBinary()
 
@@ -252,7 +247,7 @@ describe('the demo', () => {
   })
 
   it('shows in the browser what it has stored, until Ctrl-C', async () => {
-    const demo = spawn(process.execPath, [join(examples, 'demo.js'), '--store', 'memory:', '--inspect'], {
+    const demo = spawn(process.execPath, [join(COMPILED_EXAMPLES, 'demo.js'), '--store', 'memory:', '--inspect'], {
       cwd: ROOT,
       stdio: ['ignore', 'pipe', 'inherit']
     })
@@ -308,7 +303,7 @@ function run(example: string, ...args: string[]): Promise<Outcome> {
   return new Promise((resolve) => {
     execFile(
       process.execPath,
-      [join(examples, example), ...args],
+      [join(COMPILED_EXAMPLES, example), ...args],
       // What they leave in the folder for temporary files goes with that of these tests.
       { cwd: ROOT, env: { ...env, TMPDIR: directory } },
       (error, stdout, stderr) => resolve({ code: Number(error?.code ?? 0), stdout, stderr })

@@ -2,14 +2,15 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'vite'
-import { compile } from './compiled.ts'
+import { compile, compileExamples } from './compiled.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 
-/** What the threads of the source run, compiled once for all tests: see threads.mjs; and the inspector's page, which is served by what is compiled, too. */
+/** What the threads and processes of the tests run, compiled once for all of them: see threads.mjs and compiled.ts; and the inspector's page, which is served by what is compiled, too. */
 export default async function setup(): Promise<() => void> {
   await buildPage()
   const compiled = compile()
+  compileExamples(compiled.path)
   process.env['TURNLOG_COMPILED'] = compiled.path
   return () => compiled.remove()
 }

@@ -110,8 +110,8 @@ describe('a message log', () => {
     )
     let next = 0
     fc.assert(
-      fc.property(fc.constantFrom(0, 3_000), fc.array(step, { maxLength: 40 }), (length, steps) => {
-        const seen: [MessageLog<number>, number[]][] = [[MessageLog.of(upTo(length)), upTo(length)]]
+      fc.property(fc.constantFrom(0, 3_000), fc.array(step, { maxLength: 40 }), (begun, steps) => {
+        const seen: [MessageLog<number>, number[]][] = [[MessageLog.of(upTo(begun)), upTo(begun)]]
         const arrays = new ArrayMaker<number>()
         let [log, model] = seen[0]!
         for (const action of steps) {

@@ -233,7 +233,9 @@ function sequence(minLength: number, maxLength: number, calls = command): fc.Arb
   return fc.array(calls, { minLength, maxLength, size: 'max' }).map((commands) => [first, ...commands])
 }
 
-// More than 5,000 sequences in all, others each time: in CI, which runs the tests on two versions of Node, more than 10,000.
+// Others each time: with the faults, which CI runs too, more than 10,000 sequences in all, and a tenth of them with all other tests.
+const MORE = Number(process.env['TURNLOG_TIMES'] ?? 1)
+
 describe('a service and a naive model', () => {
   it.each(['warn', 'create', 'throw'] as const)(
     'agree on every sequence of calls (missing.append: %j)',
@@ -242,45 +244,61 @@ describe('a service and a naive model', () => {
         fc.asyncProperty(sequence(8, 24), fc.integer({ min: 1, max: 3 }), fc.boolean(), (commands, active, isShared) =>
           compare(commands, append, active, isShared ? 1 : 'alone')
         ),
-        { numRuns: 1_350 }
+        { numRuns: 270 * MORE }
       )
     },
-    60_000
+    60_000 * MORE
   )
 
-  it('agree on long sequences of calls of two services, with one session of each in memory', async () => {
-    await fc.assert(
-      fc.asyncProperty(sequence(0, 80), (commands) => compare(commands, 'warn', 1, 2)),
-      { numRuns: 350 }
-    )
-  }, 60_000)
+  it(
+    'agree on long sequences of calls of two services, with one session of each in memory',
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(sequence(0, 80), (commands) => compare(commands, 'warn', 1, 2)),
+        { numRuns: 70 * MORE }
+      )
+    },
+    60_000 * MORE
+  )
 
-  it('agree on what can be undone and redone', async () => {
-    await fc.assert(
-      fc.asyncProperty(sequence(8, 40, editing), (commands) => compare(commands, 'warn', 1, 'alone')),
-      { numRuns: 650 }
-    )
-  }, 60_000)
+  it(
+    'agree on what can be undone and redone',
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(sequence(8, 40, editing), (commands) => compare(commands, 'warn', 1, 'alone')),
+        { numRuns: 130 * MORE }
+      )
+    },
+    60_000 * MORE
+  )
 })
 
 describe('concurrent histories', () => {
-  it('of two services: every acknowledged append once, in real-time order, and every read a prefix', async () => {
-    await fc.assert(
-      fc.asyncProperty(fc.integer(), fc.integer({ min: 1, max: 4 }), async (seed, active) => {
-        await race(seed, 2, active)
-      }),
-      { numRuns: 40 }
-    )
-  })
+  it(
+    'of two services: every acknowledged append once, in real-time order, and every read a prefix',
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(fc.integer(), fc.integer({ min: 1, max: 4 }), async (seed, active) => {
+          await race(seed, 2, active)
+        }),
+        { numRuns: 20 * MORE }
+      )
+    },
+    60_000 * MORE
+  )
 
-  it('of one service: every acknowledged append once, in real-time order, and every read a prefix', async () => {
-    await fc.assert(
-      fc.asyncProperty(fc.integer(), fc.integer({ min: 1, max: 4 }), async (seed, active) => {
-        await race(seed, 1, active)
-      }),
-      { numRuns: 40 }
-    )
-  })
+  it(
+    'of one service: every acknowledged append once, in real-time order, and every read a prefix',
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(fc.integer(), fc.integer({ min: 1, max: 4 }), async (seed, active) => {
+          await race(seed, 1, active)
+        }),
+        { numRuns: 20 * MORE }
+      )
+    },
+    60_000 * MORE
+  )
 })
 
 /** A service, the turns that were begun through it, and what each session is expected to be. */

@@ -1,4 +1,3 @@
-import { setImmediate } from 'node:timers/promises'
 import { diffArrays } from 'diff'
 import { diff } from '../diff.ts'
 import { canonical, hashJson, type Json, type JsonObject } from '../json.ts'
@@ -6,6 +5,7 @@ import type { Message } from '../message.ts'
 import type { Session } from '../session.ts'
 import { bytesOfJson, cutJson, fitting } from './cut.ts'
 import { isMessage, itemOf, shownOf, type Reading } from './messages.ts'
+import { inSlices } from './slices.ts'
 import type { Diff, DiffRow, MetadataChange } from './wire.ts'
 
 /** Two lists of messages, put side by side: what each has at a place, `undefined` where it has nothing. */
@@ -17,8 +17,6 @@ export interface Alignment {
   readonly lengths: readonly number[]
 }
 
-/** After so long others are answered before it goes on. */
-const SLICE_MS = 10
 /** What is compared for longer, or has more edits, is set side by side as it comes. */
 const LONGEST_MS = 300
 const MOST_EDITS = 10_000
@@ -56,14 +54,7 @@ export async function align(a: Reading, b: Reading): Promise<Alignment> {
 async function lookThrough(a: readonly unknown[], b: readonly unknown[]): Promise<void> {
   let start = 0
   while (start < a.length && a[start] === b[start]) start++
-  let until = performance.now() + SLICE_MS
-  for (const list of [a, b])
-    for (let i = start; i < list.length; i++) {
-      contentOf(list[i])
-      if (performance.now() < until) continue
-      await setImmediate()
-      until = performance.now() + SLICE_MS
-    }
+  for (const list of [a, b]) await inSlices(list.slice(start), contentOf)
 }
 
 /** Messages that follow each other on both sides, alike. */

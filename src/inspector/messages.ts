@@ -1,7 +1,7 @@
-import { setImmediate } from 'node:timers/promises'
 import type { Json, JsonObject } from '../json.ts'
 import type { Message } from '../message.ts'
 import { bytesOfJson, cutJson, fitting } from './cut.ts'
+import { inSlices } from './slices.ts'
 import type { Facts, Item, Kind } from './wire.ts'
 
 // What a session's messages come to on the page. Where the format is unknown they are items: JSON that is shown as it is.
@@ -91,18 +91,12 @@ type Places = { [part: number]: Place }
 interface Pairs {
   readonly outputs: ReadonlyMap<number, Places>
   readonly calls: ReadonlyMap<number, Places>
-  /** Calls without an output, in order. */
-  readonly open: readonly (Place & { readonly name?: string })[]
 }
 
-// As `openToolCalls` pairs them: an output belongs to the oldest open call before it of the same id. With a window, only what has a half in it is paired,
-// however far away the other half is.
-function pairsIn(messages: readonly unknown[], from = 0, to = Infinity): Pairs {
-  const isWhole = from === 0 && to >= messages.length
-  const sought = isWhole
-    ? undefined
-    : new Set(messages.slice(from, to).flatMap((each) => halvesOf(each).map(({ callId }) => callId)))
-  const byId = new Map<unknown, { readonly calls: Pairs['open'][number][]; answered: number }>()
+// Only what has a half in the window is paired, however far away the other half is.
+function pairsIn(messages: readonly unknown[], from: number, to: number): Pairs {
+  const sought = new Set(messages.slice(from, to).flatMap((each) => halvesOf(each).map(({ callId }) => callId)))
+  const pairing = new Pairing()
   const [outputs, calls] = [new Map<number, Places>(), new Map<number, Places>()]
   const note = (places: Map<number, Places>, of: Place, { message, part }: Place): void => {
     if (of.message < from || of.message >= to) return
@@ -110,26 +104,49 @@ function pairsIn(messages: readonly unknown[], from = 0, to = Infinity): Pairs {
     known[of.part] = { message, part }
     places.set(of.message, known)
   }
-  for (let message = 0; message < messages.length && sought?.size !== 0; message++) {
-    for (const { half, part, callId, name } of halvesOf(messages[message])) {
-      if (sought && !sought.has(callId)) continue
-      const place = { message, part }
-      const sameId = byId.get(callId)
-      if (half === 'call') {
-        const call = { ...place, ...(name !== undefined && { name }) }
-        if (sameId) sameId.calls.push(call)
-        else byId.set(callId, { calls: [call], answered: 0 })
-        continue
-      }
-      const call = sameId?.calls[sameId.answered]
-      if (!sameId || !call) continue
-      sameId.answered++
-      note(outputs, call, place)
-      note(calls, place, call)
+  for (let message = 0; message < messages.length && sought.size > 0; message++) {
+    for (const half of halvesOf(messages[message])) {
+      if (!sought.has(half.callId)) continue
+      const call = pairing.add(half, message)
+      if (!call) continue
+      const output = { message, part: half.part }
+      note(outputs, call, output)
+      note(calls, output, call)
     }
   }
-  const open = [...byId.values()].flatMap(({ calls: all, answered }) => all.slice(answered))
-  return { outputs, calls, open: open.sort((a, b) => a.message - b.message || a.part - b.part) }
+  return { outputs, calls }
+}
+
+/** A call without an output. */
+type OpenCall = Place & { readonly name?: string }
+
+/** Pairs calls and outputs as they come, in order, as `openToolCalls` does: an output belongs to the oldest open call before it of the same id. */
+class Pairing {
+  readonly #open = new Set<OpenCall>()
+  // Of ids that have open calls.
+  readonly #byId = new Map<unknown, { readonly calls: OpenCall[]; answered: number }>()
+
+  /** In order. */
+  get open(): ReadonlySet<OpenCall> {
+    return this.#open
+  }
+
+  /** Gives the call that an output belongs to. */
+  add({ half, part, callId, name }: Half, message: number): OpenCall | undefined {
+    const sameId = this.#byId.get(callId)
+    if (half === 'call') {
+      const opened = { message, part, ...(name !== undefined && { name }) }
+      this.#open.add(opened)
+      if (sameId) sameId.calls.push(opened)
+      else this.#byId.set(callId, { calls: [opened], answered: 0 })
+      return undefined
+    }
+    if (!sameId) return undefined
+    const call = sameId.calls[sameId.answered++]!
+    this.#open.delete(call)
+    if (sameId.answered === sameId.calls.length) this.#byId.delete(callId)
+    return call
+  }
 }
 
 /** A call or an output of a tool, in a message. */
@@ -206,24 +223,19 @@ export function kindOf({ role, type }: Message): Kind {
   return role === 'user' || role === 'assistant' || role === 'system' ? role : 'message'
 }
 
-/** Counts over all of them. Of those that it has not seen yet each takes a while, in which others are answered. */
+/** Counts over all of them. Of many it takes a while, in which others are answered. */
 export async function factsOf(reading: Reading): Promise<Facts> {
-  const { messages, items } = reading
+  const { items } = reading
+  const messages: readonly unknown[] = reading.messages ?? []
   const roles = new Map<string, number>()
   const sums = { input: 0, output: 0, total: 0 }
   const problems: { message: number; what: string }[] = []
+  const pairing = new Pairing()
   let [bytes, carriesUsage, toolCalls] = [0, false, 0]
-  const isStoredSo = (messages as readonly unknown[] | undefined) === items
-  let until = performance.now() + SLICE_MS
-  for (const item of isStoredSo ? items : [...items, ...((messages ?? []) as readonly unknown[] as readonly Json[])]) {
-    noted(item)
-    if (performance.now() < until) continue
-    await setImmediate()
-    until = performance.now() + SLICE_MS
-  }
-  if (!isStoredSo) for (const item of items) bytes += noted(item).bytes
-  for (const [index, message] of (messages ?? []).entries()) {
-    const { bytes: size, speaker, usage, calls, problem } = noted(message as unknown as Json)
+  const isStoredSo = messages === items
+  if (!isStoredSo) await inSlices(items, (item) => (bytes += noted(item).bytes))
+  await inSlices(messages, (message, index) => {
+    const { bytes: size, speaker, usage, calls, problem } = noted(message as Json)
     if (isStoredSo) bytes += size
     if (speaker !== undefined) roles.set(speaker, (roles.get(speaker) ?? 0) + 1)
     if (usage) {
@@ -234,8 +246,9 @@ export async function factsOf(reading: Reading): Promise<Facts> {
     }
     toolCalls += calls
     if (problem !== undefined && problems.length < MOST) problems.push({ message: index, what: problem })
-  }
-  const { open } = pairsIn(messages ?? [])
+    for (const half of halvesOf(message)) pairing.add(half, index)
+  })
+  const { open } = pairing
   return {
     messages: shownOf(reading).length,
     bytes,
@@ -243,14 +256,11 @@ export async function factsOf(reading: Reading): Promise<Facts> {
     roles: Object.fromEntries(fitting([...roles].slice(0, MOST), LIST_BYTES).kept),
     ...(carriesUsage && { tokens: sums }),
     toolCalls,
-    openCount: open.length,
-    open: fitting(open.slice(0, MOST), LIST_BYTES).kept,
+    openCount: open.size,
+    open: fitting([...open].slice(0, MOST), LIST_BYTES).kept,
     problems: fitting(problems, LIST_BYTES).kept
   }
 }
-
-/** After so long others are answered before it goes on. */
-const SLICE_MS = 10
 
 /** Of roles, of open calls and of problems: so many each, in so many bytes. */
 const MOST = 100

@@ -1,61 +1,64 @@
-import { createSessionHistory } from '../../dist/index.js'
-import { roleOf, textOf } from './subjects.ts'
+import { execFileSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import type { Kept } from './memory-run.ts'
+import { median } from './rounds.ts'
+import type { Row, Workload } from './workloads.ts'
 
-// Prints the bytes of heap per session, per event or per message alone. Everything is loaded and warm before the heap is first
-// looked at, and the messages alone are made as a service gives them back: frozen, with an id, from the same texts.
+export const memoryWorkloads: readonly Workload[] = [{ name: 'memory', run: memory }]
 
-const SESSIONS = 5000
-const EVENTS = 40_000
-const PER_SESSION = 2000
-
-const works: Record<string, { readonly count: number; readonly fill: () => Promise<unknown> }> = {
-  sessions: {
-    count: SESSIONS,
-    async fill() {
-      const history = await createSessionHistory()
-      for (let i = 0; i < SESSIONS; i++) await history.createSession('user')
-      return history
-    }
-  },
-  events: {
-    count: EVENTS,
-    async fill() {
-      const history = await createSessionHistory()
-      for (let i = 0; i < EVENTS; i += PER_SESSION) {
-        const session = await history.createSession('user')
-        for (let k = 0; k < PER_SESSION; k++) {
-          const content = [{ type: 'text' as const, text: textOf(i + k) }]
-          await history.appendMessage(session, { role: roleOf(k), content })
-        }
-      }
-      return history
-    }
-  },
-  messages: {
-    count: EVENTS,
-    async fill() {
-      const messages: object[] = []
-      for (let i = 0; i < EVENTS; i++) {
-        const part = Object.freeze({ type: 'text', text: textOf(i) })
-        const id = Buffer.from(`msg_${String(i).padStart(21, '0')}`).toString('latin1')
-        const content = Object.freeze([part])
-        const known = { id, object: 'message', type: 'message', status: 'created', role: roleOf(i), content }
-        messages.push(Object.freeze(known))
-      }
-      return messages
-    }
-  }
+/** Processes of their own, each with two heap snapshots: what their difference comes to, and what it is made of. */
+async function memory({ isQuick }: { readonly isQuick: boolean }): Promise<Row[]> {
+  const repeat = (what: string): Kept[] => Array.from({ length: isQuick ? 1 : 3 }, () => keptBy(what))
+  const [sessions, messages, events] = [repeat('sessions'), repeat('messages'), repeat('events')]
+  const message = median(messages.map(({ snapshots }) => snapshots))
+  const beyond = events.map(({ snapshots }) => snapshots - message)
+  const [perSession, perEvent] = [median(sessions.map(({ snapshots }) => snapshots)), median(beyond)]
+  return [
+    {
+      measure: 'memory of an active session, no messages',
+      unit: 'bytes',
+      results: { turnlog: sessions.map(({ snapshots }) => snapshots) },
+      target: '6 KB',
+      reached: `${shown(perSession)} bytes by heap snapshots; ${agreement(sessions)}`,
+      isMet: perSession <= 6_144
+    },
+    partsRow('what such a session is made of', sessions),
+    {
+      measure: `memory of an event, beyond its message (${shown(message)})`,
+      unit: 'bytes',
+      results: { turnlog: beyond },
+      target: '800 bytes',
+      reached: `${shown(perEvent)} bytes by heap snapshots; ${agreement(events)}`,
+      isMet: perEvent <= 800
+    },
+    partsRow('what an event is made of, with its message', events),
+    partsRow('what a message alone is made of', messages)
+  ]
 }
 
-const { count, fill } = works[process.argv[2] ?? '']!
-// What is compiled and cached once for all is no matter of how many there are.
-const kept = [await fill()]
-const before = heapUsed()
-kept.push(await fill())
-const bytes = heapUsed() - before
-console.log(kept.length === 2 ? bytes / count : NaN)
+/** How far the two ways of counting are apart. */
+function agreement(kept: readonly Kept[]): string {
+  const apart = median(kept.map(({ snapshots, heapUsed }) => 100 * (heapUsed / snapshots - 1)))
+  return `heapUsed ${apart >= 0 ? '+' : '−'}${Math.abs(apart).toFixed(1)} %`
+}
 
-function heapUsed(): number {
-  for (let i = 0; i < 3; i++) globalThis.gc!()
-  return process.memoryUsage().heapUsed
+/** The ten largest parts. */
+function partsRow(measure: string, kept: readonly Kept[]): Row {
+  const names = [...new Set(kept.flatMap(({ parts }) => Object.keys(parts)))]
+  const series = names.map((name): [string, number[]] => [name, kept.map(({ parts }) => parts[name] ?? 0)])
+  const largest = series.toSorted(([, a], [, b]) => median(b) - median(a)).slice(0, 10)
+  const sum = largest.reduce((total, [, values]) => total + median(values), 0)
+  const all = median(kept.map(({ snapshots }) => snapshots))
+  const reached = `the ten largest: ${shown(sum)} of ${shown(all)} bytes`
+  return { measure, unit: 'bytes', results: Object.fromEntries(largest), reached }
+}
+
+function keptBy(what: string): Kept {
+  const script = fileURLToPath(new URL('memory-run.ts', import.meta.url))
+  const args = ['--expose-gc', '--import', 'tsx', script, what]
+  return JSON.parse(execFileSync(process.execPath, args, { encoding: 'utf8' })) as Kept
+}
+
+function shown(bytes: number): string {
+  return Math.round(bytes).toLocaleString('en')
 }

@@ -1,4 +1,4 @@
-import { median } from './rounds.ts'
+import { exponentOf, median } from './rounds.ts'
 import type { Row } from './row.ts'
 
 // What is to be seen on the pictures, apart from how they are drawn.
@@ -167,7 +167,7 @@ function panelOf(
       kind: isGrowth || name === 'turnlog' ? 'ours' : isLimit ? 'limit' : loose.includes(name) ? 'loose' : 'peer',
       colour: COLOURS[name] ?? (isLimit ? LIMIT_COLOUR : next++),
       points: line,
-      ...(isGrowth && line.length > 1 && { exponent: fitted ? median(fitted.results[name]!) : exponentOf(line) })
+      ...(isGrowth && line.length > 1 && { exponent: fitted ? median(fitted.results[name]!) : fitOf(line) })
     }
   })
   return { ...form, unit: points[0]!.unit, lines: lines.filter((line) => line.points.length > 0) }
@@ -185,16 +185,11 @@ function lineOf(rows: readonly Row[], name: string): Point[] {
     .toSorted((a, b) => a.x - b.x)
 }
 
-/** The slope of the line through the logarithms, by least squares. */
-function exponentOf(points: readonly Point[]): number {
-  const xs = points.map(({ x }) => Math.log(x))
-  const ys = points.map((point) => Math.log(point.median))
-  const [x0, y0] = [mean(xs), mean(ys)]
-  return mean(xs.map((x, i) => (x - x0) * (ys[i]! - y0))) / mean(xs.map((x) => (x - x0) ** 2))
-}
-
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length
+function fitOf(points: readonly Point[]): number {
+  return exponentOf(
+    points.map(({ x }) => x),
+    points.map((point) => point.median)
+  )
 }
 
 /** As in `n^0.04`; no figure is written as minus nothing. */

@@ -84,6 +84,18 @@ export function ratios(a: readonly number[], b: readonly number[]): number[] {
   return a.map((value, i) => value / b[i]!)
 }
 
+/** `b` of cost ~ point^b: the slope of the line through the logarithms, by least squares. */
+export function exponentOf(points: readonly number[], costs: readonly number[]): number {
+  const [xs, ys] = [points.map(Math.log), costs.map(Math.log)]
+  const [x0, y0] = [mean(xs), mean(ys)]
+  const xy = mean(xs.map((x, i) => (x - x0) * (ys[i]! - y0)))
+  return xy / mean(xs.map((x) => (x - x0) ** 2))
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length
+}
+
 /** Round by round the least of those of `names` that have results; none if none has. */
 export function fastest(results: Results, names: readonly string[]): readonly number[] {
   const all = names.flatMap((name) => (results[name] === undefined ? [] : [results[name]]))

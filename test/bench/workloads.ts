@@ -1,7 +1,7 @@
-import { execFileSync } from 'node:child_process'
-import { median } from './rounds.ts'
 import { adapterWorkloads } from './adapters.ts'
+import { growthWorkloads } from './growth.ts'
 import { inspectorWorkloads } from './inspector.ts'
+import { memoryWorkloads } from './memory.ts'
 import { natsWorkloads } from './nats.ts'
 import { postgresWorkloads } from './postgres.ts'
 import type { Row } from './row.ts'
@@ -33,43 +33,11 @@ export const workloads: readonly Workload[] = [
   ...pastWorkloads,
   ...peerFileWorkloads,
   ...mixedWorkloads,
-  { name: 'memory', run: memory },
+  ...memoryWorkloads,
+  ...growthWorkloads,
   ...sqliteWorkloads,
   ...postgresWorkloads,
   ...natsWorkloads,
   ...adapterWorkloads,
   ...inspectorWorkloads
 ]
-
-/** Processes of their own, see memory.ts: what is left on the heap after a full collection. */
-async function memory({ isQuick }: { readonly isQuick: boolean }): Promise<Row[]> {
-  const repeat = (what: string): number[] => Array.from({ length: isQuick ? 1 : 5 }, () => heapOf(what))
-  const sessions = repeat('sessions')
-  const perSession = median(sessions)
-  const messages = median(repeat('messages'))
-  const events = repeat('events').map((bytes) => bytes - messages)
-  const perEvent = median(events)
-  return [
-    {
-      measure: 'memory of an active session, no messages',
-      unit: 'bytes',
-      results: { turnlog: sessions },
-      target: '6 KB',
-      reached: `${Math.round(perSession).toLocaleString('en')} bytes`,
-      isMet: perSession <= 6144
-    },
-    {
-      measure: `and of an event, beyond its message (${Math.round(messages)})`,
-      unit: 'bytes',
-      results: { turnlog: events },
-      target: '800 bytes',
-      reached: `${Math.round(perEvent).toLocaleString('en')} bytes`,
-      isMet: perEvent <= 800
-    }
-  ]
-}
-
-function heapOf(what: string): number {
-  const script = new URL('memory.ts', import.meta.url).pathname
-  return Number(execFileSync(process.execPath, ['--expose-gc', '--import', 'tsx', script, what], { encoding: 'utf8' }))
-}

@@ -6,7 +6,8 @@ import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { createSessionHistory, openStore } from '../../src/index.ts'
 import { openDatabase } from '../../src/stores/sqlite/database.ts'
-import { asProcess, directory, LINE, output, program, start, turnlog, write, writeTalk } from './kit.ts'
+import { PROGRAM } from '../compiled.ts'
+import { asProcess, directory, LINE, output, start, turnlog, write, writeTalk } from './kit.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -205,7 +206,7 @@ describe('the commands', () => {
       err: 'turnlog needs Node 20.19 or later, and this is Node 18.20.8\n'
     })
     // An old Node would not get that far if it were told to import more than it has.
-    expect(readFileSync(program(), 'utf8')).not.toMatch(/^import /m)
+    expect(readFileSync(PROGRAM, 'utf8')).not.toMatch(/^import /m)
   })
 
   it('do not say that the SQLite of Node is experimental, but what else Node warns of', async () => {

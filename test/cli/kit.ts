@@ -9,6 +9,7 @@ import { afterAll, expect, vi } from 'vitest'
 import { turnlog as run } from '../../src/cli/program.ts'
 import type { OpenAIMessage } from '../../src/index.ts'
 import { hushSqliteWarning } from '../../src/stores/sqlite/hushed.ts'
+import { PROGRAM } from '../compiled.ts'
 
 /** Where commands run, and have their files. */
 export const directory = mkdtempSync(join(tmpdir(), 'turnlog-cli-'))
@@ -62,16 +63,11 @@ export async function output(store: string, ...args: string[]): Promise<string> 
   return out
 }
 
-/** The command, compiled by global-setup.ts: what a process of its own runs. */
-export function program(): string {
-  return join(process.env['TURNLOG_COMPILED']!, 'cli.js')
-}
-
 /** Starts the command as a process of its own. `before`: a module that is run first in it. */
 export function start(store: string, args: readonly string[], before = ''): ChildProcessWithoutNullStreams {
   const env = { ...process.env, TURNLOG_STORE: store }
   const first = ['--import', `data:text/javascript,${encodeURIComponent(before)}`]
-  return spawn(process.execPath, [...first, program(), ...args], { cwd: directory, env })
+  return spawn(process.execPath, [...first, PROGRAM, ...args], { cwd: directory, env })
 }
 
 /** As `turnlog`, in a process of its own: for signals, what Node does before and after, and what nobody reads. */

@@ -13,7 +13,8 @@ import {
 import { join } from 'node:path'
 import { text as textOfStream } from 'node:stream/consumers'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { asProcess, directory, LINE, output, program, start, turnlog, write } from './kit.ts'
+import { PROGRAM } from '../compiled.ts'
+import { asProcess, directory, LINE, output, start, turnlog, write } from './kit.ts'
 
 describe('export --output', () => {
   const store = 'sqlite:files.db'
@@ -95,7 +96,7 @@ describe('export --output', () => {
       code: 1,
       err: expect.stringMatching(/^turnlog: ENOSPC.*\n$/)
     })
-    const command = [process.execPath, program(), 'users'].map((each) => `'${each}'`).join(' ')
+    const command = [process.execPath, PROGRAM, 'users'].map((each) => `'${each}'`).join(' ')
     const child = spawn('sh', ['-c', `${command} > /dev/full`], {
       cwd: directory,
       env: { ...process.env, TURNLOG_STORE: store }

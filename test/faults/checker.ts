@@ -74,11 +74,11 @@ export function faultsIn(
   freshness: Freshness
 ): Fault[] {
   const faults: Fault[] = []
-  for (const session of new Set([...finals.keys(), ...appends.map(sessionOf), ...reads.map(sessionOf)])) {
-    const isOfIt = (call: { readonly session: string }): boolean => call.session === session
+  const [appendsOf, readsOf] = [bySession(appends), bySession(reads)]
+  for (const session of new Set([...finals.keys(), ...appendsOf.keys(), ...readsOf.keys()])) {
     const final = finals.get(session) ?? []
     const note = (kind: FaultKind, what: string): void => void faults.push({ kind, session, what })
-    judge(final, appends.filter(isOfIt), reads.filter(isOfIt), freshness, note)
+    judge(final, appendsOf.get(session) ?? [], readsOf.get(session) ?? [], freshness, note)
   }
   return faults
 }
@@ -97,8 +97,14 @@ export function racersIn({ appends }: History): number {
   return most
 }
 
-function sessionOf({ session }: { readonly session: string }): string {
-  return session
+function bySession<Call extends { readonly session: string }>(calls: readonly Call[]): Map<string, Call[]> {
+  const found = new Map<string, Call[]>()
+  for (const call of calls) {
+    const ofIt = found.get(call.session)
+    if (ofIt) ofIt.push(call)
+    else found.set(call.session, [call])
+  }
+  return found
 }
 
 type Note = (kind: FaultKind, what: string) => void

@@ -18,26 +18,54 @@ export interface StoreRecipe {
 export interface Load extends History, AsyncDisposable {
   /** Starts so many more. Resolves when they are at work, which all of them begin at once. */
   start(count: number): Promise<void>
-  /** Kills the one that has run the longest, as SIGKILL does, and starts another. */
-  replaceOne(): Promise<void>
+  /** Kills the one that has run the longest, but for the first `kept`, as SIGKILL does, and starts another. */
+  replaceOne(kept?: number): Promise<void>
   /**
    * Resolves when each of those that run, or so many of them, has had `count` more appends acknowledged to a session for which all of
-   * them race. Rejects when one has ended by itself.
+   * them race, or to any where all are mixed. Rejects when one has ended by itself.
    */
   goesOn(count: number, least?: number): Promise<void>
   /** How many appends were acknowledged. */
   acknowledged(): number
+  /** How many calls of what kind were answered how: `done`, or with a code. */
+  readonly answers: ReadonlyMap<string, number>
+  /** What the first process has said of its memory. */
+  readonly memory: readonly Memory[]
   /** Lets all finish what they do, and end. */
   end(): Promise<void>
 }
 
-export function loadOn(dist: string, recipe: StoreRecipe): Load {
-  const load: { appends: Append[]; reads: Read[] } = { appends: [], reads: [] }
+/** What a process takes after a full collection, in bytes. */
+export interface Memory {
+  readonly calls: number
+  readonly rss: number
+  readonly heapUsed: number
+}
+
+/** What processes run: a program beside this file or at a URL, and what it is given. */
+export interface Program {
+  readonly url: URL
+  readonly input: object
+}
+
+/** Appends and reads, all of them racing for one session until it is long. */
+const RACE: Program = { url: new URL('writer.mjs', import.meta.url), input: { turnoverAt: 150 } }
+
+/** What is heard of processes. */
+interface Heard {
+  readonly appends: Append[]
+  readonly reads: Read[]
+  readonly answers: Map<string, number>
+  readonly memory: Memory[]
+}
+
+export function loadOn(dist: string, recipe: StoreRecipe, program: Program = RACE): Load {
+  const load: Heard = { appends: [], reads: [], answers: new Map(), memory: [] }
   const running: Writer[] = []
   let started = 0
 
   async function start(count: number): Promise<void> {
-    const more = Array.from({ length: count }, () => new Writer(dist, recipe, `w${++started}`, started, load))
+    const more = Array.from({ length: count }, () => new Writer(dist, recipe, program, ++started, load))
     running.push(...more)
     await Promise.all(more.map((writer) => writer.isReady))
     for (const writer of more) writer.begin()
@@ -46,8 +74,8 @@ export function loadOn(dist: string, recipe: StoreRecipe): Load {
   return {
     ...load,
     start,
-    async replaceOne() {
-      await running.shift()!.kill()
+    async replaceOne(kept = 0) {
+      await running.splice(kept, 1)[0]!.kill()
       await start(1)
     },
     goesOn: (count, least = running.length) =>
@@ -68,8 +96,16 @@ export function loadOn(dist: string, recipe: StoreRecipe): Load {
   }
 }
 
-/** What is wrong with what a load has done, now that it has ended. `store` is opened for it. */
-export async function faultsOf(load: History, store: EventStore, freshness: Freshness): Promise<readonly Fault[]> {
+/**
+ * What is wrong with what a load has done, now that it has ended. `store` is opened for it. Where messages are only appended, a session
+ * has them all; else they are those that its log has.
+ */
+export async function faultsOf(
+  load: History,
+  store: EventStore,
+  freshness: Freshness,
+  { isMixed = false } = {}
+): Promise<readonly Fault[]> {
   const history = await createSessionHistory({ store, missing: { get: 'null' } })
   try {
     const finals = new Map<string, readonly string[]>()
@@ -78,16 +114,16 @@ export async function faultsOf(load: History, store: EventStore, freshness: Fres
         found: await history.getSession('ada', session),
         events: await eventsOf(history, { userId: 'ada', id: session })
       }))
-      const ids = found?.messages.map(({ id }) => id) ?? []
-      finals.set(session, ids)
       // What is folded is what is stored, event by event.
       const stored: string[] = []
       let version = 0
       for (const event of events) {
         expect(event.version).toBe(++version)
-        if (event.type === 'message-appended') stored.push(event.data.message.id)
+        if (event.type === 'message-appended' && !event.data.put) stored.push(event.data.message.id)
       }
-      expect([version, stored]).toEqual([found?.version ?? 0, ids])
+      finals.set(session, stored)
+      if (found || !isMixed) expect(found?.version ?? 0).toBe(version)
+      if (!isMixed) expect(found?.messages.map(({ id }) => id) ?? []).toEqual(stored)
     }
     return faultsIn(load, finals, freshness)
   } finally {
@@ -116,6 +152,9 @@ type Line =
       'to' | 'outcome' | 'length' | 'why'
     >)
   | ({ readonly is: 'read' } & Omit<Read, 'process'>)
+  | { readonly is: 'done' }
+  | { readonly is: 'refused'; readonly code: string }
+  | ({ readonly is: 'memory' } & Memory)
   | { readonly is: 'odd'; readonly odd: string }
 
 class Writer {
@@ -125,7 +164,8 @@ class Writer {
   readonly #name: string
   /** By number; replaced, in the history too, when they are answered. */
   readonly #places = new Map<number, number>()
-  readonly #history: { readonly appends: Append[]; readonly reads: Read[] }
+  readonly #heard: Heard
+  readonly #isFirst: boolean
   #acknowledged = 0
   /** Who waits until so many are acknowledged, or for the end. */
   readonly #waiting = new Set<() => void>()
@@ -133,18 +173,13 @@ class Writer {
   /** What it has said that it should not. */
   #odd = ''
 
-  constructor(
-    dist: string,
-    recipe: StoreRecipe,
-    name: string,
-    seed: number,
-    history: { readonly appends: Append[]; readonly reads: Read[] }
-  ) {
-    this.#name = name
-    this.#history = history
-    const program = fileURLToPath(new URL('writer.mjs', import.meta.url))
-    const input = JSON.stringify({ dist, ...recipe, name, seed, turnoverAt: 150 })
-    this.#child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', program, input])
+  constructor(dist: string, recipe: StoreRecipe, { url, input }: Program, seed: number, heard: Heard) {
+    this.#name = `w${seed}`
+    this.#isFirst = seed === 1
+    this.#heard = heard
+    const given = JSON.stringify({ dist, ...recipe, ...input, name: this.#name, seed })
+    const options = ['--disable-warning=ExperimentalWarning', '--expose-gc']
+    this.#child = spawn(process.execPath, [...options, fileURLToPath(url), given])
     this.#child.stderr!.on('data', (chunk) => (this.#odd += String(chunk)))
     let hasBegun!: () => void
     const begins = new Promise<void>((resolve) => (hasBegun = resolve))
@@ -201,7 +236,7 @@ class Writer {
   }
 
   #hear(line: Line): void {
-    const { appends, reads } = this.#history
+    const { appends, reads, answers, memory } = this.#heard
     switch (line.is) {
       case 'append':
         this.#places.set(line.call, appends.length)
@@ -224,12 +259,21 @@ class Writer {
           ...(length !== undefined && { length }),
           ...(why !== undefined && { why })
         }
-        if (outcome === 'stored' && appends[place].session.startsWith('hot')) this.#acknowledged++
+        if (outcome === 'stored' && !appends[place].session.startsWith('cold')) this.#acknowledged++
         this.#odd += odd ?? ''
         break
       }
       case 'read':
         reads.push({ process: this.#name, session: line.session, ids: line.ids, from: line.from, to: line.to })
+        break
+      case 'done':
+      case 'refused': {
+        const answer = line.is === 'done' ? line.is : line.code
+        answers.set(answer, (answers.get(answer) ?? 0) + 1)
+        break
+      }
+      case 'memory':
+        if (this.#isFirst) memory.push(line)
         break
       case 'odd':
         this.#odd += line.odd

@@ -1,5 +1,15 @@
 import { defineConfig } from 'vitest/config'
-import base from '../vitest.config.ts'
+import { common, globalSetup, MAX_WORKERS } from '../vitest.config.ts'
 
-// What kills and cuts off processes and servers takes about as long as all other tests together, and is run by itself.
-export default defineConfig({ ...base, test: { ...base.test, include: ['test/faults/**/*.test.ts'], exclude: [] } })
+// What kills and cuts off processes and servers, or needs several servers, takes longer than all other tests together, and is run by itself; so is ten times
+// as much of what tries out sequences of calls.
+export default defineConfig({
+  ...common,
+  test: {
+    ...common.test,
+    include: ['test/faults/**/*.test.ts', 'test/property.test.ts'],
+    env: { TURNLOG_TIMES: '10' },
+    maxWorkers: MAX_WORKERS,
+    globalSetup
+  }
+})

@@ -1,7 +1,7 @@
 // A process that appends to sessions and reads them until it is killed, or its input ends: node writer.mjs JSON
 // Says on its standard output what it does, a line of JSON each: an append before it begins, and with its outcome. Times are those of
 // the machine's monotonic clock, in ms.
-import { writeSync } from 'node:fs'
+import { generator, now, say } from './writer-kit.mjs'
 
 const { dist, module, factory, options, name, seed, turnoverAt } = JSON.parse(process.argv[2])
 const { createSessionHistory } = await import(`${dist}/index.js`)
@@ -90,29 +90,6 @@ async function read(session) {
   }
 }
 
-function now() {
-  return Number(process.hrtime.bigint()) / 1e6
-}
-
-function say(what) {
-  // The pipe is full while its reader is busy; a line is written whole or not at all.
-  const line = `${JSON.stringify(what)}\n`
-  for (let written = 0; written < line.length;) {
-    try {
-      written += writeSync(1, line.slice(written))
-    } catch (error) {
-      if (error.code !== 'EAGAIN') throw error
-    }
-  }
-}
-
 function pick(count) {
   return Math.floor(random() * count)
-}
-
-function generator(state) {
-  return () => {
-    state = (state * 1_103_515_245 + 12_345) % 2 ** 31
-    return state / 2 ** 31
-  }
 }

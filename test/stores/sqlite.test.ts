@@ -8,7 +8,7 @@ import { openDatabase, type SqliteDatabase } from '../../src/stores/sqlite/datab
 import { LogWriter } from '../../src/stores/sqlite/writer.ts'
 import { sqliteStore } from '../../src/stores/sqlite.ts'
 import { testEventStore } from '../../src/testing.ts'
-import { compile } from '../compiled.ts'
+import { COMPILED } from '../compiled.ts'
 import { text } from '../service/kit.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'turnlog-'))
@@ -352,10 +352,9 @@ describe('sqliteStore', () => {
   })
 
   it('keeps no process alive, with a worker thread or without', () => {
-    const compiled = compile()
     const program = (calls: string): string => `
-      const { createSessionHistory } = await import('${compiled.path}/index.js')
-      const { sqliteStore } = await import('${compiled.path}/stores/sqlite.js')
+      const { createSessionHistory } = await import('${COMPILED}/index.js')
+      const { sqliteStore } = await import('${COMPILED}/stores/sqlite.js')
       const history = await createSessionHistory({ store: sqliteStore({ path: '${newPath()}' }), missing: { append: 'create' } })
       ${calls}
       console.log('done')`
@@ -366,6 +365,5 @@ describe('sqliteStore', () => {
       const args = ['--input-type=module', '-e', program(calls)]
       expect(execFileSync(process.execPath, args, { encoding: 'utf8', timeout: 15_000 })).toBe('done\n')
     }
-    compiled.remove()
   })
 })
