@@ -62,7 +62,7 @@ function copyList(list: readonly unknown[], ancestors: unknown[]): Json {
     ancestors[place] = i
     result.push(copy(ownValue(list, i, ancestors), ancestors))
   }
-  ancestors.length = place - 1
+  leave(ancestors)
   return Object.freeze(result)
 }
 
@@ -88,8 +88,14 @@ function copyObject(object: object, ancestors: unknown[]): Json {
       } else result[key] = copied
     }
   }
-  ancestors.length = place - 1
+  leave(ancestors)
   return Object.freeze(result)
+}
+
+// Setting the length takes longer.
+function leave(ancestors: unknown[]): void {
+  ancestors.pop()
+  ancestors.pop()
 }
 
 function enter(object: object, ancestors: unknown[]): void {

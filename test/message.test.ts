@@ -1,4 +1,5 @@
 import { deepStrictEqual } from 'node:assert/strict'
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { isTurnlogError, type Path, type TurnlogErrorOf } from '../src/errors.ts'
@@ -134,6 +135,53 @@ describe('a Message', () => {
     const format = defaultFormat(() => `id_${++made}`)
     const ids = [{}, { id: 'mine' }, {}].map((given) => (format.complete(copyJson(given), []) as { id: string }).id)
     expect(ids).toStrictEqual(['id_1', 'mine', 'id_2'])
+  })
+
+  it('accepts what messageSchema accepts, also where it is quick about it', () => {
+    const { complete: completed } = defaultFormat(() => 'msg_1')
+    const odd = fc.oneof(
+      fc.constantFrom(null, '', 'text', 'user', 'completed', 3, true),
+      fc.constant({ type: 'text', text: 'x' })
+    )
+    const part = fc.oneof(
+      { weight: 4, arbitrary: fc.record({ type: fc.constant('text'), text: fc.string() }) },
+      fc.record({ type: fc.constantFrom('text', 'image', 'data', 'nonsense'), text: odd }, { requiredKeys: [] }),
+      fc.record({ type: fc.constant('text'), text: fc.string(), index: odd }),
+      odd
+    )
+    const rarely = <T>(usual: fc.Arbitrary<T>): fc.Arbitrary<unknown> =>
+      fc.oneof({ weight: 8, arbitrary: usual }, { weight: 1, arbitrary: odd })
+    const message = fc.record(
+      {
+        id: rarely(fc.string()),
+        object: rarely(fc.string()),
+        type: rarely(fc.string()),
+        status: rarely(fc.constantFrom(...messageSchema.shape.status.unwrap().options)),
+        role: rarely(fc.constantFrom('user', 'assistant', 'system', 'tool')),
+        content: rarely(fc.array(part, { maxLength: 3 })),
+        code: odd,
+        other: odd
+      },
+      { requiredKeys: ['role', 'content'], noNullPrototype: true }
+    )
+    const accepted = { true: 0, false: 0 }
+    fc.assert(
+      fc.property(fc.oneof({ weight: 20, arbitrary: message }, { weight: 1, arbitrary: odd }), (given) => {
+        const isValid = messageSchema.safeParse(given).success
+        let isComplete = true
+        try {
+          completed(copyJson(given), [])
+        } catch (error) {
+          if (!isTurnlogError(error, 'INVALID_MESSAGE')) throw error
+          isComplete = false
+        }
+        expect(isComplete).toBe(isValid)
+        accepted[`${isValid}`]++
+      }),
+      { numRuns: 2_000 }
+    )
+    // Neither is rare.
+    expect(Math.min(accepted.true, accepted.false)).toBeGreaterThan(200)
   })
 
   it('is what messageSchema makes of the same input', () => {
