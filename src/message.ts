@@ -16,7 +16,7 @@ const status = z.enum([
   'incomplete'
 ])
 
-const role = z.enum(['assistant', 'system', 'user', 'tool'])
+const roles = z.enum(['assistant', 'system', 'user', 'tool'])
 
 const fault = z.looseObject({ code: z.string(), message: z.string() })
 
@@ -85,7 +85,7 @@ export const messageSchema = z.looseObject({
   object: z.string().default('message'),
   type: (z.string() as z.ZodType<MessageType | (string & {}), MessageType | (string & {})>).default('message'),
   status: status.default('created'),
-  role: role.nullish(),
+  role: roles.nullish(),
   content: z.union([z.string().transform((text) => textContent(text)), z.array(contentPartSchema)]).nullish(),
   code: z.string().nullish(),
   message: z.string().nullish(),
@@ -166,9 +166,9 @@ export function defaultFormat(newId: () => string): MessageFormat {
 
 // What nearly every message is: text, and nothing that need be looked at closely. For that the schema takes several times as long.
 function isPlainText(message: Json): boolean {
-  const { id, object, type, status: state, role, content } = (message ?? {}) as Readonly<Record<string, Json>>
+  const { id, object, type, status: state, role: speaker, content } = (message ?? {}) as Readonly<Record<string, Json>>
   if (typeof id !== 'string' || typeof object !== 'string' || typeof type !== 'string') return false
-  if (!STATUSES.has(state) || !ROLES.has(role) || !Array.isArray(content)) return false
+  if (!STATUSES.has(state) || !ROLES.has(speaker) || !Array.isArray(content)) return false
   for (const key in message as object) if (!PLAIN_KEYS.has(key)) return false
   for (const part of content as readonly Json[]) {
     if (typeof part !== 'object' || part === null) return false
@@ -179,7 +179,7 @@ function isPlainText(message: Json): boolean {
 }
 
 const STATUSES: ReadonlySet<unknown> = new Set(status.options)
-const ROLES: ReadonlySet<unknown> = new Set(role.options)
+const ROLES: ReadonlySet<unknown> = new Set(roles.options)
 const PLAIN_KEYS: ReadonlySet<string> = new Set(['id', 'object', 'type', 'status', 'role', 'content'])
 
 function filledIn(given: MessageInput, newId: () => string): Json {
