@@ -38,6 +38,8 @@ function newSchema(): string {
 }
 
 function conformance(name: string, storeIn: (schema: string) => EventStore): void {
+  // A schema takes longer to make than most tests to run: those that a test is done with are emptied for another.
+  const free: string[] = []
   const remembered = (schema: string): EventStore => {
     const store = storeIn(schema)
     schemas.set(store, schema)
@@ -45,7 +47,17 @@ function conformance(name: string, storeIn: (schema: string) => EventStore): voi
   }
   testEventStore(
     { describe: describeThere, it },
-    { name: name + because, create: () => remembered(newSchema()), reopen: (store) => remembered(schemas.get(store)!) }
+    {
+      name: name + because,
+      create: () => remembered(free.pop() ?? newSchema()),
+      reopen: (store) => remembered(schemas.get(store)!),
+      async dispose(store) {
+        const schema = schemas.get(store)!
+        const tables = ['sessions', 'logs', 'events'].map((table) => `${quoted(schema)}.turnlog_${table}`)
+        await admin.query(tables.map((table) => `DELETE FROM ${table}`).join('; '))
+        free.push(schema)
+      }
+    }
   )
 }
 
