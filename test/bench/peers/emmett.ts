@@ -50,17 +50,6 @@ export const emmettSqlite: Subject = {
   }
 }
 
-/** With its own pool. In its favour, a call at a time here, too: of 64 at once, most fail with SQLITE_BUSY. */
-export const emmettSqliteDefault: Subject = {
-  name: 'emmett, as it is',
-  version: emmettSqlite.version,
-  async open(path) {
-    const { SQLiteConnectionPool } = await import('@event-driven-io/emmett-sqlite')
-    const pool = SQLiteConnectionPool({ fileName: path })
-    return serviceIn(path, { ...pool, withConnection: oneAtATime(pool.withConnection) })
-  }
-}
-
 type WithConnection = SQLiteConnectionPool['withConnection']
 
 function oneAtATime(withConnection: WithConnection): WithConnection {
