@@ -32,7 +32,7 @@ export interface EngineOptions {
   readonly clock?: Partial<Clock> | undefined
   /**
    * Where ids come from: each must give a new one on each call, those of events unique among all processes.
-   * @default nanoid(); for messages with `msg_` before it
+   * @default as nanoid() makes them; for messages with `msg_` before it
    */
   readonly ids?: { readonly event?: () => string; readonly session?: () => string; readonly message?: () => string }
   /**
