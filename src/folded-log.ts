@@ -2,7 +2,7 @@ import { noSessionThen, type Content } from './content.ts'
 import { isTurnlogError, type TurnlogErrorOf } from './errors.ts'
 import type { EventData, ForkOrigin, StoredEvent } from './event.ts'
 import { memoryOf, type Json } from './json.ts'
-import { corruptLog, fold, initialState, toSession, type Session, type SessionState } from './session.ts'
+import { corruptLog, fold, initialState, makeOld, toSession, type Session, type SessionState } from './session.ts'
 import { ArrayMaker } from './message-log.ts'
 import type { EventStore, Head, SessionKey } from './store.ts'
 
@@ -17,8 +17,10 @@ export class FoldedLog {
   /** By version; at 0 the state without a log. */
   readonly #states: SessionState[]
   #newest: Session<Json> | undefined
+  /** The same with fewer messages. */
+  #shortened: Session<Json> | undefined
   readonly #arrays = new ArrayMaker<Json>()
-  /** How many messages that shows. */
+  /** How many. */
   #shown = Infinity
   /** When the session was last read, as far as is known, in ms since the Unix epoch. */
   touchedAt = 0
@@ -86,9 +88,14 @@ export class FoldedLog {
   session(state: SessionState, last = Infinity): Session<Json> | null {
     if (!state.isLive) return null
     if (state !== this.state) return toSession(state, last)
-    if (this.#newest?.version !== state.version || this.#shown !== last) {
-      this.#newest = toSession(state, last, this.#arrays)
+    if (last !== Infinity) {
+      if (this.#shortened?.version !== state.version || this.#shown !== last) this.#shortened = toSession(state, last)
       this.#shown = last
+      return this.#shortened
+    }
+    if (this.#newest?.version !== state.version) {
+      if (this.#newest) makeOld(this.#newest)
+      this.#newest = toSession(state, last, this.#arrays)
     }
     return this.#newest
   }

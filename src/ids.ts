@@ -1,7 +1,7 @@
 import { randomFillSync } from 'node:crypto'
 import { urlAlphabet } from 'nanoid'
 
-/** Of nanoid's alphabet, 126 bits at random. */
+/** Of nanoid's alphabet, which has 64 letters: 126 bits at random. */
 const LENGTH = 21
 
 /** How many ids are made at once: one alone, after something else, takes several times as long. */
@@ -11,7 +11,7 @@ const letters = Buffer.from(urlAlphabet)
 const made = new Map<string, string[]>()
 
 /**
- * A fresh id of 21 characters after `prefix`, as nanoid makes them: nanoid itself adds them up letter by letter, which takes several times
+ * A fresh id of 21 characters after `prefix`, which is ASCII, as nanoid makes them: nanoid itself adds them up letter by letter, which takes several times
  * as long.
  */
 export function freshId(prefix = ''): string {

@@ -156,7 +156,7 @@ export class ArrayMaker<M> {
       this.#kept = isNext ? last.toArray().slice(0, last.settled) : []
     } else if (settled - length >= LEAST_KEPT)
       this.#kept = this.#kept.concat(log.toArray(length).slice(0, settled - length))
-    return this.#kept.concat(log.toArray(this.#kept.length))
+    return this.#kept.length === 0 ? log.toArray() : this.#kept.concat(log.toArray(this.#kept.length))
   }
 }
 

@@ -408,26 +408,27 @@ type Draft = { -readonly [K in keyof SessionState]: SessionState[K] }
 // already, so immer need not look for things to freeze.
 const { produce } = new Immer({ autoFreeze: false })
 
-function next(
-  state: SessionState,
-  { version, at, idempotencyKey, contentHash }: Envelope,
-  change?: (draft: Draft) => void
-): SessionState {
+function next(state: SessionState, envelope: Envelope, change?: (draft: Draft) => void): SessionState {
+  const { version, at } = envelope
+  const keys = keysAfter(state.keys, envelope)
   const recipe = (draft: Draft): void => {
     draft.version = version
     draft.updatedAt = at
     // Also of an event that is passed over: its commit must not be repeated.
-    if (idempotencyKey !== undefined && contentHash !== undefined) {
-      draft.keys = state.keys.with(idempotencyKey, contentHash, version)
-    }
+    if (keys !== state.keys) draft.keys = keys
     change?.(draft)
   }
   return Object.freeze(produce(state, recipe as (draft: unknown) => void))
 }
 
+function keysAfter(keys: IdempotencyKeys, { version, idempotencyKey, contentHash }: Envelope): IdempotencyKeys {
+  const isKeyed = idempotencyKey !== undefined && contentHash !== undefined
+  return isKeyed ? keys.with(idempotencyKey, contentHash, version) : keys
+}
+
 // Nearly all events are of this type, and a draft takes as long as the rest of an append: the same, written out.
 function appended(state: SessionState, event: EventOf<'message-appended', Json>, past: Past): SessionState {
-  const { version, at, idempotencyKey, contentHash } = event
+  const { version, at } = event
   return Object.freeze({
     userId: state.userId,
     id: state.id,
@@ -442,10 +443,7 @@ function appended(state: SessionState, event: EventOf<'message-appended', Json>,
     turn: turnAfter(state.turn, event),
     endedTurn: state.endedTurn,
     steps: stepsAfter(state.steps, event, true, past),
-    keys:
-      idempotencyKey !== undefined && contentHash !== undefined
-        ? state.keys.with(idempotencyKey, contentHash, version)
-        : state.keys
+    keys: keysAfter(state.keys, event)
   })
 }
 
@@ -521,7 +519,7 @@ class GivenObject {
 class LazyMessages extends GivenObject {
   readonly #log: MessageLog<Json>
   readonly #last: number
-  readonly #arrays: ArrayMaker<Json> | undefined
+  #arrays: ArrayMaker<Json> | undefined
   #messages: readonly Json[] | undefined
 
   constructor(object: object, log: MessageLog<Json>, last: number, arrays: ArrayMaker<Json> | undefined) {
@@ -532,11 +530,17 @@ class LazyMessages extends GivenObject {
   }
 
   static read(session: LazyMessages): readonly Json[] {
+    if (session.#messages) return session.#messages
     const log = session.#log
     const isWhole = session.#last >= log.length
-    return (session.#messages ??= Object.freeze(
+    const messages =
       isWhole && session.#arrays ? session.#arrays.arrayOf(log) : LazyMessages.newest(session, session.#last)
-    ))
+    LazyMessages.letGo(session)
+    return (session.#messages = Object.freeze(messages))
+  }
+
+  static letGo(session: LazyMessages): void {
+    session.#arrays = undefined
   }
 
   static newest(session: LazyMessages, count: number): Json[] {
@@ -548,6 +552,11 @@ class LazyMessages extends GivenObject {
 /** The newest messages of a session that a write has given, also those that it does not show. */
 export function newestMessages(session: Session<Json>, count: number): readonly Json[] {
   return LazyMessages.newest(session as object as LazyMessages, count)
+}
+
+/** Says that there is a newer snapshot: what makes arrays has what came later, which whoever keeps this one must not keep. */
+export function makeOld(session: Session<Json>): void {
+  LazyMessages.letGo(session as object as LazyMessages)
 }
 
 const MESSAGES = {

@@ -137,6 +137,19 @@ describe('a message log', () => {
     )
   })
 
+  it.each([1_100, 33_000])('of %i items tells what it begins with from what it does not', (length) => {
+    const log = logOf(length)
+    const { settled } = log
+    let grown = log
+    for (let i = 0; i < 2_000; i++) grown = grown.push(i)
+    expect(grown.startsAs(log, settled)).toBe(true)
+    expect(log.startsAs(grown, settled)).toBe(true)
+    expect(grown.replace(40, -1).startsAs(log, settled)).toBe(false)
+    expect(grown.replace(40, -1).startsAs(log, 32)).toBe(true)
+    expect(grown.replace(settled, -1).startsAs(log, settled)).toBe(true)
+    expect(logOf(length).startsAs(log, settled)).toBe(false)
+  })
+
   it('gives arrays of its own to all who read one list after the other', () => {
     const arrays = new ArrayMaker<number>()
     let log = logOf(2_000)

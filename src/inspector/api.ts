@@ -92,7 +92,7 @@ export function api(history: AnyHistory, { about, actors, signal }: ApiOptions):
       z.object({ ...named, at: point.optional(), ...windowed, brief: z.literal('1').optional() })
     )
     const log = logs.of(user, session)
-    const end = brief && at === undefined ? await briefMomentOf(log, count) : undefined
+    const end = brief && at === undefined && from === undefined ? await briefMomentOf(log, count) : undefined
     return c.json<Moment>(end ?? (await momentOf(log, at, from, count)))
   })
 

@@ -172,12 +172,17 @@ export class Log {
     }
   }
 
-  /** The newest messages alone, where the log is long and was not read yet: then reading them takes less. */
+  /** The newest messages alone, where the log is long and was not read as a whole here: mostly that takes less. Of what is damaged there is none. */
   async end(count: number): Promise<Session<unknown> | undefined> {
     if (this.#isRead) return undefined
     const options = { last: count, missing: 'null', countsAsUse: false } as const
-    const session = await this.with((history) => history.getSession(this.userId, this.sessionId, options))
-    return session && session.version >= LONG ? session : undefined
+    try {
+      const session = await this.with((history) => history.getSession(this.userId, this.sessionId, options))
+      return session && session.version >= LONG ? session : undefined
+    } catch (error) {
+      if (isTurnlogError(error, 'CORRUPT_LOG')) return undefined
+      throw error
+    }
   }
 
   // The error for a version that there cannot be knows how far the log goes.

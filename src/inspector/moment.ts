@@ -69,11 +69,12 @@ export async function briefMomentOf(log: Log, count: number): Promise<Moment | u
   const session = await log.end(count)
   // Others have messages whose other half may be further up.
   if (session?.format !== DEFAULT_FORMAT) return undefined
-  const { version, createdAt } = session
-  const event = await log.event(version)
-  if (!TOLD_BY_ITSELF.has(event.type)) return undefined
-  const reading = await log.reading(session)
-  const items = newestOf(reading)
+  const { version, createdAt, updatedAt } = session
+  // It may have been purged meanwhile, and begun anew.
+  const event = await log.event(version).catch(() => undefined)
+  if (event?.at !== updatedAt || !TOLD_BY_ITSELF.has(event.type)) return undefined
+  const items = newestOf(await log.reading(session))
+  if (items.length === 0) return undefined
   const added = event.type === 'message-appended' ? 1 : 0
   return {
     userId: log.userId,
@@ -96,7 +97,7 @@ export async function briefMomentOf(log: Log, count: number): Promise<Moment | u
 /** Events that need no state before them to be understood. */
 const TOLD_BY_ITSELF = new Set<string>(['message-appended', 'turn-started', 'turn-ended'])
 
-// As many of the last as there is room for, as if they were all; nothing refers to a place.
+// As many of the last as there is room for and are not cut, as if they were all; nothing refers to a place.
 function newestOf(reading: Reading): Item[] {
   const { length } = shownOf(reading)
   let from = 0
@@ -105,11 +106,12 @@ function newestOf(reading: Reading): Item[] {
     from = length - items.length
     items = itemsOf(reading, from, length)
   }
-  return items.map(({ index, message, raw, problem }) => ({
-    index: index - from,
+  const whole = items.slice(items.findLastIndex(({ cuts }) => cuts.length > 0) + 1)
+  return whole.map(({ message, raw, cuts, problem }, index) => ({
+    index,
     ...(message && { message }),
     ...(raw !== undefined && { raw }),
-    cuts: [],
+    cuts,
     ...(problem !== undefined && { problem })
   }))
 }

@@ -106,7 +106,7 @@ export interface MetadataChange {
 export type EventShown = Shown<JsonObject> & { readonly line: EventLine }
 
 /**
- * A session at a version, and what the event of that version did. `GET /api/moment?user&session[&at][&from&count][&brief=1]`; with `brief` without a version it
+ * A session at a version, and what the event of that version did. `GET /api/moment?user&session[&at][&from&count][&brief=1]`; with `brief`, and neither `at` nor `from`, it
  * may be brief.
  */
 export interface Moment {
@@ -130,8 +130,8 @@ export interface Moment {
   readonly turn?: { readonly owner?: string; readonly expiresAt: number }
   readonly metadata: Shown<JsonObject>
   /**
-   * Read from the end of a log that is long and was not read yet, which takes a moment: `window` has the newest messages as if there were no others, with what
-   * was cut not to be opened. To be asked for again.
+   * Read from the end of a log that is long and was not read yet, which takes a moment: `window` has the newest messages as if there were no others, of which none
+   * is cut; which outputs belong to which calls is not said. To be asked for again.
    */
   readonly isBrief?: true
   /** How many messages there are. */

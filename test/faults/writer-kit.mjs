@@ -21,7 +21,8 @@ export function say(what) {
 /** Numbers from 0 to 1 that look random, the same for the same seed. */
 export function generator(state) {
   return () => {
-    state = (state * 1_103_515_245 + 12_345) % 2 ** 31
-    return state / 2 ** 31
+    // As whole numbers of 32 bits: beyond 2 ** 53 it would lose its low bits, and come round after some thousands.
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
+    return state / 2 ** 32
   }
 }

@@ -18,7 +18,7 @@ export const LIMITS = {
   // "snapshots share what they have in common": bytes that reading all after a write allocates for each message that was there
   // before. A pointer in the new array, and another while it is made; a copied message is 300.
   turnBytesPerMessage: { most: 24, repeats: 3 },
-  // The same promise as the first, by the clock, where work allocates nothing: a turn at 4,000 messages over one at 100. To reach: 2.
+  // The same promise as the first, by the clock, where work allocates nothing: a turn at 8,000 messages over one at 200 (4,000 and 100 turns). To reach: 2.
   turnTimeGrowth: { most: 4, repeats: 3 },
   // "MemorySession 22,800 µs": how many turns at 6,000 messages pass while such a history is copied once by structuredClone. To
   // reach against MemorySession, which does that each turn: 200.

@@ -1304,6 +1304,8 @@ it('of a damaged log what is before the damage is shown, and the damage is told 
   const moment = await asked.get('moment', where)
   expect(moment).toMatchObject({ version: 3, latest: 3, damagedAt: 4, isLive: true })
   expect(textsOf(moment)).toEqual(['one', 'two'])
+  // As the page asks at first.
+  expect(await asked.get('moment', { ...where, brief: 1 })).toEqual(moment)
   expect(await asked.get('moment', { ...where, at: 2 })).toMatchObject({ version: 2, damagedAt: 4 })
   expect((await asked.get('events', where)).events).toHaveLength(3)
   expect(await asked.get('outline', where)).toMatchObject({ latest: 3 })
@@ -1335,7 +1337,7 @@ describe('a long session that was not read yet', () => {
     const store = memoryStore()
     const { history } = await begin({ store })
     await history.createSession('ada', 's1', { metadata: { title: 'Long' } })
-    await history.appendMessage(ADA, say(...long, 'x'.repeat(100_000), 'the last'))
+    await history.appendMessage(ADA, say('x'.repeat(100_000), ...long, 'the last'))
     const { asked } = await begin({ store })
     const brief = await asked.get('moment', { ...where, count: 3, brief: 1 })
     expect(brief).toMatchObject({
@@ -1348,8 +1350,8 @@ describe('a long session that was not read yet', () => {
       event: { line: { version: 10_003, what: 'the last' } }
     })
     expect(brief.window.items.map((item) => [item.index, textOf(item).slice(0, 10), item.cuts])).toEqual([
-      [0, 'm10000', []],
-      [1, 'xxxxxxxxxx', []],
+      [0, 'm9999', []],
+      [1, 'm10000', []],
       [2, 'the last', []]
     ])
     // What comes then goes on from the same event.
@@ -1358,15 +1360,37 @@ describe('a long session that was not read yet', () => {
     expect(await asked.get('moment', { ...where, count: 3, brief: 1 })).toMatchObject({ count: 10_002 })
   })
 
+  it('has none that had to be cut, and nothing before those', async ({ begin }) => {
+    const { history, asked } = await begin()
+    await history.createSession('ada', 's1')
+    await history.appendMessage(ADA, say(...long, 'x'.repeat(100_000), 'the last'))
+    const { count, window } = await asked.get('moment', { ...where, brief: 1 })
+    expect([count, window.items.map(textOf)]).toEqual([1, ['the last']])
+    await history.createSession('ada', 's2')
+    await history.appendMessage({ userId: 'ada', id: 's2' }, say(...long, 'x'.repeat(100_000)))
+    expect(await asked.get('moment', { ...where, session: 's2', brief: 1 })).toMatchObject({ count: 10_001 })
+  })
+
+  it('is damaged, and what is before the damage is shown', async ({ begin, file }) => {
+    const { history } = await begin({ store: STORES.SQLite(file) })
+    await history.createSession('ada', 's1')
+    await history.appendMessage(ADA, say(...long))
+    const database = await openDatabase(file, { mustExist: true })
+    database.exec(`UPDATE turnlog_events SET body = body || ' ' WHERE version = 9990`)
+    database.close()
+    const { asked } = await begin({ store: STORES.SQLite(file) })
+    expect(await asked.get('moment', { ...where, brief: 1 })).toMatchObject({ latest: 9_989, damagedAt: 9_990 })
+  })
+
   it('has as many of the last messages as there is room for', async ({ begin }) => {
     const { history, asked } = await begin()
     await history.createSession('ada', 's1')
-    await history.appendMessage(ADA, say(...long, ...Array.from({ length: 20 }, (_, i) => `${i}`.padEnd(20_000, 'x'))))
-    const { count, window, isBrief } = await asked.get('moment', { ...where, count: 20, brief: 1 })
+    await history.appendMessage(ADA, say(...long, ...Array.from({ length: 90 }, (_, i) => `${i}`.padEnd(1_900, 'x'))))
+    const { count, window, isBrief } = await asked.get('moment', { ...where, count: 90, brief: 1 })
     expect(isBrief).toBe(true)
     expect(count).toBe(window.items.length)
     expect(window.items.map((item) => [item.index, Number.parseInt(textOf(item), 10)])).toEqual(
-      window.items.map((_, i) => [i, 20 - count + i])
+      window.items.map((_, i) => [i, 90 - count + i])
     )
     expect(count).toBeGreaterThan(2)
   })

@@ -44,7 +44,8 @@ export function Conversation({ moment, isRaw = false }: { readonly moment: Momen
         <Row
           index={index}
           item={items.get(index)}
-          at={items.sinceOf(index) ?? version}
+          at={(moment.isBrief ? undefined : items.sinceOf(index)) ?? version}
+          isProvisional={moment.isBrief === true}
           user={moment.userId}
           session={moment.id}
           isRaw={isRaw}
@@ -73,6 +74,8 @@ interface RowProps {
   /** A version at which it is as it is. */
   readonly at: number
   readonly isRaw: boolean
+  /** Neither its place nor what belongs to it is known yet. */
+  readonly isProvisional: boolean
   readonly isNew: boolean
   readonly hasNewOutput: (index: number) => boolean
   readonly removed: VNode | undefined
@@ -82,7 +85,8 @@ interface RowProps {
 }
 
 function Row(props: RowProps): VNode {
-  const { index, item, user, session, at, isRaw, isNew, hasNewOutput, removed, isRemovedAfter, how } = props
+  const { index, item, user, session, at, isRaw, isProvisional, isNew, hasNewOutput, removed, isRemovedAfter, how } =
+    props
   const isTarget = target.value === index
   const outputs = Object.values(item?.outputs ?? {})
   const newOutput = outputs.find(({ message }) => hasNewOutput(message))?.message
@@ -94,16 +98,16 @@ function Row(props: RowProps): VNode {
           item={item}
           at={{ user, session, at }}
           isRaw={isRaw}
-          near={isRaw ? undefined : nearby}
+          near={isRaw || isProvisional ? undefined : nearby}
           sinceOf={isRaw ? undefined : sinceOf}
           onJump={isRaw ? undefined : jumpTo}
           isNew={(message) => message === newOutput}
         />
       ),
-    [item, user, session, at, isRaw, newOutput]
+    [item, user, session, at, isRaw, isProvisional, newOutput]
   )
   return (
-    <div class={`row ${isNew ? 'is-new' : ''} ${isTarget ? 'is-target' : ''}`}>
+    <div class={`row ${isNew ? 'is-new' : ''} ${isTarget ? 'is-target' : ''} ${isProvisional ? 'is-provisional' : ''}`}>
       {!isRemovedAfter && removed}
       {isNew && <span class="what-new">{how}</span>}
       {view ?? (

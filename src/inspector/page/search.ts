@@ -18,7 +18,8 @@ let search = new AbortController()
 
 effect(() => {
   const text = place.value.page === 'session' ? (place.value.search ?? '').trim() : ''
-  const version = moment.value?.version
+  // Before all of them are here, their places are not known.
+  const version = moment.value?.isBrief ? undefined : moment.value?.version
   search.abort()
   search = new AbortController()
   const { signal: stopped } = search

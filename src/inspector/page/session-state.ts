@@ -237,6 +237,7 @@ function show(next: Moment, isTail: boolean): void {
     grow([next.event.line])
     if (wanted.value === undefined || !before) newestSeen.value = latest.value
     target.value = undefined
+    if (last?.isBrief && last.latestId !== next.latestId) for (const windows of [events, pointedAt]) windows.clear()
     messages.become(count, stamp)
     rawItems.become(count, stamp)
     events.become(latest.value, 0)

@@ -35,7 +35,7 @@ async function zipf({ isQuick }: Options): Promise<Row[]> {
   await (await place.history('zipf.db')).stop()
   fillTurns(path, sessions)
   const script = fileURLToPath(new URL('zipf-process.mjs', import.meta.url))
-  const operations = isQuick ? 10_000 : 100_000
+  const operations = isQuick ? 10_000 : 30_000
   const runs = Array.from({ length: isQuick ? 1 : 3 }, (_, run) => {
     const args = [script, path, `${sessions}`, `${operations}`, `${run}`]
     return JSON.parse(execFileSync(process.execPath, args, { encoding: 'utf8' })) as Measured
@@ -60,7 +60,7 @@ async function zipf({ isQuick }: Options): Promise<Row[]> {
       reached: ''
     })),
     {
-      measure: 'and its resident memory, 1,000 active',
+      measure: 'and its resident memory, 1,000 active of at most 64 MB',
       unit: 'MB',
       results: { turnlog: resident },
       target: '300 MB',

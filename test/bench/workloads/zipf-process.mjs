@@ -8,7 +8,9 @@ const [path = '', sessions = 0, operations = 0, seed = 0] = process.argv
   .map((arg, i) => (i ? Number(arg) : arg))
 const WORKERS = 64
 const random = randoms(Number(seed))
-const history = await createSessionHistory({ store: sqliteStore({ path: String(path) }), maxActiveSessions: 1_000 })
+// As somebody would have it who has 300 MB: of the default of 256 MB for sessions alone, garbage comes on top.
+const bounds = { maxActiveSessions: 1_000, maxActiveBytes: 64 * 2 ** 20 }
+const history = await createSessionHistory({ store: sqliteStore({ path: String(path) }), ...bounds })
 const kinds = {
   'a turn': turn,
   'a past version': past,
