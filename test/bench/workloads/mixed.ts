@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { createReadStream } from 'node:fs'
+import { copyFileSync, createReadStream } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { MemorySession, type AgentInputItem } from '@openai/agents-core'
@@ -37,7 +37,10 @@ async function zipf({ isQuick }: Options): Promise<Row[]> {
   const script = fileURLToPath(new URL('zipf-process.mjs', import.meta.url))
   const operations = isQuick ? 10_000 : 30_000
   const runs = Array.from({ length: isQuick ? 1 : 3 }, (_, run) => {
-    const args = [script, path, `${sessions}`, `${operations}`, `${run}`]
+    // Each of its own file: what a run appends, above all to those that are asked for most, would be in the memory of the next.
+    const own = place.path(`zipf-${run}.db`)
+    copyFileSync(path, own)
+    const args = [script, own, `${sessions}`, `${operations}`, `${run}`]
     return JSON.parse(execFileSync(process.execPath, args, { encoding: 'utf8' })) as Measured
   })
   const resident = runs.map(({ residentBytes }) => residentBytes / MEGABYTE)
